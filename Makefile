@@ -1,0 +1,116 @@
+# `make help` lists what there is. Every step is a real file; nothing is done twice.
+#
+# PYTHON=/path/to/python  uses an existing environment (conda, say) and installs nothing.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: help reproduce smoke test lab clean setup bench-labels proofs
+.DEFAULT_GOAL := help
+
+ifdef PYTHON
+PY := $(PYTHON)
+SETUP := build/.checked
+else
+PY := .venv/bin/python
+SETUP := .venv/.installed
+BASE := $(firstword $(shell command -v python3.11 python3 2>/dev/null) python3)
+endif
+
+WRONG := import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python 3.11 is needed, found %d.%d (%s); put python3.11 on the PATH or say PYTHON=" % (*v[:2], sys.executable))
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(SETUP) ## make .venv from the pinned list and install the package
+
+.venv/.installed: requirements.txt pyproject.toml
+	@command -v $(BASE) >/dev/null || { echo "error: Python 3.11 is needed, and no python3 is on the PATH"; exit 1; }
+	@$(BASE) -c '$(WRONG)'
+	@$(BASE) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: Python's venv module is missing (on Debian: apt install python3.11-venv)"; exit 1; }
+	$(BASE) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+build/.checked:
+	@command -v $(PY) >/dev/null || { echo "error: PYTHON=$(PY) is not there"; exit 1; }
+	@$(PY) -c '$(WRONG)'
+	@$(PY) -c 'import kd_offload, numba, papermill, pyarrow, torch' || { echo "error: PYTHON=$(PY) lacks a package; see environment.yml"; exit 1; }
+	@mkdir -p build && touch $@
+
+# What a step depends on, by floor of the package.
+m = $(addprefix kd_offload/,$(addsuffix .py,$(1)))
+MODEL := $(call m,__init__ config graphs sampling delay)
+LABELS := $(MODEL) $(call m,labels)
+DATA := $(LABELS) $(call m,networks dataset run)
+LEARN := $(DATA) $(call m,learning)
+EVALUATE := $(LEARN) $(call m,policies evaluation)
+DRAW := $(call m,plotting)
+
+# pipeline: profile, folder of the products, folder of the executed notebooks, tasks a proof
+define pipeline
+S_$(1) := build/$(1)
+F_$(1) := $(2)figures
+STEPS_$(1) := $(foreach n,01_problem 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims,build/$(1)/$(n).done)
+
+build/$(1)/01_problem.done: notebooks/01_problem.ipynb $(EVALUATE) $(DRAW)
+build/$(1)/label_generation.done: $(LABELS) $(call m,bench) | build/$(1)/01_problem.done
+	$$(PY) -m kd_offload.bench labels --profile $(1) --out $(2)figures/label_generation.csv
+	@touch $$@
+build/$(1)/proofs.done: $(LABELS) tests/proofs.py tests/oracles.py | build/$(1)/label_generation.done
+	$$(PY) tests/proofs.py --tasks $(4) --out $(2)figures/proofs.csv
+	@touch $$@
+build/$(1)/02_generate_data.done: notebooks/02_generate_data.ipynb $(DATA) $(DRAW) $(2)figures/label_generation.csv $(2)figures/proofs.csv | build/$(1)/01_problem.done
+build/$(1)/03_train_teacher.done: notebooks/03_train_teacher.ipynb $(LEARN) $(DRAW) build/$(1)/02_generate_data.done
+build/$(1)/04_distill_student.done: notebooks/04_distill_student.ipynb $(LEARN) $(DRAW) build/$(1)/03_train_teacher.done
+build/$(1)/05_latency.done: notebooks/05_latency.ipynb $(EVALUATE) $(DRAW) build/$(1)/04_distill_student.done
+build/$(1)/06_inference_time.done: notebooks/06_inference_time.ipynb $(EVALUATE) $(DRAW) build/$(1)/05_latency.done
+build/$(1)/07_claims.done: notebooks/07_claims.ipynb $(EVALUATE) $(call m,claims) $(addprefix $(2)figures/,$(addsuffix .csv,latency paired wrong_labels adaptation inference_time label_generation proofs))
+
+# One rule executes a notebook; the copy is moved into place by kd_offload.run only when all went well.
+$$(STEPS_$(1)): | $$(SETUP)
+	$$(PY) -m kd_offload.run notebooks/$$(basename $$(@F)).ipynb --profile $(1)
+	@mkdir -p $$(@D) && touch $$@
+build/$(1)/label_generation.done build/$(1)/proofs.done: | $$(SETUP)
+
+# Products come from their step; one that has been deleted is made again.
+$(call products,$(1),01_problem,$(addprefix $(2)figures/,$(call csv_figure,example_task example_schedule landscape) scenarios.csv) $(3)/01_problem.ipynb)
+$(call products,$(1),label_generation,$(2)figures/label_generation.csv)
+$(call products,$(1),proofs,$(2)figures/proofs.csv)
+$(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares) search_effort.csv $(call figure,label_generation)) $(3)/02_generate_data.ipynb)
+$(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(3)/03_train_teacher.ipynb)
+$(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(3)/04_distill_student.ipynb)
+$(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv) $(3)/05_latency.ipynb)
+$(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time) $(call figure,tradeoff)) $(3)/06_inference_time.ipynb)
+$(call products,$(1),07_claims,$(2)figures/claims.csv $(3)/07_claims.ipynb)
+endef
+figure = $(foreach f,$(1),$(f).png $(f).pdf)
+csv_figure = $(foreach f,$(1),$(f).csv $(f).png $(f).pdf)
+define products
+ALL_$(1) += $(3)
+$(3): build/$(1)/$(2).done
+	@test -f $$@ || { rm -f $$<; $$(MAKE) --no-print-directory $$<; }
+endef
+
+$(eval $(call pipeline,paper,,notebooks/executed,500))
+$(eval $(call pipeline,smoke,build/smoke/,build/smoke/notebooks,20))
+
+reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's sizes (about 25 minutes on 2 cores)
+smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 3 minutes)
+bench-labels: figures/label_generation.csv ## exact labels a second, against its rivals
+proofs: figures/proofs.csv ## labels against independent exact methods
+
+test: $(SETUP) ## lint, unit and property tests, and the whole pipeline on tiny sizes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest
+
+lab: $(SETUP) ## open the notebooks
+	$(PY) -m jupyter lab notebooks
+
+clean: ## delete what was generated and is not part of the repository (the environment stays)
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find data -mindepth 1 -maxdepth 1 -type d ! -name models -exec rm -rf {} +
+	find data figures -name '.*.mark' -delete
+	rm -f data/models/teacher_*

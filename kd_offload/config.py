@@ -1,0 +1,216 @@
+"""Profiles, folders, provenance, and files that are either whole or absent."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORKS = ("alexnet", "vgg16", "resnet18", "mobilenetv2", "inception")
+TRAINED = ("chain", "dag", "fusion", *(f"networks_{name}" for name in NETWORKS))
+RANDOM = tuple(f"random_{n}" for n in (4, 8, 12, 16, 20, 24))
+# The floors of the package, lowest first: a product depends on its own floor and on those below.
+FLOORS = (
+    "graphs",
+    "networks",
+    "sampling",
+    "delay",
+    "labels",
+    "dataset",
+    "learning",
+    "policies",
+    "evaluation",
+    "claims",
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything a run does. `networks_train` replaces `train` where only the state varies."""
+
+    name: str
+    train: int
+    validation: int
+    test: int
+    networks_train: int
+    random_test: int
+    shard: int
+    teacher_epochs: int
+    student_epochs: int
+    batch: int = 512
+    seeds: tuple[int, ...] = (0, 1, 2)
+    timing_inputs: int = 2000
+    resamples: int = 1000
+    seed: int = 2020
+
+    def train_count(self, scenario: str) -> int:
+        """Training tasks of a scenario."""
+        return self.networks_train if scenario.startswith("networks") else self.train
+
+
+_SMOKE = Profile("smoke", 4000, 500, 500, 1500, 100, 500, 3, 4, seeds=(0, 1), timing_inputs=150, resamples=100)
+PROFILES = {
+    "paper": Profile("paper", 200_000, 10_000, 20_000, 20_000, 1000, 5000, 20, 30),
+    "smoke": _SMOKE,
+    "tiny": replace(
+        _SMOKE, name="tiny", train=400, validation=100, test=100, networks_train=200, random_test=20, shard=100,
+        teacher_epochs=1, student_epochs=1, timing_inputs=10, resamples=20,
+    ),
+}  # fmt: skip
+
+
+def get_profile(name: str) -> Profile:
+    """The profile called `name`; ValueError if there is none."""
+    if name not in PROFILES:
+        raise ValueError(f"profile: {name!r}, expected one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its profile and where its products go (`data`, `figures`, `models`)."""
+
+    profile: Profile
+    out: Path
+
+    @property
+    def data(self) -> Path:
+        return self.out / "data"
+
+    @property
+    def models(self) -> Path:
+        return self.out / "data" / "models"
+
+    @property
+    def figures(self) -> Path:
+        return self.out / "figures"
+
+
+def get_run(profile: str, out: str = "") -> Run:
+    """The run of a profile. `out`: a folder, relative to the repository; by default the repository itself
+    for `paper`, and `build/<profile>` for the others, which so never touch the reference results."""
+    chosen = get_profile(profile)
+    return Run(chosen, ROOT / (out or ("." if profile == "paper" else f"build/{profile}")))
+
+
+def progress(items, total: int, what: str, unit: str):
+    """`items` behind a progress bar: on a terminal or in an open notebook, silent anywhere else."""
+    quiet = bool(os.environ.get("KD_QUIET")) if "ipykernel" in sys.modules else None
+    return tqdm(items, total=total, desc=what, unit=unit, disable=quiet)
+
+
+@contextmanager
+def written_aside(path: Path):
+    """A temporary path beside `path`, moved into its place only if the block succeeds."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield aside
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def fingerprint(floor: str, **inputs) -> str:
+    """Digest of everything a product of `floor` depends on: the code of that floor and those below
+    (comments and docstrings aside) and `inputs`."""
+    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode())
+    for name in FLOORS[: FLOORS.index(floor) + 1]:
+        tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if (
+                isinstance(body, list)
+                and body
+                and isinstance(body[0], ast.Expr)
+                and isinstance(body[0].value, ast.Constant)
+            ):
+                body.pop(0)
+        digest.update(ast.dump(tree).encode())
+    return digest.hexdigest()[:16]
+
+
+def provenance(run: Run) -> dict:
+    """Who made a product: profile, seed, commit and versions."""
+
+    def git(*args):
+        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+    return {
+        "profile": run.profile.name,
+        "seed": run.profile.seed,
+        "commit": git("rev-parse", "--short=12", "HEAD"),
+        "code_changed_since_commit": bool(git("status", "--porcelain", "--", "kd_offload", "notebooks/*.ipynb")),
+        "python": platform.python_version(),
+        "versions": {p: version(p) for p in ("numpy", "numba", "torch", "pandas", "matplotlib", "pyarrow")},
+    }
+
+
+def save_json(path: Path, content: dict) -> None:
+    """Write JSON whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=1, default=str) + "\n")
+
+
+def _mark_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.mark")
+
+
+def is_current(path: Path, mark: str) -> bool:
+    """Whether product `path` was made here from what `mark` stands for, and is unaltered since.
+
+    Marks are never committed: on a fresh clone everything is made anew.
+    """
+    try:
+        return _mark_path(path).read_text() == f"{mark} {sha256(path)}"
+    except OSError:
+        return False
+
+
+def set_current(path: Path, mark: str) -> None:
+    """Note beside `path` what it was made from."""
+    with written_aside(_mark_path(path)) as aside:
+        aside.write_text(f"{mark} {sha256(path)}")
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def table(run: Run, name: str, floor: str, compute, **inputs) -> pd.DataFrame:
+    """The table `figures/<name>.csv`: read if it is current, else `compute()`d and saved with its provenance."""
+    path = run.figures / f"{name}.csv"
+    mark = fingerprint(floor, profile=asdict(run.profile), **inputs)
+    if not is_current(path, mark):
+        frame = compute()
+        with written_aside(path) as aside:
+            frame.to_csv(aside, index=False, float_format="%.6g")
+        save_json(path.with_suffix(".json"), provenance(run))
+        set_current(path, mark)
+    return read_table(run, name)
+
+
+def read_table(run: Run, name: str) -> pd.DataFrame:
+    """A saved table; ValueError naming it and what makes it if it is missing or unreadable."""
+    path = run.figures / f"{name}.csv"
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise ValueError(f"table: {path.name} is missing; `make reproduce` makes it") from None
+    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
+        raise ValueError(f"table: {path.name} cannot be read ({error})") from None

@@ -1,0 +1,214 @@
+"""Scores, intervals and timings: pure functions of numbers, with every random draw from a given generator."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from .config import RANDOM, TRAINED, Run, progress, sha256
+from .dataset import Labelled, load, scenario
+from .delay import delay
+from .learning import RECIPES, model_path, open_model
+from .policies import LEARNED, REGISTRY, compiled_deciders, learned, model_deciders, place
+
+
+def scores(delays, best, placements, labels) -> dict[str, float]:
+    """Scores of one policy on S tasks: delays, best (S,) in s; placements, labels (S, n).
+
+    normalised = delay / optimal delay; regret = that minus 1. Label accuracy is the share of subtasks placed
+    as in the label, subset accuracy that of tasks with all right, Hamming loss 1 - label accuracy.
+    """
+    ratio, right = delays / best, placements == labels
+    return {
+        "n_test": len(best),
+        "mean_delay_ms": 1e3 * delays.mean(),
+        "normalised_mean": ratio.mean(),
+        "normalised_median": np.median(ratio),
+        "normalised_p95": np.quantile(ratio, 0.95),
+        "normalised_p99": np.quantile(ratio, 0.99),
+        "regret_mean": ratio.mean() - 1,
+        "label_accuracy": right.mean(),
+        "subset_accuracy": right.all(axis=1).mean(),
+        "hamming_loss": 1 - right.mean(),
+    }
+
+
+def bootstrap_means(values: list[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Bootstrap distributions of the mean of every array in `values`, paired: (resamples, len(values)).
+
+    Each array is (K, S): K training seeds (1 for what is not trained) by S tasks. Tasks are resampled with
+    replacement, the same draw for all arrays; seeds likewise where K > 1, the same draw for equal K.
+    """
+    tasks = values[0].shape[1]
+    out = np.empty((resamples, len(values)))
+    for r in range(resamples):
+        weight = np.bincount(rng.integers(0, tasks, tasks), minlength=tasks) / tasks
+        seeds = {k: rng.integers(0, k, k) if k > 1 else [0] for k in sorted({len(v) for v in values})}
+        for c, v in enumerate(values):
+            out[r, c] = (v @ weight)[seeds[len(v)]].mean()
+    return out
+
+
+def interval(samples, level: float = 0.95) -> tuple[float, float]:
+    """Percentile interval of bootstrap samples (R,)."""
+    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[object, np.ndarray, np.ndarray]]]]:
+    """All policies on the test tasks of a scenario: policy -> [(seed or "", placements (S, n), delays (S,))]."""
+    graph = scenario(name).graph
+    test = load(run, name, "test")
+
+    def decided(policy, seed="", function=None):
+        x = test.placements if policy == "exact" else place(policy, graph, test.tasks, function)
+        return seed, x, delay(graph, test.tasks, x)
+
+    results = {policy: [decided(policy)] for policy in REGISTRY}
+    if name in TRAINED:
+        for role in LEARNED:
+            models = [open_model(model_path(run, role, name, seed)) for seed in run.profile.seeds]
+            results[role] = [decided(role, m.seed, learned(m)) for m in models]
+    return test, results
+
+
+def model_digests(run: Run) -> dict[str, str]:
+    """Digest of every trained model of a run: what a table made with them depends on."""
+    paths = [model_path(run, role, name, seed) for role in RECIPES for name in TRAINED for seed in run.profile.seeds]
+    if missing := [path.name for path in paths if not path.exists()]:
+        raise ValueError(f"model: {missing[0]} is missing; run notebooks 03 and 04")
+    return {path.stem: sha256(path) for path in paths}
+
+
+def evaluate(run: Run) -> dict[str, pd.DataFrame]:
+    """The tables of decision quality, over all scenarios: latency, paired, wrong_labels, adaptation."""
+    tables: dict[str, list] = {"latency": [], "paired": [], "wrong_labels": [], "adaptation": []}
+    for name in progress((*TRAINED, *RANDOM), len(TRAINED) + len(RANDOM), "evaluation", "scenario"):
+        test, results = run_policies(run, name)
+        rng = np.random.default_rng([run.profile.seed, len(tables["latency"])])
+        tables["latency"] += _latency_rows(name, test, results, run.profile.resamples, rng)
+        if name in TRAINED:
+            tables["paired"] += _paired_rows(name, test, results, run.profile.resamples, rng)
+            tables["wrong_labels"] += _wrong_label_rows(name, test, results)
+            tables["adaptation"] += _adaptation_rows(name, test, results)
+    return {key: pd.DataFrame(rows) for key, rows in tables.items()}
+
+
+def _latency_rows(name, test, results, resamples, rng):
+    """A row a policy and seed; the interval is over test tasks alone, the seed being given."""
+    flat = [(policy, *result) for policy, per_seed in results.items() for result in per_seed]
+    means = bootstrap_means([(d / test.delays - 1)[None] for *_, d in flat], resamples, rng)
+    rows = []
+    for (policy, seed, x, d), sample in zip(flat, means.T):
+        row = {"scenario": name, "policy": policy, "seed": seed} | scores(d, test.delays, x, test.placements)
+        row["regret_ci_low"], row["regret_ci_high"] = interval(sample)
+        order = list(row)
+        order.insert(order.index("regret_mean") + 1, order.pop())
+        order.insert(order.index("regret_mean") + 1, order.pop())
+        rows.append({key: row[key] for key in order})
+    return rows
+
+
+def _paired_rows(name, test, results, resamples, rng):
+    """Regret over seeds and tasks of every policy, and the student's minus it, resampling both."""
+    values = [np.array([d / test.delays - 1 for _, _, d in per_seed]) for per_seed in results.values()]
+    means = bootstrap_means(values, resamples, rng)
+    student = list(results).index("student")
+    rows = []
+    for c, policy in enumerate(results):
+        difference = means[:, student] - means[:, c]
+        (low, high), (d_low, d_high) = interval(means[:, c]), interval(difference)
+        row = {
+            "scenario": name,
+            "policy": policy,
+            "seeds": len(values[c]),
+            "regret": values[c].mean(),
+            "ci_low": low,
+            "ci_high": high,
+        }
+        row |= {
+            "student_minus_policy": values[student].mean() - values[c].mean(),
+            "difference_low": d_low,
+            "difference_high": d_high,
+        }
+        rows.append(row | {"student_wins": (values[student].mean(0) < values[c].mean(0) - 1e-9).mean()})
+    return rows
+
+
+def _wrong_label_rows(name, test, results):
+    """Regret of learned policies by the number of wrong labels in a task, all seeds together."""
+    rows = []
+    for policy in LEARNED:
+        wrong = np.concatenate([(x != test.placements).sum(1) for _, x, _ in results[policy]])
+        regret = np.concatenate([d / test.delays - 1 for *_, d in results[policy]])
+        for count in np.unique(wrong):
+            part = regret[wrong == count]
+            row = {"scenario": name, "policy": policy, "wrong_labels": count, "share_of_tasks": len(part) / len(regret)}
+            rows.append(row | {"regret_mean": part.mean(), "regret_p95": np.quantile(part, 0.95)})
+    return rows
+
+
+def _adaptation_rows(name, test, results, bins=8):
+    """Share of subtasks at each location, by octile of each network condition and device profile."""
+    from .sampling import STATE
+
+    shown = {p: np.concatenate([x for _, x, _ in results[p]]) for p in ("exact", "student", "best_single")}
+    rows = []
+    for q, quantity in enumerate(STATE):
+        value = test.tasks[:, q - 8]
+        octile = np.searchsorted(np.quantile(value, np.arange(1, bins) / bins), value, side="right")
+        for policy, x in shown.items():
+            where = np.tile(octile, len(x) // len(octile))
+            for b in range(bins):
+                share = np.bincount(x[where == b].ravel(), minlength=3) / max(1, (where == b).sum() * x.shape[1])
+                row = {
+                    "scenario": name,
+                    "quantity": quantity,
+                    "bin": b,
+                    "median": np.median(value[octile == b]),
+                    "policy": policy,
+                }
+                rows.append(row | dict(zip(("device", "edge", "cloud"), share)))
+    return rows
+
+
+def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarray:
+    """Microseconds of every function on every input: (len(functions), len(inputs)).
+
+    All functions take turns on each input, so that whatever disturbs the machine disturbs all alike.
+    """
+    out = np.empty((len(functions), len(inputs)))
+    clock = time.perf_counter_ns
+    for function in functions:
+        for value in inputs[:warmup]:
+            function(value)
+    for s, value in enumerate(inputs):
+        for f, function in enumerate(functions):
+            start = clock()
+            function(value)
+            out[f, s] = clock() - start
+    return out / 1e3
+
+
+def inference_time(run: Run) -> pd.DataFrame:
+    """The table of inference delay: every policy in every runtime, batch 1, one thread, on test tasks.
+
+    From the raw task vector to the placement; medians and p99 over tasks. Constants are float32.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    rows = []
+    for name in progress(TRAINED, len(TRAINED), "timing", "scenario"):
+        graph = scenario(name).graph
+        tasks = list(load(run, name, "test").tasks[: run.profile.timing_inputs])
+        deciders = compiled_deciders(graph)
+        for role in LEARNED:
+            deciders += model_deciders(open_model(model_path(run, role, name, run.profile.seeds[0])), graph.n)
+        for d, spent in zip(deciders, time_interleaved([d.decide for d in deciders], tasks)):
+            row = {"scenario": name, "policy": d.policy, "runtime": d.runtime, "n_subtasks": graph.n}
+            row |= {"median_us": np.median(spent), "p99_us": np.quantile(spent, 0.99), "mean_us": spent.mean()}
+            rows.append(row | {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes})
+    return pd.DataFrame(rows)

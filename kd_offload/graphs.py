@@ -1,0 +1,124 @@
+"""Task graphs: which subtasks there are and what feeds what.
+
+A task is a directed acyclic graph of `n` subtasks numbered 1..n in a topological order. Node 0 is
+the source (the input is captured on the end device) and node n + 1 the sink (the result is used
+there); both stay on the device and cost no cycles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+DEVICE, EDGE, CLOUD = 0, 1, 2
+LOCATIONS = ("device", "edge", "cloud")
+
+
+@dataclass(frozen=True)
+class TaskGraph:
+    """A task's structure.
+
+    name:  what tables and file names call it.
+    n:     number of subtasks.
+    edges: pairs (i, j), 0 <= i < j <= n + 1. They are kept sorted by (j, i): the order in which
+           the formulation serves transfers, and the order of the bytes in a task vector.
+
+    Raises ValueError for a cycle, an edge against the numbering, a duplicate or a loose subtask.
+    """
+
+    name: str
+    n: int
+    edges: tuple[tuple[int, int], ...]
+
+    def __post_init__(self):
+        if not isinstance(self.n, (int, np.integer)) or self.n < 1:
+            raise ValueError(f"graph {self.name!r}: n must be a positive integer, got {self.n!r}")
+        edges = tuple(sorted(((int(i), int(j)) for i, j in self.edges), key=lambda e: (e[1], e[0])))
+        object.__setattr__(self, "edges", edges)
+        for i, j in edges:
+            if not (0 <= i <= self.n + 1 and 0 <= j <= self.n + 1):
+                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) leaves the nodes 0..{self.n + 1}")
+        if cycle := _nodes_on_cycles(self.n, edges):
+            raise ValueError(f"graph {self.name!r}: edges form a cycle through nodes {cycle}")
+        for i, j in edges:
+            if i >= j:
+                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) is out of order; number subtasks topologically")
+            if (i, j) == (0, self.n + 1):
+                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) joins source and sink, which share the device")
+        if len(set(edges)) != len(edges):
+            duplicate = next(e for e in edges if edges.count(e) > 1)
+            raise ValueError(f"graph {self.name!r}: edge {duplicate} appears twice")
+        for v in range(1, self.n + 1):
+            if not any(j == v for _, j in edges) or not any(i == v for i, _ in edges):
+                raise ValueError(f"graph {self.name!r}: subtask {v} lacks a predecessor or a successor")
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        """Edges into node j are `first[j]` to `first[j + 1]` - 1. int64, (n + 3,)."""
+        targets = np.array([j for _, j in self.edges])
+        return np.searchsorted(targets, np.arange(self.n + 3)).astype(np.int64)
+
+    @cached_property
+    def source(self) -> np.ndarray:
+        """The predecessor's number of every edge. int64, (len(edges),)."""
+        return np.array([i for i, _ in self.edges], dtype=np.int64)
+
+    @property
+    def n_features(self) -> int:
+        """Length of a task vector: cycles, bytes and the eight quantities of the system state."""
+        return self.n + len(self.edges) + 8
+
+
+def _nodes_on_cycles(n: int, edges) -> list[int]:
+    """Nodes left over when nodes without predecessors are taken away again and again (Kahn)."""
+    left = set(range(n + 2))
+    while True:
+        fed = {j for i, j in edges if i in left}
+        free = left - fed
+        if not free:
+            # A leftover may merely hang behind a cycle: take away from the other end too.
+            while ends := left - {i for i, j in edges if j in left}:
+                left -= ends
+            return sorted(left)
+        left -= free
+
+
+def chain(n: int = 10) -> TaskGraph:
+    """`n` subtasks in sequence: nothing ever waits, and a dynamic programme is exact."""
+    return TaskGraph(f"chain_{n}" if n != 10 else "chain", n, tuple((i, i + 1) for i in range(n + 1)))
+
+
+def dag() -> TaskGraph:
+    """Ten subtasks with forks and joins, as in camera and augmented-reality pipelines."""
+    text = "0-1 1-2 1-3 1-4 2-5 3-5 3-6 4-6 5-7 6-7 6-8 7-9 8-9 9-10 10-11"
+    return TaskGraph("dag", 10, tuple(tuple(map(int, e.split("-"))) for e in text.split()))
+
+
+def fusion() -> TaskGraph:
+    """Twenty subtasks: two sensors' pipelines, interleaved, then joined."""
+    branch = [(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (2, 5), (3, 5), (4, 6), (5, 6), (5, 7), (6, 8), (7, 8)]
+    edges = [(0, 1), (0, 2)]
+    for offset in (1, 2):
+        edges += [(2 * i + offset, 2 * j + offset) for i, j in branch]
+    return TaskGraph("fusion", 20, tuple(edges + [(17, 19), (18, 19), (19, 20), (20, 21)]))
+
+
+def random_graph(n: int, index: int = 0) -> TaskGraph:
+    """Random DAG number `index` with `n` subtasks.
+
+    Each subtask takes one to three inputs among the four nodes before it (the source among them for
+    the first ones); what nobody uses goes to the sink. So width and depth resemble `dag` at any n.
+    """
+    if not 1 <= n <= 64:
+        raise ValueError(f"random graph: n must be 1 to 64, got {n}")
+    rng = np.random.default_rng(np.random.SeedSequence(entropy=20200404366, spawn_key=(n, index)))
+    edges = []
+    for j in range(1, n + 1):
+        window = np.arange(max(0, j - 4), j)
+        inputs = rng.choice(window, size=min(rng.integers(1, 4), len(window)), replace=False)
+        edges += [(int(i), j) for i in inputs]
+    used = {i for i, _ in edges}
+    edges += [(i, n + 1) for i in range(1, n + 1) if i not in used]
+    return TaskGraph(f"random_{n}_{index}", n, tuple(edges))

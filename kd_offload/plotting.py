@@ -1,0 +1,336 @@
+"""Figures: functions from saved tables to matplotlib figures. Nothing is computed here but positions."""
+
+from __future__ import annotations
+
+import os
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+
+from .config import Run, provenance, written_aside
+from .graphs import LOCATIONS, TaskGraph
+
+# Okabe and Ito's palette, safe for colour-blind readers: one colour a location, one a kind of policy.
+LOCATION_COLOURS = {"device": "#E69F00", "edge": "#56B4E9", "cloud": "#009E73"}
+KINDS = {
+    "all_device": "fixed", "all_edge": "fixed", "all_cloud": "fixed", "random": "fixed",
+    "greedy": "heuristic", "best_single": "heuristic", "local_search_1": "heuristic", "local_search_3": "heuristic",
+    "linear": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact",
+}  # fmt: skip
+KIND_COLOURS = {
+    "fixed": "#999999",
+    "heuristic": "#56B4E9",
+    "learned": "#CC79A7",
+    "student": "#D55E00",
+    "exact": "#000000",
+}
+MARKERS = {"numba": "o", "numpy": "s", "torch": "^"}
+
+
+def style() -> None:
+    """One look for all figures."""
+    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
+    matplotlib.rcParams.update(
+        {"figure.dpi": 110, "savefig.dpi": 160, "savefig.bbox": "tight", "pdf.fonttype": 42, "svg.hashsalt": "0"}
+    )
+
+
+def save(run: Run, figure, name: str) -> None:
+    """`figures/<name>.png` and `.pdf`, with provenance inside and without dates."""
+    about = ", ".join(f"{k}={v}" for k, v in provenance(run).items())
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
+    for suffix, metadata in ((".png", {"Software": None, "Description": about}), (".pdf", {"Keywords": about})):
+        with written_aside(run.figures / f"{name}{suffix}") as aside:
+            figure.savefig(aside, metadata=metadata)
+
+
+def _colour(policy: str) -> str:
+    return KIND_COLOURS[KINDS.get(policy, "heuristic")]
+
+
+def task_graph(graph: TaskGraph, nodes: pd.DataFrame):
+    """The graph, each subtask coloured by its placement and as large as its cycles.
+
+    nodes: subtask, cycles, location (0, 1, 2), one row a subtask.
+    """
+    depth = np.zeros(graph.n + 2)
+    for i, j in graph.edges:
+        depth[j] = max(depth[j], depth[i] + 1)
+    at = {}
+    for d in np.unique(depth):
+        layer = np.flatnonzero(depth == d)
+        at |= {v: (d, offset) for v, offset in zip(layer, np.linspace(-1, 1, len(layer) + 2)[1:-1] * len(layer))}
+    fig, ax = plt.subplots(figsize=(9, 3.2))
+    for i, j in graph.edges:
+        ax.annotate(
+            "", at[j], at[i], arrowprops={"arrowstyle": "-|>", "color": "#777777", "shrinkA": 13, "shrinkB": 15}
+        )
+    where = nodes.set_index("subtask").location
+    cycles = nodes.set_index("subtask").cycles
+    for v, (x, y) in at.items():
+        inner = 1 <= v <= graph.n
+        colour = LOCATION_COLOURS[LOCATIONS[int(where[v])]] if inner else "white"
+        size = 300 + 900 * cycles[v] / cycles.max() if inner else 420
+        ax.scatter(x, y, s=size, color=colour, edgecolor="black", zorder=3)
+        ax.text(x, y, str(v) if inner else ("in" if v == 0 else "out"), ha="center", va="center", zorder=4, fontsize=9)
+    handles = [
+        plt.Line2D([], [], marker="o", ls="", color=c, markeredgecolor="black", ms=10, label=k)
+        for k, c in LOCATION_COLOURS.items()
+    ]
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False)
+    ax.set_axis_off()
+    ax.margins(0.05, 0.3)
+    return fig
+
+
+def gantt(events: pd.DataFrame):
+    """When every resource is busy, a panel a policy. events: policy, resource, what, start_ms, end_ms, delay_ms."""
+    from .delay import LINKS
+
+    rows = [*LOCATIONS, *LINKS]
+    policies = list(events.policy.unique())
+    fig, axes = plt.subplots(len(policies), 1, figsize=(9, 1.75 * len(policies)), sharex=True, layout="constrained")
+    for ax, policy in zip(np.atleast_1d(axes), policies):
+        part = events[events.policy == policy]
+        for event in part[part.what != "result"].itertuples():
+            colour = LOCATION_COLOURS.get(event.resource, "#BBBBBB")
+            ax.barh(
+                rows.index(event.resource),
+                event.end_ms - event.start_ms,
+                left=event.start_ms,
+                color=colour,
+                edgecolor="black",
+                lw=0.5,
+            )
+            if event.end_ms - event.start_ms > 0.02 * events.end_ms.max():
+                ax.text(
+                    (event.start_ms + event.end_ms) / 2,
+                    rows.index(event.resource),
+                    event.what,
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                )
+        ax.axvline(part.delay_ms.iloc[0], color="#D55E00", lw=1.5)
+        ax.set_title(f"{policy}: {part.delay_ms.iloc[0]:.0f} ms", loc="left", fontsize=10)
+        ax.set_yticks(range(len(rows)), rows, fontsize=7)
+        ax.invert_yaxis()
+    ax.set_xlabel("time (ms)")
+    return fig
+
+
+def landscape(table: pd.DataFrame):
+    """All placements of one task from best to worst. table: rank, normalised_delay, right_labels."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2), layout="constrained")
+    left.plot(table["rank"], table.normalised_delay, color="black")
+    left.set(xscale="log", yscale="log", xlabel="rank of the placement", ylabel="delay / optimum")
+    right.scatter(table.right_labels, table.normalised_delay, s=14, color="#0072B2", alpha=0.6)
+    right.set(yscale="log", xlabel="labels right", ylabel="delay / optimum")
+    return fig
+
+
+def label_shares(shares: pd.DataFrame):
+    """Where the optimum puts each subtask. shares: scenario, subtask, device, edge, cloud."""
+    names = [s for s in shares.scenario.unique() if s in ("chain", "dag", "fusion")]
+    widths = [shares[shares.scenario == s].subtask.max() for s in names]
+    fig, axes = plt.subplots(1, len(names), figsize=(11, 2.8), sharey=True, width_ratios=widths, layout="constrained")
+    for ax, name in zip(np.atleast_1d(axes), names):
+        part, base = shares[shares.scenario == name], 0
+        for location in LOCATIONS:
+            ax.bar(
+                part.subtask, part[location], bottom=base, color=LOCATION_COLOURS[location], label=location, width=0.9
+            )
+            base = base + part[location].to_numpy()
+        ax.set(title=name, xlabel="subtask", xticks=part.subtask)
+        ax.tick_params(axis="x", labelsize=7)
+        ax.grid(False)
+    np.atleast_1d(axes)[0].set_ylabel("share of optimal labels")
+    np.atleast_1d(axes)[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return fig
+
+
+def training_curves(curves: pd.DataFrame):
+    """Validation loss and label accuracy by epoch; a line a seed. curves: role, scenario, seed, epoch, ..."""
+    scenarios = [s for s in curves.scenario.unique() if not s.startswith("networks")]
+    fig, axes = plt.subplots(2, len(scenarios), figsize=(11, 5), sharex=True, squeeze=False, layout="constrained")
+    for column, name in enumerate(scenarios):
+        for row, (field, label) in enumerate(
+            (("validation_loss", "cross-entropy"), ("label_accuracy", "label accuracy"))
+        ):
+            ax = axes[row, column]
+            for (role, _), part in curves[curves.scenario == name].groupby(["role", "seed"]):
+                ax.plot(
+                    part.epoch,
+                    part[field],
+                    color=sns.color_palette("colorblind")[sorted(curves.role.unique()).index(role)],
+                    label=role,
+                    lw=1.2,
+                )
+            ax.set(
+                title=name if row == 0 else "",
+                xlabel="epoch" if row else "",
+                ylabel=f"{label} (validation)" if column == 0 else "",
+            )
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
+    axes[0, -1].legend(handles.values(), handles.keys(), frameon=False)
+    return fig
+
+
+def latency(table: pd.DataFrame):
+    """Mean regret of every policy, a panel a scenario; the line reaches from the median to p99.
+
+    table: scenario, policy, regret_mean, normalised_median, normalised_p99 (a row a seed; seeds are averaged).
+    """
+    names = list(table.scenario.unique())
+    fig, axes = plt.subplots(1, len(names), figsize=(3.8 * len(names), 4), sharey=True, layout="constrained")
+    mean = (
+        table.groupby(["scenario", "policy"], sort=False)[["regret_mean", "normalised_median", "normalised_p99"]]
+        .mean()
+        .reset_index()
+    )
+    order = list(mean.groupby("policy").regret_mean.mean().sort_values(ascending=False).index)
+    for ax, name in zip(np.atleast_1d(axes), names):
+        part = mean[mean.scenario == name].set_index("policy").reindex(order).dropna()
+        for policy, row in part.iterrows():
+            y, floor = order.index(policy), 1e-2
+            ax.plot(
+                np.maximum(100 * (row[["normalised_median", "normalised_p99"]].to_numpy(float) - 1), floor),
+                [y, y],
+                color=_colour(policy),
+                alpha=0.4,
+                lw=5,
+            )
+            ax.plot(max(100 * row.regret_mean, floor), y, "o", color=_colour(policy), ms=7, mec="black", mew=0.6)
+            text = f"{100 * row.regret_mean:.1f} %" if row.regret_mean > 1e-9 else "0"
+            ax.annotate(
+                text,
+                (max(100 * row.regret_mean, floor), y),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+            )
+        ax.set(xscale="log", title=name, xlabel="regret (%): mean (dot), median to p99 (bar)", xlim=(8e-3, 3e4))
+        ax.set_yticks(range(len(order)), order)
+    return fig
+
+
+def adaptation(table: pd.DataFrame, scenario: str):
+    """Share of subtasks at each location against four quantities of the system state: optimum and student."""
+    shown = {
+        "B_up": ("wireless up (Mbit/s)", 8e-6),
+        "B_wan": ("WAN (Mbit/s)", 8e-6),
+        "tau_wan": ("WAN propagation (ms)", 1e3),
+        "f_0": ("device (GHz)", 1e-9),
+    }
+    fig, axes = plt.subplots(1, 4, figsize=(12, 3), sharey=True, layout="constrained")
+    for ax, (quantity, (label, unit)) in zip(axes, shown.items()):
+        for policy, line in (("exact", "-"), ("student", "--")):
+            part = table[(table.scenario == scenario) & (table.quantity == quantity) & (table.policy == policy)]
+            for location in LOCATIONS:
+                ax.plot(
+                    part["median"] * unit,
+                    part[location],
+                    line,
+                    color=LOCATION_COLOURS[location],
+                    marker="o" if line == "-" else "",
+                    ms=4,
+                    label=f"{location}, {policy}",
+                )
+        ax.set(xlabel=label, xscale="log")
+        ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+    axes[0].set_ylabel("share of subtasks")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    return fig
+
+
+def wrong_labels(table: pd.DataFrame):
+    """Mean regret, and share of tasks, against the number of wrong labels in a task."""
+    names = [s for s in table.scenario.unique() if not s.startswith("networks")]
+    fig, axes = plt.subplots(
+        2, len(names), figsize=(11, 4.6), sharex="col", sharey="row", squeeze=False, layout="constrained"
+    )
+    for column, name in enumerate(names):
+        for policy in ("linear", "teacher", "student"):
+            part = table[(table.scenario == name) & (table.policy == policy)]
+            colour = {"linear": "#0072B2", "teacher": "#CC79A7", "student": "#D55E00"}[policy]
+            axes[0, column].plot(part.wrong_labels, part.share_of_tasks, "o-", color=colour, ms=3, label=policy)
+            axes[1, column].plot(part.wrong_labels, 100 * part.regret_mean, "o-", color=colour, ms=3)
+        axes[0, column].set(title=name)
+        axes[1, column].set(xlabel="wrong labels in a task")
+    axes[0, 0].set_ylabel("share of tasks")
+    axes[1, 0].set_ylabel("mean regret (%)")
+    axes[0, -1].legend(frameon=False)
+    return fig
+
+
+def inference_time(table: pd.DataFrame):
+    """Median (dot) to p99 (bar) of one decision's time, by policy and runtime, a panel a scenario."""
+    names = [s for s in table.scenario.unique() if not s.startswith("networks")]
+    fig, axes = plt.subplots(1, len(names), figsize=(3.8 * len(names), 5.2), sharey=True, layout="constrained")
+    keys = list(dict.fromkeys(zip(table.policy, table.runtime)))
+    for ax, name in zip(np.atleast_1d(axes), names):
+        part = table[table.scenario == name].set_index(["policy", "runtime"])
+        for y, key in enumerate(keys):
+            row = part.loc[key]
+            ax.plot([row.median_us, row.p99_us], [y, y], color=_colour(key[0]), alpha=0.4, lw=5)
+            ax.plot(row.median_us, y, MARKERS[key[1]], color=_colour(key[0]), ms=6, mec="black", mew=0.6)
+        ax.set(xscale="log", title=name, xlabel="µs a decision, batch 1")
+        ax.set_yticks(range(len(keys)), [f"{p} ({r})" for p, r in keys], fontsize=8)
+    np.atleast_1d(axes)[0].invert_yaxis()
+    return fig
+
+
+def tradeoff(quality: pd.DataFrame, timing: pd.DataFrame):
+    """Regret against the time of a decision, every policy in its fastest runtime, with the Pareto front.
+
+    quality: scenario, policy, regret; timing: scenario, policy, runtime, median_us, p99_us.
+    """
+    names = [s for s in timing.scenario.unique() if not s.startswith("networks")]
+    fig, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 4), sharey=True, layout="constrained")
+    for ax, name in zip(np.atleast_1d(axes), names):
+        fastest = timing[timing.scenario == name].sort_values("median_us").groupby("policy").first()
+        points = (
+            fastest.join(quality[quality.scenario == name].set_index("policy").regret).dropna().sort_values("median_us")
+        )
+        y = np.maximum(100 * points.regret, 0.05)
+        for policy, row in points.iterrows():
+            ax.plot([row.median_us, row.p99_us], [y[policy]] * 2, color=_colour(policy), alpha=0.3, lw=4)
+            ax.plot(
+                row.median_us,
+                y[policy],
+                MARKERS[row.runtime],
+                color=_colour(policy),
+                ms=8 if policy == "student" else 6,
+                mec="black",
+                mew=0.6,
+            )
+            ax.annotate(policy, (row.median_us, y[policy]), (4, 4), textcoords="offset points", fontsize=7)
+        front = points[points.regret.cummin() == points.regret]
+        ax.step(front.median_us, y[front.index], where="post", color="#777777", lw=1, ls=":")
+        ax.set(xscale="log", yscale="log", title=name, xlabel="median to p99 of a decision (µs)")
+    np.atleast_1d(axes)[0].set_ylabel("mean regret (%); the optimum is drawn at 0.05")
+    return fig
+
+
+def label_generation(table: pd.DataFrame):
+    """Labels a second on one worker against the number of subtasks, by method."""
+    fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    single = table[table.workers == 1]
+    for colour, (method, part) in zip(sns.color_palette("colorblind"), single.groupby("method", sort=False)):
+        on_random = part[part.scenario.str.startswith("random")].groupby("n_subtasks").samples_per_second.median()
+        ax.plot(on_random.index, on_random, "o-", color=colour, label=method, ms=4)
+        for marker, name in (("s", "dag"), ("^", "fusion"), ("v", "chain")):
+            named = part[part.scenario == name]
+            ax.plot(named.n_subtasks, named.samples_per_second, marker, color=colour, mec="black", mew=0.6)
+    ax.set(yscale="log", xlabel="subtasks", ylabel="tasks a second, one core")
+    shapes = [
+        plt.Line2D([], [], marker=m, ls="", color="#777777", label=t)
+        for m, t in (("o", "random"), ("s", "dag"), ("^", "fusion"), ("v", "chain"))
+    ]
+    ax.add_artist(ax.legend(handles=shapes, loc="upper right", frameon=False, fontsize=8))
+    ax.legend(loc="lower left", frameon=False, fontsize=8)
+    return fig

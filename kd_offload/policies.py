@@ -1,0 +1,248 @@
+"""Every policy of the comparison, behind one interface: (graph, tasks) -> placements.
+
+A policy is a function of a graph and a batch of tasks (S, F) in SI units that returns labels (S, n).
+To add one, decorate it; every table and figure then has it:
+
+    @policy("mine")
+    def mine(graph, tasks):
+        return np.where(tasks[:, -8:-7] > 2e9, 0, 1).repeat(graph.n, axis=1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .delay import _transfer, all_delays, check_placements, delay_kernel
+from .graphs import TaskGraph
+from .labels import Solver, local_search, solve
+from .learning import Model, logits, standardise, torch_module
+
+REGISTRY: dict[str, Callable[[TaskGraph, np.ndarray], np.ndarray]] = {}
+LOOKS_AT_NOTHING = ("all_device", "all_edge", "all_cloud", "random")
+LEARNED = ("linear", "teacher", "student", "student_plain")
+
+
+def policy(name: str):
+    """Register a function (graph, tasks (S, F)) -> placements (S, n) as policy `name`."""
+
+    def register(function):
+        REGISTRY[name] = function
+        return function
+
+    return register
+
+
+@policy("all_device")
+def all_device(graph, tasks):
+    return np.zeros((len(tasks), graph.n), np.int8)
+
+
+@policy("all_edge")
+def all_edge(graph, tasks):
+    return np.full((len(tasks), graph.n), 1, np.int8)
+
+
+@policy("all_cloud")
+def all_cloud(graph, tasks):
+    return np.full((len(tasks), graph.n), 2, np.int8)
+
+
+@policy("random")
+def uniformly_random(graph, tasks):
+    """Uniform labels, the same for the same batch length: the generator is fixed."""
+    return np.random.default_rng(0).integers(0, 3, (len(tasks), graph.n), dtype=np.int8)
+
+
+@policy("greedy")
+def greedy(graph, tasks):
+    """Earliest finish: each subtask in turn goes where it finishes first, given all before it."""
+    out = np.empty((len(tasks), graph.n), np.int8)
+    _greedy_many(graph.n, graph.first, graph.source, tasks, out, np.empty(graph.n + 1), np.empty((4, 6)))
+    return out
+
+
+@policy("best_single")
+def best_single(graph, tasks):
+    """The best of all on the device, all at the edge, all in the cloud, by the delay model."""
+    singles = np.arange(3, dtype=np.int8)[:, None].repeat(graph.n, axis=1)
+    return singles[all_delays(graph, tasks, singles).argmin(axis=1)]
+
+
+@policy("local_search_1")
+def local_search_1(graph, tasks):
+    """Best-improvement search over single labels, from the best single location."""
+    return local_search(graph, tasks, starts=1)[0]
+
+
+@policy("local_search_3")
+def local_search_3(graph, tasks):
+    """The same from each of the three single locations; the best result."""
+    return local_search(graph, tasks, starts=3)[0]
+
+
+@policy("exact")
+def exact(graph, tasks):
+    """The label generator itself, run online."""
+    return solve(graph, tasks).placements
+
+
+def learned(model: Model):
+    """A trained network as a policy."""
+
+    def decide(graph, tasks):
+        return logits(model, tasks).argmax(-1).astype(np.int8)
+
+    return decide
+
+
+def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.ndarray:
+    """Placements (S, n) of a registered policy (or of `function`), checked; ValueError names the policy."""
+    if function is None and name not in REGISTRY:
+        raise ValueError(f"policy: {name!r}, expected one of {', '.join(REGISTRY)}")
+    x = np.asarray((function or REGISTRY[name])(graph, tasks))
+    if x.shape != (len(tasks), graph.n):
+        raise ValueError(f"policy {name!r}: returned shape {x.shape}, expected {(len(tasks), graph.n)}")
+    try:
+        return check_placements(graph, x)
+    except ValueError as error:
+        raise ValueError(f"policy {name!r}: {error}") from None
+
+
+@njit(cache=True)
+def _greedy_many(n, first, source, tasks, out, finish, free):
+    """free (4, 6): when resources are free after placing at 0, 1, 2, and before."""
+    for s in range(len(tasks)):
+        task, x = tasks[s], out[s]
+        state = task[n + first[n + 2] :]
+        free[3] = 0.0
+        finish[0] = 0.0
+        for j in range(1, n + 1):
+            best, done = 0, np.inf
+            for k in range(3):
+                free[k] = free[3]
+                ready = 0.0
+                for e in range(first[j], first[j + 1]):
+                    i = source[e]
+                    a = 0 if i == 0 else x[i - 1]
+                    ready = max(ready, _transfer(a, k, task[n + e], finish[i], state, free[k]))
+                if k != 2:
+                    ready = max(ready, free[k, 4 + k])
+                end = ready + task[j - 1] / state[k]
+                if k != 2:
+                    free[k, 4 + k] = end
+                if end < done:
+                    best, done = k, end
+            x[j - 1] = best
+            finish[j] = done
+            free[3] = free[best]
+
+
+@njit(cache=True)
+def _best_single_one(n, first, source, task, x, finish, free):
+    best, least = 0, np.inf
+    for k in range(3):
+        x[:] = k
+        d = delay_kernel(n, first, source, task, x, finish, free)
+        if d < least:
+            best, least = k, d
+    x[:] = best
+
+
+@njit(cache=True)
+def _forward(task, mean, inverse, weights, biases, sizes, a, b, x):
+    """A whole network on one task: scaling, layers, argmax; `a` and `b` are scratch of the widest layer.
+
+    weights: all layers' (in, out) matrices in one float32 vector; sizes: (layers + 1,).
+    """
+    for i in range(sizes[0]):
+        a[i] = np.float32((np.log(task[i]) - mean[i]) * inverse[i])
+    w0 = b0 = 0
+    last = len(sizes) - 2
+    for layer in range(last + 1):
+        m, k = sizes[layer], sizes[layer + 1]
+        for o in range(k):
+            b[o] = biases[b0 + o]
+        for i in range(m):
+            value = a[i]
+            if value != 0.0:  # a ReLU's zeros cost nothing
+                row = weights[w0 + i * k : w0 + (i + 1) * k]
+                for o in range(k):
+                    b[o] += value * row[o]
+        if layer < last:
+            for o in range(k):
+                a[o] = max(b[o], np.float32(0.0))
+        w0 += m * k
+        b0 += k
+    for i in range(len(x)):
+        best = 0
+        for c in range(1, 3):
+            if b[3 * i + c] > b[3 * i + best]:
+                best = c
+        x[i] = best
+
+
+class Decider(NamedTuple):
+    """One policy in one runtime, for one task at a time: `decide(task (F,)) -> placement (n,)`."""
+
+    policy: str
+    runtime: str
+    decide: Callable[[np.ndarray], np.ndarray]
+    parameters: int = 0
+    macs: int = 0
+    bytes: int = 0
+
+
+def model_deciders(model: Model, n: int) -> list[Decider]:
+    """A network in the runtimes numba, numpy and torch, from the raw task vector to the placement."""
+    import torch
+
+    sizes = np.array([model.weights[0].shape[0], *(w.shape[1] for w in model.weights)])
+    flat = np.concatenate([w.ravel() for w in model.weights]), np.concatenate(model.biases)
+    a, b, x = np.empty(sizes.max(), np.float32), np.empty(sizes.max(), np.float32), np.empty(n, np.int8)
+    inverse, net = 1 / model.deviation, torch_module(model)
+
+    def by_numba(task):
+        _forward(task, model.mean, inverse, *flat, sizes, a, b, x)
+        return x
+
+    def by_numpy(task):
+        return logits(model, task[None])[0].argmax(-1)
+
+    @torch.inference_mode()
+    def by_torch(task):
+        return net(torch.from_numpy(standardise(model, task))).view(n, 3).argmax(-1).numpy()
+
+    runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
+    return [Decider(model.role, r, f, model.parameters, model.macs, model.bytes) for r, f in runtimes.items()]
+
+
+def compiled_deciders(graph: TaskGraph) -> list[Decider]:
+    """The policies without training in their compiled form, for one task at a time, nothing allocated but results."""
+    n, first, source = graph.n, graph.first, graph.source
+    x, finish, free = np.empty(n, np.int8), np.empty(n + 1), np.empty((4, 6))
+    solver, rng = Solver(graph), np.random.default_rng(0)
+
+    def single(task):
+        _best_single_one(n, first, source, task, x, finish, free[0])
+        return x
+
+    def earliest(task):
+        _greedy_many(n, first, source, task[None], x[None], finish, free)
+        return x
+
+    fixed = [
+        Decider(name, "numpy", lambda task, k=k: np.full(n, k, np.int8)) for k, name in enumerate(LOOKS_AT_NOTHING[:3])
+    ]
+    return [
+        *fixed,
+        Decider("random", "numpy", lambda task: rng.integers(0, 3, n, dtype=np.int8)),
+        Decider("best_single", "numba", single),
+        Decider("greedy", "numba", earliest),
+        Decider("local_search_1", "numba", lambda task: local_search(graph, task, starts=1)[0]),
+        Decider("local_search_3", "numba", lambda task: local_search(graph, task, starts=3)[0]),
+        Decider("exact", "numba", solver.solve_one),
+    ]

@@ -1,0 +1,109 @@
+"""Data sets: the same bytes for any number of workers and after any interruption; damage is named."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kd_offload.config import ROOT, Run, get_profile, get_run
+from kd_offload.dataset import generate, load
+from kd_offload.delay import delay
+from kd_offload.graphs import dag
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run(replace(get_profile("tiny"), shard=50), tmp_path)
+
+
+def contents(folder):
+    return {f.name: f.read_bytes() for f in sorted(folder.iterdir())}
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(run, tmp_path):
+    one = contents(generate(run, "dag", "train", 230, n_jobs=1))
+    two = contents(generate(Run(run.profile, tmp_path / "other"), "dag", "train", 230, n_jobs=2))
+    assert one == two and len(one) == 6
+    assert one != contents(generate(Run(replace(run.profile, seed=1), tmp_path / "third"), "dag", "train", 230))
+
+
+def test_what_is_stored_is_what_was_solved(run):
+    generate(run, "dag", "test", 120)
+    data = load(run, "dag", "test")
+    assert data.tasks.shape == (120, 33) and data.placements.dtype == np.int8
+    assert np.array_equal(delay(dag(), data.tasks, data.placements), data.delays)
+    generate(run, "dag", "validation", 120)
+    assert not np.isin(load(run, "dag", "validation").tasks[:, 0], data.tasks[:, 0]).any()
+
+
+def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
+    code = (
+        "from pathlib import Path; from dataclasses import replace;"
+        "from kd_offload.config import *; from kd_offload.dataset import generate;"
+        f"generate(Run(replace(get_profile('tiny'), shard=50), Path({str(tmp_path / 'killed')!r})), 'fusion', 'train', 3000, n_jobs=1)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "killed" / "data" / "fusion" / "train"
+    deadline = time.time() + 120
+    while len(list(folder.glob("*.parquet"))) < 3 and child.poll() is None and time.time() < deadline:
+        time.sleep(0.002)
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    assert 3 <= len(list(folder.glob("0*.parquet"))) and not (folder / "manifest.json").exists()
+    kept = {f: f.stat().st_mtime_ns for f in folder.glob("0*.parquet")}
+    for leftover in folder.glob(".*"):
+        leftover.unlink()
+    again = generate(Run(run.profile, tmp_path / "killed"), "fusion", "train", 3000, n_jobs=1)
+    assert all(f.stat().st_mtime_ns == t for f, t in kept.items())
+    assert contents(again) == contents(generate(run, "fusion", "train", 3000, n_jobs=1))
+
+
+def test_nothing_is_done_twice(run):
+    folder = generate(run, "dag", "test", 100)
+    before = {f: f.stat().st_mtime_ns for f in folder.iterdir()}
+    generate(run, "dag", "test", 100)
+    assert before == {f: f.stat().st_mtime_ns for f in folder.iterdir()}
+    generate(run, "dag", "test", 60)
+    assert len(load(run, "dag", "test").delays) == 60
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
+def test_damage_is_named_and_nothing_else_touched(run, damage):
+    folder = generate(run, "dag", "test", 100)
+    victim = folder / "00001.parquet"
+    content = victim.read_bytes()
+    if damage == "missing":
+        victim.unlink()
+    else:
+        victim.write_bytes(content[:-200] if damage == "truncated" else content[:500] + b"x" + content[501:])
+    before = contents(folder)
+    with pytest.raises(ValueError, match=r"00001\.parquet is missing, truncated or altered"):
+        load(run, "dag", "test")
+    if damage == "truncated":
+        with pytest.raises(ValueError, match=r"00001\.parquet is truncated or altered"):
+            generate(run, "dag", "test", 100)
+    assert contents(folder) == before
+
+
+def test_bad_requests(run, monkeypatch):
+    with pytest.raises(ValueError, match="split: 'tests'"):
+        generate(run, "dag", "tests", 10)
+    with pytest.raises(ValueError, match="count: 0"):
+        generate(run, "dag", "test", 0)
+    with pytest.raises(ValueError, match=r"manifest\.json is missing"):
+        load(run, "dag", "train")
+    with pytest.raises(ValueError, match="profile: 'papper', expected one of paper"):
+        get_run("papper")
+    monkeypatch.setenv("KD_WORKERS", "none")
+    with pytest.raises(ValueError, match="KD_WORKERS: 'none'"):
+        generate(run, "dag", "test", 10)
+
+
+def test_other_profiles_never_touch_the_reference_results():
+    assert get_run("paper").out == ROOT
+    assert get_run("smoke").out == ROOT / "build" / "smoke"

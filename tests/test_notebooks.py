@@ -1,0 +1,66 @@
+"""Notebooks are clean, the executed copies are theirs, and the runner accepts nothing by halves."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from kd_offload.config import PROFILES, ROOT
+from kd_offload.run import execute
+
+SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_all_are_there():
+    names = "01_problem 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims"
+    assert [p.stem for p in SOURCES] == names.split()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_sources_are_clean(path):
+    book = nbformat.read(path, as_version=4)
+    nbformat.validate(book)
+    assert book.cells[0].cell_type == "markdown" and "Run time" in book.cells[0].source
+    assert sum("parameters" in c.metadata.get("tags", []) for c in book.cells) == 1
+    for cell in book.cells:
+        assert set(cell.metadata) <= {"tags"}
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
+def test_executed_copies_are_of_these_sources(path):
+    executed = ROOT / "notebooks" / "executed" / path.name
+    source, copy = (nbformat.read(p, as_version=4).cells for p in (path, executed))
+    code = [[c.source for c in cells if c.cell_type == "code"] for cells in (source, copy)]
+    assert code[0] == code[1]
+    assert all(c.execution_count for c in copy if c.cell_type == "code")
+    assert not [o for c in copy if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
+    assert str(Path.home()) not in executed.read_text() and str(ROOT) not in executed.read_text()
+
+
+def notebook(path, *code):
+    cells = [nbformat.v4.new_code_cell(c) for c in code]
+    cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def test_the_runner_refuses_and_keeps_what_there_was(tmp_path):
+    target = tmp_path / "done" / "n.ipynb"
+    good = notebook(tmp_path / "n.ipynb", "a = 1", "print(a)")
+    execute(good, target, {"a": 5})
+    before = target.read_bytes()
+    assert b'"5\\n"' in before and "papermill" not in json.loads(before)["metadata"]
+    with pytest.raises(ValueError, match="parameter: 'b' is not one of"):
+        execute(good, target, {"b": 5})
+    with pytest.raises(Exception, match="ZeroDivisionError"):
+        execute(notebook(tmp_path / "bad.ipynb", "a = 1", "1 / 0"), target, {})
+    with pytest.raises(ValueError, match="stopped before its cell"):
+        execute(notebook(tmp_path / "quit.ipynb", "a = 1", "import sys; sys.exit(0)", "print(a)"), target, {})
+    assert target.read_bytes() == before and [p.name for p in target.parent.iterdir()] == ["n.ipynb"]
+
+
+def test_profiles_differ_only_in_size():
+    assert len({p.seed for p in PROFILES.values()}) == 1
