@@ -45,7 +45,7 @@ MODEL := $(call m,__init__ config graphs sampling delay)
 LABELS := $(MODEL) $(call m,labels)
 DATA := $(LABELS) $(call m,networks dataset run)
 LEARN := $(DATA) $(call m,learning)
-EVALUATE := $(LEARN) $(call m,policies evaluation)
+EVALUATE := $(LEARN) $(call m,heuristics policies evaluation)
 DRAW := $(call m,plotting)
 
 # pipeline: profile, folder of the products, folder of the executed notebooks, tasks a proof
@@ -55,11 +55,11 @@ F_$(1) := $(2)figures
 STEPS_$(1) := $(foreach n,01_problem 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims,build/$(1)/$(n).done)
 
 build/$(1)/01_problem.done: notebooks/01_problem.ipynb $(EVALUATE) $(DRAW)
-build/$(1)/label_generation.done: $(LABELS) $(call m,bench) | build/$(1)/01_problem.done
+build/$(1)/label_generation.done: $(LABELS) $(call m,heuristics bench) | build/$(1)/01_problem.done
 	$$(PY) -m kd_offload.bench labels --profile $(1) --out $(2)figures/label_generation.csv
 	@touch $$@
 build/$(1)/proofs.done: $(LABELS) tests/proofs.py tests/oracles.py | build/$(1)/label_generation.done
-	$$(PY) tests/proofs.py --tasks $(4) --out $(2)figures/proofs.csv
+	$$(PY) tests/proofs.py --tasks $(4) --profile $(1) --out $(2)figures/proofs.csv
 	@touch $$@
 build/$(1)/02_generate_data.done: notebooks/02_generate_data.ipynb $(DATA) $(DRAW) $(2)figures/label_generation.csv $(2)figures/proofs.csv | build/$(1)/01_problem.done
 build/$(1)/03_train_teacher.done: notebooks/03_train_teacher.ipynb $(LEARN) $(DRAW) build/$(1)/02_generate_data.done
@@ -78,7 +78,7 @@ build/$(1)/label_generation.done build/$(1)/proofs.done: | $$(SETUP)
 $(call products,$(1),01_problem,$(addprefix $(2)figures/,$(call csv_figure,example_task example_schedule landscape) scenarios.csv) $(3)/01_problem.ipynb)
 $(call products,$(1),label_generation,$(2)figures/label_generation.csv)
 $(call products,$(1),proofs,$(2)figures/proofs.csv)
-$(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares) search_effort.csv $(call figure,label_generation)) $(3)/02_generate_data.ipynb)
+$(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares search_tree) search_effort.csv label_prices.csv $(call figure,label_generation)) $(3)/02_generate_data.ipynb)
 $(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(3)/03_train_teacher.ipynb)
 $(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(3)/04_distill_student.ipynb)
 $(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv) $(3)/05_latency.ipynb)
@@ -93,7 +93,7 @@ $(3): build/$(1)/$(2).done
 	@test -f $$@ || { rm -f $$<; $$(MAKE) --no-print-directory $$<; }
 endef
 
-$(eval $(call pipeline,paper,,notebooks/executed,500))
+$(eval $(call pipeline,paper,,notebooks/executed,1500))
 $(eval $(call pipeline,smoke,build/smoke/,build/smoke/notebooks,20))
 
 reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's sizes (about 25 minutes on 2 cores)

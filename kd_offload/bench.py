@@ -6,7 +6,7 @@ meets all of them. Methods:
 branch_and_bound        `labels.solve`; exact
 enumeration             every placement, compiled, prefixes shared: a fair rival up to a dozen subtasks; exact
 public_solver           OR-tools' CP-SAT on the model in `tests/oracles.py`, one worker; exact to a microsecond
-local_search            `labels.local_search` from three starts; not exact
+local_search            `heuristics.local_search` from three starts; not exact
 regret_table            `labels.regret_table`: 2 n further optima for each task
 floor_3n_evaluations    3 n evaluations of the delay: about what a proof of optimality takes at least
 
@@ -27,14 +27,15 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numba import njit
 
-from . import graphs, labels
-from .config import ROOT, progress, written_aside
+from . import graphs, heuristics, labels
+from .config import ROOT, get_run, progress, save_table
 from .delay import delay_table
 from .graphs import TaskGraph
 from .sampling import sample_tasks
 
 SEED = 2020
 SIZES = (4, 8, 12, 16, 20, 24)
+BEYOND, BUDGET = (32, 40, 48, 64), 1_000_000  # where exactness stops being practical: sizes, and nodes a task at most
 ENUMERATE_UP_TO, PUBLIC_UP_TO, REGRET_UP_TO = 12, 16, 20  # subtasks
 
 
@@ -48,7 +49,11 @@ class Profile:
     shard: int  # tasks of one shard, where workers are compared
 
 
-PROFILES = {"paper": Profile(5, 0.12, 10, 20_000), "smoke": Profile(2, 0.03, 2, 1_500)}
+PROFILES = {
+    "paper": Profile(5, 0.08, 10, 20_000),
+    "smoke": Profile(2, 0.03, 1, 1_500),
+    "tiny": Profile(1, 0.003, 1, 200),
+}
 
 
 @njit(cache=True, error_model="numpy")
@@ -99,7 +104,8 @@ def _oracles():
 
 def _cases(profile: Profile) -> list[tuple[str, TaskGraph]]:
     named = [("chain", graphs.chain()), ("dag", graphs.dag()), ("fusion", graphs.fusion())]
-    return named + [(f"random_{n}_{i}", graphs.random_graph(n, i)) for n in SIZES for i in range(profile.random_graphs)]
+    sizes = [(n, i) for n in SIZES + BEYOND for i in range(profile.random_graphs)]
+    return named + [(f"random_{n}_{i}", graphs.random_graph(n, i)) for n, i in sizes]
 
 
 def _methods(name: str, graph: TaskGraph) -> dict:
@@ -120,9 +126,11 @@ def _methods(name: str, graph: TaskGraph) -> dict:
         for task in tasks:
             oracles.cpsat_solve(graph.n, list(graph.edges), task)
 
+    if graph.n > max(SIZES):
+        return {"branch_and_bound": lambda tasks: labels._run(graph, tasks, BUDGET)[2]}
     found = {
         "branch_and_bound": lambda tasks: labels.solve(graph, tasks).nodes,
-        "local_search": lambda tasks: labels.local_search(graph, tasks)[2],
+        "local_search": lambda tasks: heuristics.local_search(graph, tasks)[2],
         "floor_3n_evaluations": floor,
     }
     if graph.n <= ENUMERATE_UP_TO and once:
@@ -141,11 +149,12 @@ def _shard(graph: TaskGraph, number: int, count: int) -> int:
 
 def _one_by_one(graph: TaskGraph, tasks: np.ndarray) -> np.ndarray:
     """CPU time of every task on its own, in µs (S,)."""
-    solver, spent = labels.Solver(graph), []
-    solver.solve_one(tasks[0])
+    fixed, scratch, x, spent = labels._structure(graph), labels._scratch(graph), np.empty(graph.n, np.int8), []
+    budget = BUDGET if graph.n > max(SIZES) else labels.UNLIMITED
+    labels._solve_one(fixed, tasks[0], budget, x, scratch)
     for task in tasks:
         start = time.thread_time_ns()
-        solver.solve_one(task)
+        labels._solve_one(fixed, task, budget, x, scratch)
         spent.append(time.thread_time_ns() - start)
     return np.array(spent) / 1e3
 
@@ -154,7 +163,9 @@ def measure_labels(profile: Profile) -> pd.DataFrame:
     """The table of throughputs: a row for each scenario, method and number of workers.
 
     seconds, samples, samples_per_second; p50_us, p99_us, worst_us: of single tasks (branch_and_bound only);
-    nodes_mean: prefixes evaluated a task; evaluations_per_task: delay evaluations, or leaves of the enumeration.
+    nodes_mean: prefixes evaluated a task; evaluations_per_task: delay evaluations, or leaves of the enumeration;
+    refused: share of tasks that a budget of BUDGET nodes does not suffice for (in the sizes BEYOND only);
+    speedup: by the clock, over one worker in the same turns (the row with two workers only).
     """
     work, rng = {}, np.random.default_rng(SEED)
     for name, graph in _cases(profile):
@@ -194,10 +205,12 @@ def measure_labels(profile: Profile) -> pd.DataFrame:
         if row["effort"]:
             field = "nodes_mean" if method == "branch_and_bound" else "evaluations_per_task"
             record[field] = np.concatenate(row["effort"]).mean()
+        if row["graph"].n > max(SIZES):
+            record["refused"] = (np.concatenate(row["effort"]) > BUDGET).mean()
         rows.append(record)
     rows.append(_two_workers(profile))
     columns = "scenario method n_subtasks workers samples seconds samples_per_second p50_us p99_us worst_us nodes_mean"
-    return pd.DataFrame(rows).reindex(columns=[*columns.split(), "evaluations_per_task", "speedup"])
+    return pd.DataFrame(rows).reindex(columns=[*columns.split(), "evaluations_per_task", "refused", "speedup"])
 
 
 def _two_workers(profile: Profile) -> dict:
@@ -223,8 +236,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "label_generation.csv")
     args = parser.parse_args()
     table = measure_labels(PROFILES[args.profile])
-    with written_aside(args.out) as aside:
-        table.to_csv(aside, index=False, float_format="%.6g")
+    save_table(get_run(args.profile), table, args.out)
     print(f"{args.out}: {len(table)} rows", file=sys.stderr)
 
 

@@ -236,7 +236,10 @@ def summary(claims: pd.DataFrame, latency: pd.DataFrame, timing: pd.DataFrame) -
     regret = latency.groupby(["policy", "scenario"], sort=False).regret_mean.mean()
     fastest = timing.groupby(["policy", "scenario"]).median_us.min()
     for policy in regret.index.get_level_values(0).unique():
-        cells = [f"{100 * regret[policy, s]:.1f} %, {fastest[policy, s]:.2g}" for s in ("chain", "dag", "fusion")]
+        cells = [
+            f"{100 * regret[policy, s]:.1f} %, {fastest[policy, s]:.2g}" if (policy, s) in regret.index else "–"
+            for s in ("chain", "dag", "fusion")
+        ]
         lines.append(f"| `{policy}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

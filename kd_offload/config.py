@@ -38,18 +38,24 @@ FLOORS = (
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of everything a run does. `networks_train` replaces `train` where only the state varies."""
+    """How much of everything a run does.
+
+    networks_train replaces train where only the state varies; regret is the number of tasks of a split whose
+    wrong labels are priced where that takes long (`fusion`).
+    """
 
     name: str
-    train: int
-    validation: int
-    test: int
-    networks_train: int
-    random_test: int
-    shard: int
-    teacher_epochs: int
-    student_epochs: int
-    batch: int = 512
+    train: int = 200_000
+    validation: int = 10_000
+    test: int = 20_000
+    networks_train: int = 20_000
+    random_test: int = 1000
+    regret: int = 20_000
+    shard: int = 5000
+    teacher_epochs: int = 16
+    teacher_batch: int = 1024
+    student_epochs: int = 30
+    student_batch: int = 512
     seeds: tuple[int, ...] = (0, 1, 2)
     timing_inputs: int = 2000
     resamples: int = 1000
@@ -60,15 +66,15 @@ class Profile:
         return self.networks_train if scenario.startswith("networks") else self.train
 
 
-_SMOKE = Profile("smoke", 4000, 500, 500, 1500, 100, 500, 3, 4, seeds=(0, 1), timing_inputs=150, resamples=100)
-PROFILES = {
-    "paper": Profile("paper", 200_000, 10_000, 20_000, 20_000, 1000, 5000, 20, 30),
-    "smoke": _SMOKE,
-    "tiny": replace(
-        _SMOKE, name="tiny", train=400, validation=100, test=100, networks_train=200, random_test=20, shard=100,
-        teacher_epochs=1, student_epochs=1, timing_inputs=10, resamples=20,
-    ),
-}  # fmt: skip
+_SMOKE = Profile(
+    "smoke", train=4000, validation=500, test=500, networks_train=1500, random_test=100, regret=200, shard=500,
+    teacher_epochs=4, teacher_batch=256, student_epochs=8, student_batch=128, seeds=(0, 1), timing_inputs=150, resamples=100,
+)  # fmt: skip
+_TINY = replace(
+    _SMOKE, name="tiny", train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
+    teacher_epochs=1, student_epochs=1, timing_inputs=10, resamples=20,
+)  # fmt: skip
+PROFILES = {p.name: p for p in (Profile("paper"), _SMOKE, _TINY)}
 
 
 def get_profile(name: str) -> Profile:
@@ -131,14 +137,9 @@ def fingerprint(floor: str, **inputs) -> str:
     for name in FLOORS[: FLOORS.index(floor) + 1]:
         tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
         for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if (
-                isinstance(body, list)
-                and body
-                and isinstance(body[0], ast.Expr)
-                and isinstance(body[0].value, ast.Constant)
-            ):
-                body.pop(0)
+            match getattr(node, "body", None):
+                case [ast.Expr(value=ast.Constant()), *_] as body:
+                    body.pop(0)
         digest.update(ast.dump(tree).encode())
     return digest.hexdigest()[:16]
 
@@ -193,16 +194,26 @@ def sha256(path: Path) -> str:
 
 
 def table(run: Run, name: str, floor: str, compute, **inputs) -> pd.DataFrame:
-    """The table `figures/<name>.csv`: read if it is current, else `compute()`d and saved with its provenance."""
+    """The table `figures/<name>.csv`: read if it is current, else `compute()`d and saved with its provenance.
+
+    It is current if neither the code of `floor` and below, nor the profile, nor `inputs`, nor the code of the
+    notebook that asks (which the runner tells) has changed since.
+    """
     path = run.figures / f"{name}.csv"
-    mark = fingerprint(floor, profile=asdict(run.profile), **inputs)
+    asking = os.environ.get("KD_NOTEBOOK_CODE", "")
+    mark = fingerprint(floor, profile=asdict(run.profile), asking=asking, **inputs)
     if not is_current(path, mark):
         frame = compute()
-        with written_aside(path) as aside:
-            frame.to_csv(aside, index=False, float_format="%.6g")
-        save_json(path.with_suffix(".json"), provenance(run))
+        save_table(run, frame, path)
         set_current(path, mark)
     return read_table(run, name)
+
+
+def save_table(run: Run, frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, with its provenance as .json beside it."""
+    with written_aside(path) as aside:
+        frame.to_csv(aside, index=False, float_format="%.6g")
+    save_json(path.with_suffix(".json"), provenance(run))
 
 
 def read_table(run: Run, name: str) -> pd.DataFrame:

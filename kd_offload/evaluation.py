@@ -11,7 +11,7 @@ from .config import RANDOM, TRAINED, Run, progress, sha256
 from .dataset import Labelled, load, scenario
 from .delay import delay
 from .learning import RECIPES, model_path, open_model
-from .policies import LEARNED, REGISTRY, compiled_deciders, learned, model_deciders, place
+from .policies import LEARNED, compiled_deciders, learned, model_deciders, place, policies_for
 
 
 def scores(delays, best, placements, labels) -> dict[str, float]:
@@ -66,7 +66,7 @@ def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[ob
         x = test.placements if policy == "exact" else place(policy, graph, test.tasks, function)
         return seed, x, delay(graph, test.tasks, x)
 
-    results = {policy: [decided(policy)] for policy in REGISTRY}
+    results = {policy: [decided(policy)] for policy in policies_for(graph)}
     if name in TRAINED:
         for role in LEARNED:
             models = [open_model(model_path(run, role, name, seed)) for seed in run.profile.seeds]
@@ -177,7 +177,9 @@ def _adaptation_rows(name, test, results, bins=8):
 def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarray:
     """Microseconds of every function on every input: (len(functions), len(inputs)).
 
-    All functions take turns on each input, so that whatever disturbs the machine disturbs all alike.
+    All functions take turns on each input, so that whatever disturbs the machine disturbs all alike. Each
+    call is preceded by an untimed one on another input, so that a function's own code and constants are
+    in the cache and not what the function before it left there.
     """
     out = np.empty((len(functions), len(inputs)))
     clock = time.perf_counter_ns
@@ -186,6 +188,7 @@ def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarr
             function(value)
     for s, value in enumerate(inputs):
         for f, function in enumerate(functions):
+            function(inputs[s - 1])
             start = clock()
             function(value)
             out[f, s] = clock() - start

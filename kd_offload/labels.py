@@ -32,7 +32,7 @@ from .sampling import check_tasks
 TIE = 1e-9  # relative: placements this close to the optimum tie
 ROUNDING = 1e-12  # relative: an improvement below this is rounding
 WAYS = 8  # prefixes remembered in one row of the table
-REMEMBER_FROM = 128  # nodes of a search before it begins to remember: small searches need no help
+REMEMBER_FROM = 512  # nodes of a search before it begins to remember; small searches are faster without
 OWN_PATH = 1e-3  # weight of a child's own path in the order of search, where bounds are often equal
 UNLIMITED = np.iinfo(np.int64).max
 
@@ -154,11 +154,11 @@ def _dominated(j, structure, x, finish, free, memory):
 
 
 @njit(cache=True, error_model="numpy")
-def _search(structure, ordered, limit, budget, best_x, scratch):
+def _search(structure, ordered, limit, enough, budget, best_x, scratch):
     """Depth-first search of prepared times -> (delay of best_x, or inf; nodes; bound on what was left open).
 
-    ordered: the most promising child first, for the least delay below `limit`;
-    else lexicographic order, for the first placement with a delay below `limit`.
+    It looks for the least delay below `limit`, but is content with the first one up to `enough`.
+    ordered: the most promising child first; else in lexicographic order.
     A number of nodes above `budget` says that it gave up. An ordered search does so only with a placement in hand.
     """
     n, first, source, (join_first, join), _, _, remember_from = structure
@@ -210,7 +210,7 @@ def _search(structure, ordered, limit, budget, best_x, scratch):
         if delay < limit:
             best = delay
             best_x[:] = x[1 : n + 1]
-            if not ordered:
+            if delay <= enough:
                 return best, nodes, best
             limit = delay * (1 - ROUNDING)
     left_open = best
@@ -227,9 +227,10 @@ def _solve_one(structure, task, budget, best_x, scratch):
     """-> (delay of best_x, nodes, lower bound of the optimum); best_x is the label if nodes <= budget."""
     n, first, source = structure[:3]
     _prepare(n, first, source, task, 0, 0, scratch[0])
-    delay, nodes, bound = _search(structure, True, np.inf, budget, best_x, scratch)
+    delay, nodes, bound = _search(structure, True, np.inf, 0.0, budget, best_x, scratch)
     if nodes <= budget:
-        found, more, _ = _search(structure, False, delay * (1 + TIE), budget - nodes, best_x, scratch)
+        limit = delay * (1 + TIE)
+        found, more, _ = _search(structure, False, limit, limit, budget - nodes, best_x, scratch)
         nodes += more
         if found < np.inf:
             delay = found
@@ -243,21 +244,30 @@ def _solve_many(structure, tasks, budget, placements, delays, nodes, bounds, scr
 
 
 @njit(cache=True, error_model="numpy")
-def _regret_many(structure, tasks, placements, delays, out, trial, scratch):
-    """The same search with one subtask held; the label with that one change is what it has to beat."""
+def _regret_many(structure, tasks, placements, delays, table, trial, scratch):
+    """The same search with one subtask held. `table` has the best delay known for each, then the regret."""
     n, first, source = structure[:3]
     finish, free = scratch[1][1], scratch[1][2]
     for s in range(len(tasks)):
+        optimum, known = delays[s], table[s]
         for i in range(n):
             for k in range(3):
-                out[s, i, k] = 0.0
-                if k != placements[s, i]:
-                    trial[:] = placements[s]
-                    trial[i] = k
-                    known = delay_kernel(n, first, source, tasks[s], trial, finish, free[0, 0])
+                trial[:] = placements[s]
+                trial[i] = k
+                known[i, k] = delay_kernel(n, first, source, tasks[s], trial, finish, free[0, 0])
+        for i in range(n):
+            for k in range(3):
+                if known[i, k] > optimum * (1 + ROUNDING):
                     _prepare(n, first, source, tasks[s], i + 1, k, scratch[0])
-                    found, _, _ = _search(structure, True, known * (1 - ROUNDING), UNLIMITED, trial, scratch)
-                    out[s, i, k] = max(0.0, min(found, known) - delays[s])
+                    limit, enough = known[i, k] * (1 - ROUNDING), optimum * (1 + ROUNDING)
+                    found, _, _ = _search(structure, True, limit, enough, UNLIMITED, trial, scratch)
+                    if found < np.inf:  # this placement may be the best known with other subtasks held, too
+                        for j in range(n):
+                            known[j, trial[j]] = min(known[j, trial[j]], found)
+        for i in range(n):
+            for k in range(3):
+                known[i, k] = max(0.0, known[i, k] - optimum)
+            known[i, placements[s, i]] = 0.0
 
 
 @lru_cache(maxsize=64)
@@ -273,15 +283,8 @@ def _structure(graph: TaskGraph):
     joins, live = ((np.cumsum([0, *map(len, rows)]), np.array([*chain(*rows), 0])) for rows in (joins, live))
     source_until = max(b for a, b in graph.edges if a == 0)
     fits = 3 ** _width(live) * (n + 1) < 2**63  # the locations of all that is live fit into a key
-    return (
-        n,
-        graph.first,
-        graph.source.astype(np.uint32),
-        joins,
-        live,
-        source_until,
-        REMEMBER_FROM if fits else UNLIMITED,
-    )
+    remember_from = REMEMBER_FROM if fits else UNLIMITED
+    return n, graph.first, graph.source.astype(np.uint32), joins, live, source_until, remember_from
 
 
 def _width(live) -> int:
@@ -292,25 +295,18 @@ def _scratch(graph: TaskGraph):
     """All memory that a search needs: times, prefixes by depth, and the table of remembered prefixes."""
     n, edges, levels = graph.n, len(graph.edges), (graph.n + 2, 3)
     times = np.empty(levels), np.zeros((edges, 7)), np.zeros(7), np.empty(levels)
-    done, low, rank = np.empty((3, *levels))
-    order = np.tile(np.arange(3, dtype=np.uint8), (n + 2, 1))
-    prefix = (
+    x, finish, free, turn = (
         np.empty(n + 2, np.uint8),
         np.empty(n + 2),
         np.empty((*levels, 8)),
-        done,
-        low,
-        rank,
-        order,
         np.empty(n + 2, np.int64),
     )
+    done, low, rank = np.empty((3, *levels))
+    order = np.tile(np.arange(3, dtype=np.uint8), (n + 2, 1))
     rows, width = 2 ** min(max(n - 10, 8), 13), _width(_structure(graph)[4]) + FREE
-    table = np.empty((rows, WAYS), np.int64), np.empty((rows, WAYS, width))
-    return (
-        times,
-        prefix,
-        (*table, np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(1, np.int64), np.empty(width)),
-    )
+    keys, vectors, vector = np.empty((rows, WAYS), np.int64), np.empty((rows, WAYS, width)), np.empty(width)
+    used, stamp, now = np.zeros(rows, np.int64), np.zeros(rows, np.int64), np.zeros(1, np.int64)
+    return times, (x, finish, free, done, low, rank, order, turn), (keys, vectors, used, stamp, now, vector)
 
 
 def _run(graph: TaskGraph, tasks, node_budget):
@@ -373,46 +369,3 @@ class Solver:
         """Optimal placement int8 (n,) of one task, float64 (F,); the next call overwrites it."""
         _solve_one(self._structure, task, UNLIMITED, self.placement, self._scratch)
         return self.placement
-
-
-@njit(cache=True, error_model="numpy")
-def _local_search(n, first, source, tasks, starts, placements, delays, evaluations):
-    x, finish, free, single = np.empty(n, np.int8), np.empty(n + 1), np.empty(6), np.empty(3)
-    for s in range(len(tasks)):
-        for k in range(3):
-            x[:] = k
-            single[k] = delay_kernel(n, first, source, tasks[s], x, finish, free)
-        evaluations[s], delays[s] = 3, np.inf
-        for k in range(3):
-            if starts == 1 and k != np.argmin(single):
-                continue
-            x[:] = k
-            here, i, unmoved = single[k], 0, 0
-            while unmoved < n:  # subtask after subtask to its best location, until none moves
-                old = best = x[i]
-                for label in range(3):
-                    if label != old:
-                        x[i] = label
-                        delay = delay_kernel(n, first, source, tasks[s], x, finish, free)
-                        evaluations[s] += 1
-                        if delay < here * (1 - TIE):
-                            here, best = delay, label
-                x[i] = best
-                unmoved = unmoved + 1 if best == old else 0
-                i = (i + 1) % n
-            if here < delays[s]:
-                delays[s] = here
-                placements[s] = x
-
-
-def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Descent by single label changes -> placements int8 (S, n), delays (S,) s, delay evaluations (S,).
-
-    starts: 3, from each single location, the best result kept; 1, from the best single location.
-    """
-    if starts not in (1, 3):
-        raise ValueError(f"starts: {starts}, expected 1 or 3")
-    t = check_tasks(graph, np.atleast_2d(tasks))
-    out = np.empty((len(t), graph.n), np.int8), np.empty(len(t)), np.empty(len(t), np.int64)
-    _local_search(graph.n, graph.first, graph.source, t, starts, *out)
-    return out

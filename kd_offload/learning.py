@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
+from joblib import delayed
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
@@ -31,7 +31,7 @@ from .config import (
     sha256,
     written_aside,
 )
-from .dataset import Labelled, load, workers
+from .dataset import Labelled, load, parallel, workers
 from .graphs import TaskGraph
 from .sampling import check_tasks
 
@@ -46,6 +46,7 @@ class Recipe:
     role: str
     hidden: tuple[int, ...]
     learning_rate: float
+    weight_decay: float = 0.0
     distilled: bool = False
     temperature: float = 2.0
     mix: float = 0.5
@@ -60,10 +61,10 @@ class Recipe:
 RECIPES = {
     r.role: r
     for r in (
-        Recipe("teacher", (512, 512, 512), 1e-3),
-        Recipe("student", (64, 64), 3e-3, distilled=True),
-        Recipe("student_plain", (64, 64), 3e-3),
-        Recipe("linear", (), 3e-3),
+        Recipe("teacher", (512, 512, 512), 2e-3, weight_decay=0.3),
+        Recipe("student", (64, 64), 2e-2, distilled=True),
+        Recipe("student_plain", (64, 64), 2e-2),
+        Recipe("linear", (), 2e-2),
     )
 }
 
@@ -160,7 +161,7 @@ def fit(
 ):
     """Train one network: (Model, list of one dict an epoch: train_loss, validation_loss, label_accuracy).
 
-    Adam with a cosine learning rate; the order of the samples and the start come from `seed` alone.
+    AdamW, the learning rate rising and then falling by a cosine; the order of the samples and the start come from `seed` alone.
     teacher: needed by a distilled recipe. Runs on a GPU where there is one.
     """
     if recipe.distilled and teacher is None:
@@ -185,8 +186,8 @@ def fit(
             layer.bias.zero_()
     net.to(device)
     steps = -(-len(x) // batch)
-    optimiser = torch.optim.Adam(net.parameters(), recipe.learning_rate, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs * steps)
+    optimiser = torch.optim.AdamW(net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, epochs * steps, pct_start=0.1)
     curve = []
     for epoch in range(1, epochs + 1):
         total = 0.0
@@ -248,9 +249,10 @@ def train(run: Run, recipe: Recipe, scenario: str, seed: int) -> Path:
     same weights whatever else runs.
     """
     p = run.profile
-    epochs = p.teacher_epochs if recipe.role == "teacher" else p.student_epochs
+    large = recipe.role == "teacher"
+    epochs, batch = (p.teacher_epochs, p.teacher_batch) if large else (p.student_epochs, p.student_batch)
     sizes = (p.train_count(scenario), p.validation, p.shard)
-    inputs = dict(scenario=scenario, seed=seed, epochs=epochs, batch=p.batch, sizes=sizes, data_seed=p.seed)
+    inputs = dict(scenario=scenario, seed=seed, epochs=epochs, batch=batch, sizes=sizes, data_seed=p.seed)
     teacher_path = model_path(run, "teacher", scenario, seed)
     taught = sha256(teacher_path) if recipe.distilled and teacher_path.exists() else None
     mark = fingerprint("learning", recipe=asdict(recipe), teacher=taught, **inputs)
@@ -265,7 +267,7 @@ def train(run: Run, recipe: Recipe, scenario: str, seed: int) -> Path:
         load(run, scenario, "train"),
         load(run, scenario, "validation"),
         epochs,
-        p.batch,
+        batch,
         seed,
         teacher,
     )
@@ -275,17 +277,20 @@ def train(run: Run, recipe: Recipe, scenario: str, seed: int) -> Path:
     return path
 
 
+def _numbered(run: Run, item: tuple[int, tuple]) -> tuple[int, Path]:
+    return item[0], train(run, *item[1])
+
+
 def train_all(run: Run, recipes: list[Recipe]) -> pd.DataFrame:
     """Train every recipe for every scenario and seed of a run, in parallel; returns the curves, a row an epoch.
 
     On a GPU one after another, on CPU as many at a time as there are workers, one thread each.
     """
     todo = [(recipe, name, seed) for name in TRAINED for recipe in recipes for seed in run.profile.seeds]
-    jobs = Parallel(n_jobs=1 if torch.cuda.is_available() else workers(), return_as="generator")
+    jobs = parallel(1 if torch.cuda.is_available() else workers())(delayed(_numbered)(run, i) for i in enumerate(todo))
     rows = []
-    for key, path in zip(
-        todo, progress(jobs(delayed(train)(run, *key) for key in todo), len(todo), "training", "network")
-    ):
+    for number, path in sorted(progress(jobs, len(todo), "training", "network")):
+        key = todo[number]
         about = {"role": key[0].role, "scenario": key[1], "seed": key[2]}
         rows += [about | epoch for epoch in json.loads(path.with_suffix(".json").read_text())["curve"]]
     return pd.DataFrame(rows)

@@ -18,7 +18,7 @@ LOCATION_COLOURS = {"device": "#E69F00", "edge": "#56B4E9", "cloud": "#009E73"}
 KINDS = {
     "all_device": "fixed", "all_edge": "fixed", "all_cloud": "fixed", "random": "fixed",
     "greedy": "heuristic", "best_single": "heuristic", "local_search_1": "heuristic", "local_search_3": "heuristic",
-    "linear": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact",
+    "linear": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact", "chain_dp": "exact",
 }  # fmt: skip
 KIND_COLOURS = {
     "fixed": "#999999",
@@ -117,7 +117,7 @@ def gantt(events: pd.DataFrame):
         ax.axvline(part.delay_ms.iloc[0], color="#D55E00", lw=1.5)
         ax.set_title(f"{policy}: {part.delay_ms.iloc[0]:.0f} ms", loc="left", fontsize=10)
         ax.set_yticks(range(len(rows)), rows, fontsize=7)
-        ax.invert_yaxis()
+        ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("time (ms)")
     return fig
 
@@ -241,7 +241,10 @@ def adaptation(table: pd.DataFrame, scenario: str):
                     label=f"{location}, {policy}",
                 )
         ax.set(xlabel=label, xscale="log")
-        ax.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+        low, high = ax.get_xlim()
+        ticks = [t for t in (1, 1.5, 2, 3, 5, 10, 20, 30, 50, 80) if low < t < high]
+        ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+        ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes[0].set_ylabel("share of subtasks")
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     return fig
@@ -275,6 +278,8 @@ def inference_time(table: pd.DataFrame):
     for ax, name in zip(np.atleast_1d(axes), names):
         part = table[table.scenario == name].set_index(["policy", "runtime"])
         for y, key in enumerate(keys):
+            if key not in part.index:
+                continue
             row = part.loc[key]
             ax.plot([row.median_us, row.p99_us], [y, y], color=_colour(key[0]), alpha=0.4, lw=5)
             ax.plot(row.median_us, y, MARKERS[key[1]], color=_colour(key[0]), ms=6, mec="black", mew=0.6)
@@ -282,6 +287,29 @@ def inference_time(table: pd.DataFrame):
         ax.set_yticks(range(len(keys)), [f"{p} ({r})" for p, r in keys], fontsize=8)
     np.atleast_1d(axes)[0].invert_yaxis()
     return fig
+
+
+def _annotate(ax, points: list[tuple[str, float, float]]) -> None:
+    """Names beside their points, each in the first of several places around it where it covers no other."""
+    ax.figure.canvas.draw()
+    at = [ax.transData.transform(p[1:]) for p in points]
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
+    step = ax.figure.dpi / 72
+    for (name, *xy), (x, y) in zip(points, at):
+        w, h = 4.3 * step * len(name), 8 * step
+        places = [
+            (dx, dy) for r in (0, 9, 18, 27, 36) for dx, dy in ((6, 3 + r), (6, -9 - r), (-6, 3 + r), (-6, -9 - r))
+        ]
+        for dx, dy in places:
+            left = x + dx * step - (w if dx < 0 else 0)
+            box = (left, y + dy * step, left + w, y + dy * step + h)
+            if not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
+                break
+        taken.append(box)
+        arrow = {"arrowstyle": "-", "lw": 0.4, "color": "#777777", "shrinkB": 3} if abs(dy) > 10 else None
+        weight = "bold" if name == "student" else "normal"
+        ha = "right" if dx < 0 else "left"
+        ax.annotate(name, xy, (dx, dy), textcoords="offset points", ha=ha, fontsize=7, weight=weight, arrowprops=arrow)
 
 
 def tradeoff(quality: pd.DataFrame, timing: pd.DataFrame):
@@ -297,40 +325,86 @@ def tradeoff(quality: pd.DataFrame, timing: pd.DataFrame):
             fastest.join(quality[quality.scenario == name].set_index("policy").regret).dropna().sort_values("median_us")
         )
         y = np.maximum(100 * points.regret, 0.05)
+        ax.set(xscale="log", yscale="log", title=name, xlabel="median to p99 of a decision (µs)", ylim=(0.02, 2000))
         for policy, row in points.iterrows():
-            ax.plot([row.median_us, row.p99_us], [y[policy]] * 2, color=_colour(policy), alpha=0.3, lw=4)
-            ax.plot(
-                row.median_us,
-                y[policy],
-                MARKERS[row.runtime],
-                color=_colour(policy),
-                ms=8 if policy == "student" else 6,
-                mec="black",
-                mew=0.6,
-            )
-            ax.annotate(policy, (row.median_us, y[policy]), (4, 4), textcoords="offset points", fontsize=7)
+            colour, size = _colour(policy), 8 if policy == "student" else 6
+            ax.plot([row.median_us, row.p99_us], [y[policy]] * 2, color=colour, alpha=0.3, lw=4)
+            ax.plot(row.median_us, y[policy], MARKERS[row.runtime], color=colour, ms=size, mec="black", mew=0.6)
+        _annotate(ax, [(p, row.median_us, y[p]) for p, row in points.iterrows()])
         front = points[points.regret.cummin() == points.regret]
         ax.step(front.median_us, y[front.index], where="post", color="#777777", lw=1, ls=":")
-        ax.set(xscale="log", yscale="log", title=name, xlabel="median to p99 of a decision (µs)")
     np.atleast_1d(axes)[0].set_ylabel("mean regret (%); the optimum is drawn at 0.05")
     return fig
 
 
 def label_generation(table: pd.DataFrame):
-    """Labels a second on one worker against the number of subtasks, by method."""
-    fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
-    single = table[table.workers == 1]
+    """Tasks a second on one core by method, and how long a proof takes, against the number of subtasks."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=(11.5, 4.2), layout="constrained")
+    single = table[(table.workers == 1) & (table.n_subtasks <= 24)]
     for colour, (method, part) in zip(sns.color_palette("colorblind"), single.groupby("method", sort=False)):
-        on_random = part[part.scenario.str.startswith("random")].groupby("n_subtasks").samples_per_second.median()
-        ax.plot(on_random.index, on_random, "o-", color=colour, label=method, ms=4)
+        rate = part[part.scenario.str.startswith("random")].groupby("n_subtasks").samples_per_second.median()
+        left.plot(rate.index, rate, "o-", color=colour, label=method, ms=4)
         for marker, name in (("s", "dag"), ("^", "fusion"), ("v", "chain")):
             named = part[part.scenario == name]
-            ax.plot(named.n_subtasks, named.samples_per_second, marker, color=colour, mec="black", mew=0.6)
-    ax.set(yscale="log", xlabel="subtasks", ylabel="tasks a second, one core")
-    shapes = [
-        plt.Line2D([], [], marker=m, ls="", color="#777777", label=t)
-        for m, t in (("o", "random"), ("s", "dag"), ("^", "fusion"), ("v", "chain"))
-    ]
-    ax.add_artist(ax.legend(handles=shapes, loc="upper right", frameon=False, fontsize=8))
-    ax.legend(loc="lower left", frameon=False, fontsize=8)
+            left.plot(named.n_subtasks, named.samples_per_second, marker, color=colour, mec="black", mew=0.6)
+    shapes = {"random": "o", "dag": "s", "fusion": "^", "chain": "v"}
+    handles = [plt.Line2D([], [], marker=m, ls="", color="#777777", label=t) for t, m in shapes.items()]
+    left.add_artist(left.legend(handles=handles, loc="upper right", frameon=False, fontsize=8))
+    left.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=8)
+    left.set(
+        yscale="log",
+        xlabel="subtasks",
+        xticks=sorted(rate.index.union(single.n_subtasks)),
+        ylabel="tasks a second, one core",
+    )
+    proof = table[(table.method == "branch_and_bound") & (table.workers == 1) & table.scenario.str.startswith("random")]
+    by_n = proof.groupby("n_subtasks")
+    for field, summary, label in (
+        ("p50_us", "median", "median"),
+        ("p99_us", "median", "p99"),
+        ("worst_us", "max", "worst seen"),
+    ):
+        right.plot(by_n[field].agg(summary), "o-", ms=4, label=label)
+    n = np.array([4.0, 17.0])
+    right.plot(n, by_n.p50_us.median().iloc[0] * 3.0 ** (n - 4), ":", color="#777777", label="growth as $3^n$")
+    right.set(yscale="log", xlabel="subtasks (random graphs)", ylabel="µs for a proven label", ylim=(1, 1e7))
+    right.legend(frameon=False, fontsize=8)
+    return fig
+
+
+def search_tree(nodes: pd.DataFrame):
+    """The prefixes that a search looked at, as a tree, its root at the top.
+
+    nodes, in the order of the search: parent (row number, -1 for the root's children), depth, label,
+    bound_ratio (bound / optimum), fate (entered, left, optimum).
+    """
+    x = np.full(len(nodes), np.nan)
+    inner = set(nodes.parent)
+    ends = [i for i in range(len(nodes)) if i not in inner]
+    x[ends] = np.arange(len(ends))
+    for i in reversed(range(len(nodes))):  # children come after their parent
+        if np.isnan(x[i]):
+            x[i] = x[(nodes.parent == i).to_numpy()].mean()
+    fig, ax = plt.subplots(figsize=(11, 4), layout="constrained")
+    for i, node in enumerate(nodes.itertuples()):
+        above = (x[node.parent], node.depth - 1) if node.parent >= 0 else (x[(nodes.parent == -1).to_numpy()].mean(), 0)
+        on_path = node.fate == "optimum"
+        ax.plot(
+            [above[0], x[i]],
+            [above[1], node.depth],
+            color="#D55E00" if on_path else "#BBBBBB",
+            lw=2.5 if on_path else 0.8,
+            zorder=1,
+        )
+    for location, colour in enumerate(LOCATION_COLOURS.values()):
+        for fate, size, marker in (("entered", 30, "o"), ("optimum", 45, "o"), ("left", 14, "x")):
+            part = ((nodes.label == location) & (nodes.fate == fate)).to_numpy()
+            ax.scatter(x[part], nodes.depth[part], s=size, marker=marker, color=colour, zorder=2)
+    handles = [plt.Line2D([], [], marker="o", ls="", color=c, label=k) for k, c in LOCATION_COLOURS.items()]
+    handles.append(plt.Line2D([], [], marker="x", ls="", color="#777777", label="left at once"))
+    handles.append(plt.Line2D([], [], color="#D55E00", lw=2.5, label="the label"))
+    ax.legend(handles=handles, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    ax.set(ylabel="subtasks placed", xticks=[], yticks=range(nodes.depth.max() + 1))
+    ax.invert_yaxis()
+    ax.grid(False)
     return fig

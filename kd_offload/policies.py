@@ -16,24 +16,36 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .delay import _transfer, all_delays, check_placements, delay_kernel
+from .delay import all_delays, check_placements
 from .graphs import TaskGraph
-from .labels import Solver, local_search, solve
+from .heuristics import best_single_one, chain_dp_many, greedy_many, local_search, search_many
+from .labels import Solver, solve
 from .learning import Model, logits, standardise, torch_module
 
 REGISTRY: dict[str, Callable[[TaskGraph, np.ndarray], np.ndarray]] = {}
+_ONLY_FOR: dict[str, Callable[[TaskGraph], bool]] = {}
 LOOKS_AT_NOTHING = ("all_device", "all_edge", "all_cloud", "random")
 LEARNED = ("linear", "teacher", "student", "student_plain")
 
 
-def policy(name: str):
-    """Register a function (graph, tasks (S, F)) -> placements (S, n) as policy `name`."""
+def policy(name: str, only_for: Callable[[TaskGraph], bool] | None = None):
+    """Register a function (graph, tasks (S, F)) -> placements (S, n) as policy `name`.
+
+    only_for: which graphs it can decide for; all by default.
+    """
 
     def register(function):
         REGISTRY[name] = function
+        if only_for:
+            _ONLY_FOR[name] = only_for
         return function
 
     return register
+
+
+def policies_for(graph: TaskGraph) -> list[str]:
+    """Names of the registered policies that can decide for this graph."""
+    return [name for name in REGISTRY if name not in _ONLY_FOR or _ONLY_FOR[name](graph)]
 
 
 @policy("all_device")
@@ -61,7 +73,7 @@ def uniformly_random(graph, tasks):
 def greedy(graph, tasks):
     """Earliest finish: each subtask in turn goes where it finishes first, given all before it."""
     out = np.empty((len(tasks), graph.n), np.int8)
-    _greedy_many(graph.n, graph.first, graph.source, tasks, out, np.empty(graph.n + 1), np.empty((4, 6)))
+    greedy_many(graph.n, graph.first, graph.source, tasks, out, np.empty(graph.n + 1), np.empty((4, 6)))
     return out
 
 
@@ -84,6 +96,19 @@ def local_search_3(graph, tasks):
     return local_search(graph, tasks, starts=3)[0]
 
 
+def is_chain(graph: TaskGraph) -> bool:
+    """Whether the subtasks are in sequence: then nothing ever waits."""
+    return graph.edges == tuple((i, i + 1) for i in range(graph.n + 1))
+
+
+@policy("chain_dp", only_for=is_chain)
+def chain_dp(graph, tasks):
+    """On a chain, exact in O(n): the delay is a plain sum, so a dynamic programme from the end."""
+    out = np.empty((len(tasks), graph.n), np.int8)
+    chain_dp_many(graph.n, tasks, out, np.empty((graph.n + 1, 3)))
+    return out
+
+
 @policy("exact")
 def exact(graph, tasks):
     """The label generator itself, run online."""
@@ -101,8 +126,8 @@ def learned(model: Model):
 
 def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.ndarray:
     """Placements (S, n) of a registered policy (or of `function`), checked; ValueError names the policy."""
-    if function is None and name not in REGISTRY:
-        raise ValueError(f"policy: {name!r}, expected one of {', '.join(REGISTRY)}")
+    if function is None and name not in policies_for(graph):
+        raise ValueError(f"policy: {name!r}, expected one of {', '.join(policies_for(graph))} for graph {graph.name!r}")
     x = np.asarray((function or REGISTRY[name])(graph, tasks))
     if x.shape != (len(tasks), graph.n):
         raise ValueError(f"policy {name!r}: returned shape {x.shape}, expected {(len(tasks), graph.n)}")
@@ -110,46 +135,6 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.n
         return check_placements(graph, x)
     except ValueError as error:
         raise ValueError(f"policy {name!r}: {error}") from None
-
-
-@njit(cache=True)
-def _greedy_many(n, first, source, tasks, out, finish, free):
-    """free (4, 6): when resources are free after placing at 0, 1, 2, and before."""
-    for s in range(len(tasks)):
-        task, x = tasks[s], out[s]
-        state = task[n + first[n + 2] :]
-        free[3] = 0.0
-        finish[0] = 0.0
-        for j in range(1, n + 1):
-            best, done = 0, np.inf
-            for k in range(3):
-                free[k] = free[3]
-                ready = 0.0
-                for e in range(first[j], first[j + 1]):
-                    i = source[e]
-                    a = 0 if i == 0 else x[i - 1]
-                    ready = max(ready, _transfer(a, k, task[n + e], finish[i], state, free[k]))
-                if k != 2:
-                    ready = max(ready, free[k, 4 + k])
-                end = ready + task[j - 1] / state[k]
-                if k != 2:
-                    free[k, 4 + k] = end
-                if end < done:
-                    best, done = k, end
-            x[j - 1] = best
-            finish[j] = done
-            free[3] = free[best]
-
-
-@njit(cache=True)
-def _best_single_one(n, first, source, task, x, finish, free):
-    best, least = 0, np.inf
-    for k in range(3):
-        x[:] = k
-        d = delay_kernel(n, first, source, task, x, finish, free)
-        if d < least:
-            best, least = k, d
-    x[:] = best
 
 
 @njit(cache=True)
@@ -224,25 +209,40 @@ def compiled_deciders(graph: TaskGraph) -> list[Decider]:
     """The policies without training in their compiled form, for one task at a time, nothing allocated but results."""
     n, first, source = graph.n, graph.first, graph.source
     x, finish, free = np.empty(n, np.int8), np.empty(n + 1), np.empty((4, 6))
-    solver, rng = Solver(graph), np.random.default_rng(0)
+    togo, solver, rng = np.empty((n + 1, 3)), Solver(graph), np.random.default_rng(0)
 
     def single(task):
-        _best_single_one(n, first, source, task, x, finish, free[0])
+        best_single_one(n, first, source, task, x, finish, free[0])
         return x
 
     def earliest(task):
-        _greedy_many(n, first, source, task[None], x[None], finish, free)
+        greedy_many(n, first, source, task[None], x[None], finish, free)
         return x
+
+    def programme(task):
+        chain_dp_many(n, task[None], x[None], togo)
+        return x
+
+    def searching(starts):
+        found, d, evaluations = np.empty((1, n), np.int8), np.empty(1), np.empty(1, np.int64)
+
+        def search(task):
+            search_many(n, first, source, task[None], starts, found, d, evaluations)
+            return found[0]
+
+        return search
 
     fixed = [
         Decider(name, "numpy", lambda task, k=k: np.full(n, k, np.int8)) for k, name in enumerate(LOOKS_AT_NOTHING[:3])
     ]
-    return [
-        *fixed,
-        Decider("random", "numpy", lambda task: rng.integers(0, 3, n, dtype=np.int8)),
-        Decider("best_single", "numba", single),
-        Decider("greedy", "numba", earliest),
-        Decider("local_search_1", "numba", lambda task: local_search(graph, task, starts=1)[0]),
-        Decider("local_search_3", "numba", lambda task: local_search(graph, task, starts=3)[0]),
-        Decider("exact", "numba", solver.solve_one),
-    ]
+    functions = {
+        "best_single": single,
+        "greedy": earliest,
+        "local_search_1": searching(1),
+        "local_search_3": searching(3),
+        "chain_dp": programme,
+        "exact": solver.solve_one,
+    }
+    random = Decider("random", "numpy", lambda task: rng.integers(0, 3, n, dtype=np.int8))
+    able = policies_for(graph)
+    return [*fixed, random, *(Decider(name, "numba", f) for name, f in functions.items() if name in able)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,8 @@ def execute(notebook: Path, target: Path, parameters: dict) -> None:
         raise ValueError(f"parameter: {unknown[0]!r} is not one of {notebook.name}'s: {', '.join(declared)}")
     # A default needs no injected cell: the executed copy of a reference run has the source's cells.
     parameters = {k: v for k, v in parameters.items() if ast.literal_eval(declared[k]["default"]) != v}
+    code = [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    os.environ["KD_NOTEBOOK_CODE"] = hashlib.sha256("\n".join(code).encode()).hexdigest()
     os.environ["KD_QUIET"] = "1"
     with written_aside(target) as aside:
         papermill.execute_notebook(

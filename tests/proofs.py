@@ -13,7 +13,7 @@ import oracles
 import pandas as pd
 
 from kd_offload import delay, graphs, labels
-from kd_offload.config import NETWORKS, progress, written_aside
+from kd_offload.config import NETWORKS, get_run, progress, save_table
 from kd_offload.sampling import sample_tasks
 
 EXTREMES = (
@@ -53,7 +53,12 @@ def mixed_tasks(graph, count: int, rng, workload=None) -> np.ndarray:
 
 def solve_remembering(graph, tasks, since: int):
     """`labels.solve`, but prefixes are remembered from the `since`-th node on: placements, delays."""
-    out = np.empty((len(tasks), graph.n), np.int8), np.empty(len(tasks)), np.empty(len(tasks), np.int64), np.empty(len(tasks))
+    out = (
+        np.empty((len(tasks), graph.n), np.int8),
+        np.empty(len(tasks)),
+        np.empty(len(tasks), np.int64),
+        np.empty(len(tasks)),
+    )
     structure = (*labels._structure(graph)[:-1], since)
     labels._solve_many(structure, tasks, labels.UNLIMITED, *out, labels._scratch(graph))
     return out[0], out[1]
@@ -133,7 +138,11 @@ def plan(tasks: int) -> list:
         ("dag: full enumeration", by_enumeration, [(dag, tasks, None, True)]),
         ("random, n = 1 to 8: full enumeration", by_enumeration, small),
         ("networks: full enumeration", by_enumeration, [(g, count, load, True) for g, load, count in networks]),
-        ("chain, n = 1 to 40: dynamic programme", by_chain_dp, [(graphs.chain(n), share(0.05), None, True) for n in range(1, 41)]),
+        (
+            "chain, n = 1 to 40: dynamic programme",
+            by_chain_dp,
+            [(graphs.chain(n), share(0.05), None, True) for n in range(1, 41)],
+        ),
         ("dag: CP-SAT", by_cpsat, [(dag, max(50, share(0.05)), None, False)]),
         ("random, n = 12: CP-SAT", by_cpsat, [(g, max(5, share(0.005)), None, False) for g in twelve]),
         ("regret table: full enumeration", of_regret, [(g, max(1, count // 2), *rest) for g, count, *rest in small]),
@@ -164,13 +173,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=2020)
+    parser.add_argument("--profile", default="paper", help="whose provenance the table carries")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     table = prove(args.tasks, args.seed)
     print(table.to_string(index=False), file=sys.stderr)
     if args.out:
-        with written_aside(args.out) as aside:
-            table.to_csv(aside, index=False, float_format="%.3g")
+        save_table(get_run(args.profile), table, args.out)
     sys.exit(int(table.label_mismatches.any()))
 
 

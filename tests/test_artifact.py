@@ -139,7 +139,9 @@ def test_the_whole_story_on_tiny_sizes(tmp_path):
     ]
     subprocess.run(run, cwd=ROOT, check=True)
     subprocess.run(
-        [sys.executable, "tests/proofs.py", "--tasks", "2", "--out", figures / "proofs.csv"], cwd=ROOT, check=True
+        [sys.executable, "tests/proofs.py", "--tasks", "2", "--profile", "tiny", "--out", figures / "proofs.csv"],
+        cwd=ROOT,
+        check=True,
     )
     before = {p: p.read_bytes() for p in (ROOT / "figures").glob("*")}
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):

@@ -4,16 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from dask.distributed import default_client
 
 from kd_offload.config import ROOT, Run, get_profile, get_run
-from kd_offload.dataset import generate, load
+from kd_offload.dataset import generate, load, load_regret
 from kd_offload.delay import delay
 from kd_offload.graphs import dag
+from kd_offload.labels import regret_table
 
 
 @pytest.fixture
@@ -61,6 +64,48 @@ def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
     again = generate(Run(run.profile, tmp_path / "killed"), "fusion", "train", 3000, n_jobs=1)
     assert all(f.stat().st_mtime_ns == t for f, t in kept.items())
     assert contents(again) == contents(generate(run, "fusion", "train", 3000, n_jobs=1))
+
+
+def test_regrets_belong_to_the_same_tasks(run):
+    generate(run, "dag", "test", 120)
+    generate(run, "dag", "test", 70, regret=True)
+    data, regret = load(run, "dag", "test"), load_regret(run, "dag", "test")
+    assert regret.shape == (70, 10, 3) and (regret >= 0).all()
+    at_label = np.take_along_axis(regret, data.placements[:70, :, None].astype(int), -1)
+    assert (at_label == 0).all()
+    again = regret_table(dag(), data.tasks[:70])
+    assert np.array_equal(again.astype(np.float32), regret)
+
+
+def test_a_dask_cluster_gives_the_same_bytes_even_if_a_worker_dies(run, tmp_path, monkeypatch):
+    """A real scheduler and two worker processes on this machine; one is killed in mid-run."""
+    from dask.distributed import LocalCluster
+
+    serial = contents(generate(run, "fusion", "train", 3000, n_jobs=1))
+    with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        monkeypatch.setenv("DASK_SCHEDULER", cluster.scheduler_address)
+        other = Run(run.profile, tmp_path / "cluster")
+        folder = other.data / "fusion" / "train"
+        victim = next(iter(cluster.workers.values())).pid
+        killed = threading.Event()
+
+        def kill_in_mid_run():
+            while not list(folder.glob("0*.parquet")):
+                time.sleep(0.001)
+            os.kill(victim, signal.SIGKILL)
+            killed.set()
+
+        killer = threading.Thread(target=kill_in_mid_run, daemon=True)
+        killer.start()
+        assert contents(generate(other, "fusion", "train", 3000)) == serial
+        assert killed.is_set()
+        default_client().close()
+
+
+def test_a_scheduler_that_is_not_there_is_named(run, monkeypatch):
+    monkeypatch.setenv("DASK_SCHEDULER", "nowhere:x")
+    with pytest.raises(ValueError, match="DASK_SCHEDULER: no scheduler answers at 'nowhere:x'"):
+        generate(run, "dag", "test", 10)
 
 
 def test_nothing_is_done_twice(run):

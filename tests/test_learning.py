@@ -111,9 +111,9 @@ def test_bad_requests(labelled, teacher, tmp_path):
     with pytest.raises(ValueError, match="B_up = nan"):
         decide(teacher[0], dag(), bad)
     with pytest.raises(ValueError, match="temperature: 0"):
-        Recipe("student", (64,), 1e-3, True, temperature=0)
+        Recipe("student", (64,), 1e-3, distilled=True, temperature=0)
     with pytest.raises(ValueError, match=r"mix: 1\.5"):
-        Recipe("student", (64,), 1e-3, True, mix=1.5)
+        Recipe("student", (64,), 1e-3, distilled=True, mix=1.5)
     with pytest.raises(ValueError, match="teacher: recipe 'student' is distilled"):
         fit(RECIPES["student"], "dag", labelled, labelled, 1, 128, 0)
     assert Run(get_profile("tiny"), tmp_path).models == tmp_path / "data" / "models"

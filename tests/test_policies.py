@@ -4,17 +4,17 @@ import time
 
 import numpy as np
 import pytest
-from oracles import reference_delay
+from oracles import chain_dp, reference_delay
 
 from kd_offload.dataset import scenario
 from kd_offload.delay import delay, schedule
 from kd_offload.evaluation import bootstrap_means, interval, scores, time_interleaved
-from kd_offload.graphs import dag, fusion, random_graph
+from kd_offload.graphs import chain, dag, fusion, random_graph
 from kd_offload.labels import solve
-from kd_offload.policies import REGISTRY, compiled_deciders, place, policy
+from kd_offload.policies import REGISTRY, compiled_deciders, place, policies_for, policy
 from kd_offload.sampling import sample_tasks
 
-GRAPHS = [dag(), fusion(), random_graph(7, 2), scenario("networks_inception").graph]
+GRAPHS = [chain(), dag(), fusion(), random_graph(7, 2), scenario("networks_inception").graph]
 
 
 def tasks_of(graph, count=40):
@@ -41,7 +41,7 @@ def test_greedy_takes_the_earliest_finish_each_time(graph):
 def test_every_policy_is_valid_and_none_beats_the_optimum(graph):
     tasks = tasks_of(graph)
     best = solve(graph, tasks).delays
-    for name in REGISTRY:
+    for name in policies_for(graph):
         x = place(name, graph, tasks)
         d = delay(graph, tasks, x)
         assert (d >= best * (1 - 1e-12)).all(), name
@@ -59,6 +59,21 @@ def test_one_at_a_time_is_the_same_as_in_a_batch(graph):
         if decider.policy != "random":
             batch = place(decider.policy, graph, tasks)
             assert all(np.array_equal(np.ravel(decider.decide(t)), x) for t, x in zip(tasks, batch)), decider.policy
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 10, 17, 40])
+def test_the_chain_programme_is_exact(n):
+    graph = chain(n)
+    tasks = tasks_of(graph)
+    tasks[::3, n : 2 * n + 1] = 1e5  # equal sizes and speeds, so that ties abound
+    tasks[::3, -8:-5] = 2e9
+    x = place("chain_dp", graph, tasks)
+    oracle = [chain_dp(n, t) for t in tasks]
+    assert np.array_equal(x, [o[0] for o in oracle])
+    assert delay(graph, tasks, x) == pytest.approx([o[1] for o in oracle], rel=1e-12)
+    assert "chain_dp" not in policies_for(dag())
+    with pytest.raises(ValueError, match="policy: 'chain_dp', expected one of"):
+        place("chain_dp", dag(), tasks_of(dag()))
 
 
 def test_a_reader_adds_a_policy_and_a_wrong_one_is_named():
