@@ -82,7 +82,7 @@ $(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure
 $(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(3)/03_train_teacher.ipynb)
 $(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(3)/04_distill_student.ipynb)
 $(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv) $(3)/05_latency.ipynb)
-$(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time) $(call figure,tradeoff)) $(3)/06_inference_time.ipynb)
+$(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time tradeoff)) $(3)/06_inference_time.ipynb)
 $(call products,$(1),07_claims,$(2)figures/claims.csv $(3)/07_claims.ipynb)
 endef
 figure = $(foreach f,$(1),$(f).png $(f).pdf)

@@ -27,7 +27,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numba import njit
 
-from . import graphs, heuristics, labels
+from . import graphs, heuristics, labels, plotting
 from .config import ROOT, get_run, progress, save_table
 from .delay import delay_table
 from .graphs import TaskGraph
@@ -236,7 +236,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "figures" / "label_generation.csv")
     args = parser.parse_args()
     table = measure_labels(PROFILES[args.profile])
-    save_table(get_run(args.profile), table, args.out)
+    run = get_run(args.profile)
+    save_table(run, table, args.out)
+    plotting.style()
+    plotting.save(run, plotting.label_generation(table), args.out.stem, args.out.parent)
     print(f"{args.out}: {len(table)} rows", file=sys.stderr)
 
 

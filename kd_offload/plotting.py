@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -38,12 +39,12 @@ def style() -> None:
     )
 
 
-def save(run: Run, figure, name: str) -> None:
-    """`figures/<name>.png` and `.pdf`, with provenance inside and without dates."""
+def save(run: Run, figure, name: str, folder: Path | None = None) -> None:
+    """`<name>.png` and `.pdf` in `folder`, by default the run's figures, with provenance inside and without dates."""
     about = ", ".join(f"{k}={v}" for k, v in provenance(run).items())
     os.environ["SOURCE_DATE_EPOCH"] = "0"
     for suffix, metadata in ((".png", {"Software": None, "Description": about}), (".pdf", {"Keywords": about})):
-        with written_aside(run.figures / f"{name}{suffix}") as aside:
+        with written_aside((folder or run.figures) / f"{name}{suffix}") as aside:
             figure.savefig(aside, metadata=metadata)
 
 
@@ -312,18 +313,15 @@ def _annotate(ax, points: list[tuple[str, float, float]]) -> None:
         ax.annotate(name, xy, (dx, dy), textcoords="offset points", ha=ha, fontsize=7, weight=weight, arrowprops=arrow)
 
 
-def tradeoff(quality: pd.DataFrame, timing: pd.DataFrame):
-    """Regret against the time of a decision, every policy in its fastest runtime, with the Pareto front.
+def tradeoff(table: pd.DataFrame):
+    """Regret against the time of a decision, with the Pareto front.
 
-    quality: scenario, policy, regret; timing: scenario, policy, runtime, median_us, p99_us.
+    table: scenario, policy, runtime, regret, median_us, p99_us; a row a policy, in its fastest runtime.
     """
-    names = [s for s in timing.scenario.unique() if not s.startswith("networks")]
+    names = list(table.scenario.unique())
     fig, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 4), sharey=True, layout="constrained")
     for ax, name in zip(np.atleast_1d(axes), names):
-        fastest = timing[timing.scenario == name].sort_values("median_us").groupby("policy").first()
-        points = (
-            fastest.join(quality[quality.scenario == name].set_index("policy").regret).dropna().sort_values("median_us")
-        )
+        points = table[table.scenario == name].set_index("policy").sort_values("median_us")
         y = np.maximum(100 * points.regret, 0.05)
         ax.set(xscale="log", yscale="log", title=name, xlabel="median to p99 of a decision (µs)", ylim=(0.02, 2000))
         for policy, row in points.iterrows():
