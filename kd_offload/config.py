@@ -30,6 +30,7 @@ FLOORS = (
     "labels",
     "dataset",
     "learning",
+    "heuristics",
     "policies",
     "evaluation",
     "claims",
