@@ -53,9 +53,9 @@ class Profile:
     random_test: int = 1000
     regret: int = 20_000
     shard: int = 5000
-    teacher_epochs: int = 16
+    teacher_epochs: int = 12
     teacher_batch: int = 1024
-    student_epochs: int = 30
+    student_epochs: int = 24
     student_batch: int = 512
     seeds: tuple[int, ...] = (0, 1, 2)
     timing_inputs: int = 2000
