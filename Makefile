@@ -5,12 +5,13 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help reproduce smoke test lab clean setup bench-labels proofs
+.PHONY: check-python help reproduce smoke test lab clean setup bench-labels proofs
 .DEFAULT_GOAL := help
 
 ifdef PYTHON
 PY := $(PYTHON)
-SETUP := build/.checked
+SETUP := check-python
+export PYTHONPATH := $(CURDIR)
 else
 PY := .venv/bin/python
 SETUP := .venv/.installed
@@ -19,8 +20,10 @@ endif
 
 WRONG := import sys; v = sys.version_info; sys.exit(v[:2] != (3, 11) and "error: Python 3.11 is needed, found %d.%d (%s); put python3.11 on the PATH or say PYTHON=" % (*v[:2], sys.executable))
 
+LACKS := import re, sys; from importlib.util import find_spec; names = re.findall(r"- (\w+)==", open("environment.yml").read()); lacking = [n for n in names if n not in ("jupyter", "ruff") and not find_spec(n)]; sys.exit(bool(lacking) and "error: PYTHON=%s lacks %s; see environment.yml" % (sys.executable, ", ".join(lacking)))
+
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(SETUP) ## make .venv from the pinned list and install the package
 
@@ -33,11 +36,10 @@ setup: $(SETUP) ## make .venv from the pinned list and install the package
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-build/.checked:
+check-python:
 	@command -v $(PY) >/dev/null || { echo "error: PYTHON=$(PY) is not there"; exit 1; }
 	@$(PY) -c '$(WRONG)'
-	@$(PY) -c 'import kd_offload, numba, papermill, pyarrow, torch' || { echo "error: PYTHON=$(PY) lacks a package; see environment.yml"; exit 1; }
-	@mkdir -p build && touch $@
+	@$(PY) -c '$(LACKS)'
 
 # What a step depends on, by floor of the package.
 m = $(addprefix kd_offload/,$(addsuffix .py,$(1)))
@@ -66,7 +68,7 @@ build/$(1)/03_train_teacher.done: notebooks/03_train_teacher.ipynb $(LEARN) $(DR
 build/$(1)/04_distill_student.done: notebooks/04_distill_student.ipynb $(LEARN) $(DRAW) build/$(1)/03_train_teacher.done
 build/$(1)/05_latency.done: notebooks/05_latency.ipynb $(EVALUATE) $(DRAW) build/$(1)/04_distill_student.done
 build/$(1)/06_inference_time.done: notebooks/06_inference_time.ipynb $(EVALUATE) $(DRAW) build/$(1)/05_latency.done
-build/$(1)/07_claims.done: notebooks/07_claims.ipynb $(EVALUATE) $(call m,claims) $(addprefix $(2)figures/,$(addsuffix .csv,latency paired wrong_labels adaptation inference_time label_generation proofs))
+build/$(1)/07_claims.done: notebooks/07_claims.ipynb $(EVALUATE) $(call m,claims) $(addprefix $(2)figures/,$(addsuffix .csv,latency paired wrong_labels following inference_time label_generation proofs))
 
 # One rule executes a notebook; the copy is moved into place by kd_offload.run only when all went well.
 $$(STEPS_$(1)): | $$(SETUP)
@@ -74,23 +76,28 @@ $$(STEPS_$(1)): | $$(SETUP)
 	@mkdir -p $$(@D) && touch $$@
 build/$(1)/label_generation.done build/$(1)/proofs.done: | $$(SETUP)
 
-# Products come from their step; one that has been deleted is made again.
+# Products come from their step; where one is missing, the step's mark is taken away, and the step runs again.
 $(call products,$(1),01_problem,$(addprefix $(2)figures/,$(call csv_figure,example_task example_schedule landscape) scenarios.csv) $(3)/01_problem.ipynb)
 $(call products,$(1),label_generation,$(2)figures/label_generation.csv)
 $(call products,$(1),proofs,$(2)figures/proofs.csv)
-$(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares search_tree) search_effort.csv label_prices.csv $(call figure,label_generation)) $(3)/02_generate_data.ipynb)
-$(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(3)/03_train_teacher.ipynb)
-$(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(3)/04_distill_student.ipynb)
-$(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv) $(3)/05_latency.ipynb)
+$(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares search_tree) search_effort.csv label_prices.csv $(call figure,label_generation)) $(foreach s,$(TRAINED),$(foreach t,train validation test,$(2)data/$(s)/$(t)/manifest.json)) $(3)/02_generate_data.ipynb)
+$(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(call models,$(2),teacher) $(3)/03_train_teacher.ipynb)
+$(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(call models,$(2),student student_plain linear) $(3)/04_distill_student.ipynb)
+$(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv following.csv) $(3)/05_latency.ipynb)
 $(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time tradeoff)) $(3)/06_inference_time.ipynb)
 $(call products,$(1),07_claims,$(2)figures/claims.csv $(3)/07_claims.ipynb)
 endef
+TRAINED := chain dag fusion $(addprefix networks_,alexnet vgg16 resnet18 mobilenetv2 inception)
+models = $(foreach r,$(2),$(foreach s,$(TRAINED),$(1)data/models/$(r)_$(s)_0.npz $(1)data/models/$(r)_$(s)_1.npz))
 figure = $(foreach f,$(1),$(f).png $(f).pdf)
 csv_figure = $(foreach f,$(1),$(f).csv $(f).png $(f).pdf)
 define products
 ALL_$(1) += $(3)
+ifneq ($(filter-out $(wildcard $(3)),$(3)),)
+$$(shell rm -f build/$(1)/$(2).done)
+endif
 $(3): build/$(1)/$(2).done
-	@test -f $$@ || { rm -f $$<; $$(MAKE) --no-print-directory $$<; }
+	@:
 endef
 
 $(eval $(call pipeline,paper,,notebooks/executed,1500))
@@ -110,6 +117,7 @@ lab: $(SETUP) ## open the notebooks
 	$(PY) -m jupyter lab notebooks
 
 clean: ## delete what was generated and is not part of the repository (the environment stays)
+	@mkdir -p data figures
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find data -mindepth 1 -maxdepth 1 -type d ! -name models -exec rm -rf {} +
 	find data figures -name '.*.mark' -delete

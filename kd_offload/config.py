@@ -11,6 +11,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -94,14 +95,17 @@ class Run:
 
     @property
     def data(self) -> Path:
+        """Folder of the data sets."""
         return self.out / "data"
 
     @property
     def models(self) -> Path:
+        """Folder of the trained models."""
         return self.out / "data" / "models"
 
     @property
     def figures(self) -> Path:
+        """Folder of the tables and figures."""
         return self.out / "figures"
 
 
@@ -134,7 +138,13 @@ def written_aside(path: Path):
 def fingerprint(floor: str, **inputs) -> str:
     """Digest of everything a product of `floor` depends on: the code of that floor and those below
     (comments and docstrings aside) and `inputs`."""
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True, default=str).encode())
+    code = _code_digest(floor)
+    return hashlib.sha256((code + json.dumps(inputs, sort_keys=True, default=str)).encode()).hexdigest()[:16]
+
+
+@cache
+def _code_digest(floor: str) -> str:
+    digest = hashlib.sha256()
     for name in FLOORS[: FLOORS.index(floor) + 1]:
         tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
         for node in ast.walk(tree):
@@ -142,21 +152,27 @@ def fingerprint(floor: str, **inputs) -> str:
                 case [ast.Expr(value=ast.Constant()), *_] as body:
                     body.pop(0)
         digest.update(ast.dump(tree).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
 
 
 def provenance(run: Run) -> dict:
     """Who made a product: profile, seed, commit and versions."""
 
     def git(*args):
-        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else "unknown"
+        try:
+            return subprocess.run(
+                ["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True
+            ).stdout.strip()
+        except (OSError, subprocess.CalledProcessError):
+            return None  # no git, or not a clone
+
+    changed = git("status", "--porcelain", "--", "kd_offload", ":(glob)notebooks/*.ipynb")
 
     return {
         "profile": run.profile.name,
         "seed": run.profile.seed,
         "commit": git("rev-parse", "--short=12", "HEAD"),
-        "code_changed_since_commit": bool(git("status", "--porcelain", "--", "kd_offload", "notebooks/*.ipynb")),
+        "code_changed_since_commit": None if changed is None else bool(changed),
         "python": platform.python_version(),
         "versions": {p: version(p) for p in ("numpy", "numba", "torch", "pandas", "matplotlib", "pyarrow")},
     }
@@ -214,15 +230,18 @@ def save_table(run: Run, frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, with its provenance as .json beside it."""
     with written_aside(path) as aside:
         frame.to_csv(aside, index=False, float_format="%.6g")
-    save_json(path.with_suffix(".json"), provenance(run))
+    save_json(path.with_suffix(".json"), {"sha256": sha256(path), **provenance(run)})
 
 
 def read_table(run: Run, name: str) -> pd.DataFrame:
-    """A saved table; ValueError naming it and what makes it if it is missing or unreadable."""
+    """A saved table; ValueError naming it and what makes it if it is missing, unreadable or altered."""
     path = run.figures / f"{name}.csv"
     try:
-        return pd.read_csv(path)
-    except FileNotFoundError:
-        raise ValueError(f"table: {path.name} is missing; `make reproduce` makes it") from None
-    except (pd.errors.EmptyDataError, pd.errors.ParserError) as error:
-        raise ValueError(f"table: {path.name} cannot be read ({error})") from None
+        frame, about = pd.read_csv(path), json.loads(path.with_suffix(".json").read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"table: {Path(error.filename).name} is missing; `make reproduce` makes it") from None
+    except ValueError as error:  # pandas', json's and unicode's errors are all of them
+        raise ValueError(f"table: {path.name} cannot be read ({error}); delete it and make it again") from None
+    if about.get("sha256") != sha256(path):
+        raise ValueError(f"table: {path.name} was altered since it was made; delete it and make it again")
+    return frame

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -28,6 +29,8 @@ from .labels import regret_table, solve
 from .sampling import Ranges, feature_names, sample_tasks
 
 SPLITS = ("train", "validation", "test")
+NODE_BUDGET = 200_000_000  # of one task: some ten seconds of search
+AGAIN = "run notebook 02 again: python -m kd_offload.run notebooks/02_generate_data.ipynb --profile ..."
 
 
 class Scenario(NamedTuple):
@@ -58,7 +61,7 @@ def scenario(name: str) -> Scenario:
         from .networks import cut  # torch is slow to import, and only networks need it
 
         return Scenario(*cut(rest))
-    if kind == "random" and all(part.isdigit() for part in rest.split("_")) and rest.count("_") < 2:
+    if kind == "random" and all(part.isascii() and part.isdigit() for part in rest.split("_")) and rest.count("_") < 2:
         return Scenario(graphs.random_graph(*map(int, rest.split("_"))), None)
     known = ["chain", "dag", "fusion", "random_<n>", "random_<n>_<index>", *(f"networks_{n}" for n in NETWORKS)]
     raise ValueError(f"scenario: {name!r}, expected one of {', '.join(known)}")
@@ -79,15 +82,21 @@ def parallel(n_jobs: int) -> Parallel:
     if not address:
         return Parallel(n_jobs=n_jobs, return_as="generator_unordered")
     try:
-        from dask.distributed import Client
-
-        Client(address, timeout="30s")  # becomes the default, which joblib finds
+        _client(address)
     except ImportError:
         raise ValueError("DASK_SCHEDULER is set, but dask is not installed: pip install kd-offload[cluster]") from None
     except (OSError, TimeoutError, ValueError) as error:
         raise ValueError(f"DASK_SCHEDULER: no scheduler answers at {address!r} ({error})") from None
     with parallel_config(backend="dask"):
         return Parallel(return_as="generator_unordered")
+
+
+@lru_cache(maxsize=1)
+def _client(address: str):
+    """The one connection to a cluster; joblib finds it by itself, as the default one."""
+    from dask.distributed import Client
+
+    return Client(address, timeout="30s", set_as_default=True)
 
 
 def shard_rng(seed: int, name: str, split: str, shard: int) -> np.random.Generator:
@@ -97,24 +106,50 @@ def shard_rng(seed: int, name: str, split: str, shard: int) -> np.random.Generat
     )
 
 
-def make_shard(
-    name: str, where: Scenario, split: str, shard: int, count: int, seed: int, mark: str, ranges: Ranges, regret: bool
-) -> bytes:
-    """One shard, of labels or of regrets, as the bytes of a Parquet file."""
+class Order(NamedTuple):
+    """What a shard is made from; `code` is the digest of the code that must make it."""
+
+    scenario: str
+    split: str
+    seed: int
+    ranges: Ranges
+    regret: bool
+    node_budget: int
+    code: str
+
+
+def make_shard(order: Order, where: Scenario, shard: int, count: int, mark: str) -> bytes:
+    """One shard, of labels or of regrets, as the bytes of a Parquet file.
+
+    Raises ValueError where another version of the code runs (on a cluster), TooLarge for too hard a task.
+    """
+    if fingerprint("labels") != order.code:
+        raise ValueError("cluster: a worker runs another version of kd_offload than the caller")
     graph = where.graph
-    tasks = sample_tasks(graph, count, shard_rng(seed, name, split, shard), ranges, where.workload)
-    if regret:
-        columns = dict(zip(regret_names(graph), regret_table(graph, tasks).reshape(count, -1).T.astype(np.float32)))
+    rng = shard_rng(order.seed, order.scenario, order.split, shard)
+    tasks = sample_tasks(graph, count, rng, order.ranges, where.workload)
+    if order.regret:
+        regret = regret_table(graph, tasks, order.node_budget).reshape(count, -1).astype(np.float32)
+        columns = dict(zip(regret_names(graph), regret.T))
     else:
-        best = solve(graph, tasks)
+        best = solve(graph, tasks, order.node_budget)
         columns = dict(zip(feature_names(graph), tasks.T))
         columns |= {f"x_{i + 1}": best.placements[:, i] for i in range(graph.n)}
         columns |= {"delay_s": best.delays, "nodes": best.nodes}
-    about = {"fingerprint": mark, "scenario": name, "split": split, "shard": str(shard)}
+    frame = pa.table({k: np.ascontiguousarray(v) for k, v in columns.items()})
+    about = {"fingerprint": mark, "scenario": order.scenario, "split": order.split, "shard": str(shard)}
+    frame = frame.replace_schema_metadata(about | {"digest": _digest(frame)})
     buffer = io.BytesIO()
-    frame = pa.table({k: np.ascontiguousarray(v) for k, v in columns.items()}).replace_schema_metadata(about)
     pq.write_table(frame, buffer, compression="none", use_dictionary=False)
     return buffer.getvalue()
+
+
+def _digest(frame: pa.Table) -> str:
+    """Digest of a table's columns, names and values."""
+    digest = hashlib.sha256()
+    for name in frame.column_names:
+        digest.update(name.encode() + frame[name].to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def regret_names(graph: TaskGraph) -> list[str]:
@@ -122,14 +157,33 @@ def regret_names(graph: TaskGraph) -> list[str]:
     return [f"regret_{i}_{k}" for i in range(1, graph.n + 1) for k in range(3)]
 
 
-def _shard_is_current(path: Path, mark: str) -> bool:
-    """Whether a finished shard is there; ValueError if a file is there but is not a whole Parquet file."""
+def _shard_is_current(path: Path, mark: str, sha256: str | None) -> bool:
+    """Whether a finished shard is there; ValueError if a file is there but is not a whole, unaltered shard.
+
+    sha256: the file's digest where a manifest has it; else the shard's own digest of its columns must do.
+    """
     if not path.exists():
         return False
     try:
-        return pq.read_schema(path).metadata.get(b"fingerprint") == mark.encode()
-    except (pa.ArrowInvalid, OSError, AttributeError) as error:
-        raise ValueError(f"data: {path} is truncated or altered ({error}); delete it and run again") from None
+        frame = pq.read_table(path)
+        whole = frame.schema.metadata[b"digest"].decode() == _digest(frame)
+        whole &= sha256 is None or hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    except (pa.ArrowException, OSError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"data: {path} is truncated or altered; delete it, and {AGAIN}")
+    return frame.schema.metadata[b"fingerprint"] == mark.encode()
+
+
+def _read_manifest(folder: Path) -> dict:
+    path = folder / "manifest.json"
+    try:
+        content = json.loads(path.read_text())
+        return content if content["sha256"] else {}
+    except FileNotFoundError:
+        raise ValueError(f"data: {path} is missing; {AGAIN}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"data: {path} is truncated or altered ({error}); delete it, and {AGAIN}") from None
 
 
 def generate(
@@ -140,12 +194,14 @@ def generate(
     n_jobs: int | None = None,
     ranges: Ranges = Ranges(),
     regret: bool = False,
+    node_budget: int = NODE_BUDGET,
 ) -> Path:
     """Generate (or finish) the data set `name`/`split` of `count` tasks; returns its folder.
 
     regret: instead of the labels, the price of every wrong one, for the same tasks, in `<split>_regret/`.
     Interrupted at any moment and started again, the files are byte-identical to an undisturbed run's.
-    Raises ValueError for an unknown scenario or split, or a damaged shard.
+    Raises ValueError for an unknown scenario or split or a damaged file, and TooLarge for a task whose exact label
+    takes more than `node_budget` nodes; what is there stays as it is.
     """
     if split not in SPLITS:
         raise ValueError(f"split: {split!r}, expected one of {', '.join(SPLITS)}")
@@ -153,32 +209,26 @@ def generate(
         raise ValueError(f"count: {count}, expected at least 1 task")
     where, profile = scenario(name), run.profile
     folder = run.data / name / (f"{split}_regret" if regret else split)
-    mark = fingerprint(
-        "labels",
-        scenario=name,
-        split=split,
-        seed=profile.seed,
-        shard=profile.shard,
-        count=count,
-        ranges=ranges,
-        regret=regret,
-    )
+    order = Order(name, split, profile.seed, ranges, regret, node_budget, fingerprint("labels"))
+    mark = fingerprint("labels", order=order, shard=profile.shard, count=count)
     sizes = [min(profile.shard, count - start) for start in range(0, count, profile.shard)]
     paths = [folder / f"{i:05d}.parquet" for i in range(len(sizes))]
-    todo = [i for i, path in enumerate(paths) if not _shard_is_current(path, mark)]
     manifest = folder / "manifest.json"
-    if not todo and manifest.exists() and json.loads(manifest.read_text()).get("fingerprint") == mark:
+    known = _read_manifest(folder) if manifest.exists() else {}
+    digests = known["sha256"] if known.get("fingerprint") == mark else {}
+    todo = [i for i, path in enumerate(paths) if not _shard_is_current(path, mark, digests.get(path.name))]
+    if digests and not todo:
         return folder
-    manifest.unlink(missing_ok=True)
 
     def job(i):
-        return i, make_shard(name, where, split, i, sizes[i], profile.seed, mark, ranges, regret)
+        return i, make_shard(order, where, i, sizes[i], mark)
 
     done = parallel(min(n_jobs or workers(), max(1, len(todo))))(delayed(job)(i) for i in todo)
     for i, content in progress(done, len(todo), f"{name}/{folder.name}", "shard"):
+        manifest.unlink(missing_ok=True)  # not before there is something new
         with written_aside(paths[i]) as aside:
             aside.write_bytes(content)
-    for stale in set(folder.glob("*.parquet")) - set(paths):
+    for stale in {*folder.glob("*.parquet"), *folder.glob(".*.part*")} - set(paths):
         stale.unlink()
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
     about = {"scenario": name, "split": split, "seed": profile.seed, "tasks": count, "fingerprint": mark}
@@ -188,18 +238,13 @@ def generate(
 
 def _read(folder: Path) -> pa.Table:
     """All shards of a data set, each verified against the manifest; ValueError naming a missing or altered file."""
-    try:
-        digests = json.loads((folder / "manifest.json").read_text())["sha256"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"data: {folder / 'manifest.json'} is missing or damaged ({error}); run 02_generate_data"
-        ) from None
+    digests = _read_manifest(folder)["sha256"]
     tables = []
     for file, digest in digests.items():
         path = folder / file
         content = path.read_bytes() if path.exists() else b""
         if hashlib.sha256(content).hexdigest() != digest:
-            raise ValueError(f"data: {path} is missing, truncated or altered; delete it and run 02_generate_data")
+            raise ValueError(f"data: {path} is missing, truncated or altered; delete it, and {AGAIN}")
         tables.append(pq.read_table(io.BytesIO(content)))
     return pa.concat_tables(tables)
 

@@ -142,9 +142,11 @@ def schedule(graph: TaskGraph, task, placement) -> list[tuple[str, str, float, f
     """What happens when: (resource, what, start, end) in seconds, for Gantt charts.
 
     Resources are "device", "edge", "cloud" and the names in LINKS. Transfers are "i→j". Same rules as
-    the compiled kernel, told in the plainest Python.
+    the compiled kernel, told in the plainest Python. Raises ValueError for a bad task or placement.
     """
     t, x = check_tasks(graph, task), check_placements(graph, placement)
+    if t.ndim != 1 or x.ndim != 1:
+        raise ValueError(f"schedule: {t.shape} tasks and {x.shape} placements, expected one of each")
     n, state = graph.n, dict(zip(STATE, t[-8:]))
     speed = (state["f_0"], state["f_1"], state["f_2"])
     place = [0, *map(int, x), 0]

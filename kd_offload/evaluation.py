@@ -10,8 +10,10 @@ import pandas as pd
 from .config import RANDOM, TRAINED, Run, progress, sha256
 from .dataset import Labelled, load, scenario
 from .delay import delay
+from .graphs import LOCATIONS
 from .learning import RECIPES, model_path, open_model
 from .policies import LEARNED, compiled_deciders, learned, model_deciders, place, policies_for
+from .sampling import STATE
 
 
 def scores(delays, best, placements, labels) -> dict[str, float]:
@@ -39,13 +41,15 @@ def bootstrap_means(values: list[np.ndarray], resamples: int, rng: np.random.Gen
     """Bootstrap distributions of the mean of every array in `values`, paired: (resamples, len(values)).
 
     Each array is (K, S): K training seeds (1 for what is not trained) by S tasks. Tasks are resampled with
-    replacement, the same draw for all arrays; seeds likewise where K > 1, the same draw for equal K.
+    replacement, the same draw for all arrays; seeds likewise where K > 1, the same draw for equal K. Of K seeds
+    K - 1 are drawn, which makes the bootstrap's variance over seeds the unbiased one: drawing K of a few seeds
+    gives intervals far too narrow.
     """
     tasks = values[0].shape[1]
     out = np.empty((resamples, len(values)))
     for r in range(resamples):
         weight = np.bincount(rng.integers(0, tasks, tasks), minlength=tasks) / tasks
-        seeds = {k: rng.integers(0, k, k) if k > 1 else [0] for k in sorted({len(v) for v in values})}
+        seeds = {k: rng.integers(0, k, k - 1) if k > 1 else [0] for k in sorted({len(v) for v in values})}
         for c, v in enumerate(values):
             out[r, c] = (v @ weight)[seeds[len(v)]].mean()
     return out
@@ -83,8 +87,8 @@ def model_digests(run: Run) -> dict[str, str]:
 
 
 def evaluate(run: Run) -> dict[str, pd.DataFrame]:
-    """The tables of decision quality, over all scenarios: latency, paired, wrong_labels, adaptation."""
-    tables: dict[str, list] = {"latency": [], "paired": [], "wrong_labels": [], "adaptation": []}
+    """The tables of decision quality, over all scenarios: latency, paired, wrong_labels, adaptation, following."""
+    tables: dict[str, list] = {t: [] for t in ("latency", "paired", "wrong_labels", "adaptation", "following")}
     for name in progress((*TRAINED, *RANDOM), len(TRAINED) + len(RANDOM), "evaluation", "scenario"):
         test, results = run_policies(run, name)
         rng = np.random.default_rng([run.profile.seed, len(tables["latency"])])
@@ -93,6 +97,7 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
             tables["paired"] += _paired_rows(name, test, results, run.profile.resamples, rng)
             tables["wrong_labels"] += _wrong_label_rows(name, test, results)
             tables["adaptation"] += _adaptation_rows(name, test, results)
+            tables["following"] += _following_rows(name, test, results, run.profile.resamples // 5, rng)
     return {key: pd.DataFrame(rows) for key, rows in tables.items()}
 
 
@@ -112,28 +117,20 @@ def _latency_rows(name, test, results, resamples, rng):
 
 
 def _paired_rows(name, test, results, resamples, rng):
-    """Regret over seeds and tasks of every policy, and the student's minus it, resampling both."""
-    values = [np.array([d / test.delays - 1 for _, _, d in per_seed]) for per_seed in results.values()]
-    means = bootstrap_means(values, resamples, rng)
-    student = list(results).index("student")
-    rows = []
+    """Regret and label accuracy of every policy over seeds and tasks, and the student's minus it, resampling both."""
+    regret = [np.array([d / test.delays - 1 for _, _, d in per_seed]) for per_seed in results.values()]
+    right = [np.array([(x == test.placements).mean(1) for _, x, _ in per_seed]) for per_seed in results.values()]
+    means = bootstrap_means(regret + right, resamples, rng)
+    student, rows = list(results).index("student"), []
     for c, policy in enumerate(results):
-        difference = means[:, student] - means[:, c]
-        (low, high), (d_low, d_high) = interval(means[:, c]), interval(difference)
-        row = {
-            "scenario": name,
-            "policy": policy,
-            "seeds": len(values[c]),
-            "regret": values[c].mean(),
-            "ci_low": low,
-            "ci_high": high,
-        }
-        row |= {
-            "student_minus_policy": values[student].mean() - values[c].mean(),
-            "difference_low": d_low,
-            "difference_high": d_high,
-        }
-        rows.append(row | {"student_wins": (values[student].mean(0) < values[c].mean(0) - 1e-9).mean()})
+        row = {"scenario": name, "policy": policy, "seeds": len(regret[c])}
+        for field, values, offset in (("regret", regret, 0), ("accuracy", right, len(regret))):
+            low, high = interval(means[:, offset + c])
+            d_low, d_high = interval(means[:, offset + student] - means[:, offset + c])
+            row |= {field: values[c].mean(), f"{field}_low": low, f"{field}_high": high}
+            row |= {f"{field}_difference": values[student].mean() - values[c].mean()}
+            row |= {f"{field}_difference_low": d_low, f"{field}_difference_high": d_high}
+        rows.append(row | {"student_wins": (regret[student].mean(0) < regret[c].mean(0) - 1e-9).mean()})
     return rows
 
 
@@ -150,27 +147,59 @@ def _wrong_label_rows(name, test, results):
     return rows
 
 
-def _adaptation_rows(name, test, results, bins=8):
-    """Share of subtasks at each location, by octile of each network condition and device profile."""
-    from .sampling import STATE
+BINS = 8
 
-    shown = {p: np.concatenate([x for _, x, _ in results[p]]) for p in ("exact", "student", "best_single")}
+
+def _octiles(test) -> np.ndarray:
+    """In which octile of each of the eight quantities of the state a task lies: one-hot (S, 8 quantities, 8 octiles)."""
+    state = test.tasks[:, -len(STATE) :]
+    edges = np.quantile(state, np.arange(1, BINS) / BINS, axis=0)
+    octile = np.array([np.searchsorted(edges[:, q], state[:, q], side="right") for q in range(len(STATE))]).T
+    return octile[..., None] == np.arange(BINS)
+
+
+def _shares(per_seed) -> np.ndarray:
+    """Share of a task's subtasks at each location, mean over seeds: (S, 3)."""
+    return np.mean([[(x == k).mean(1) for k in range(3)] for _, x, _ in per_seed], axis=0).T
+
+
+def _adaptation_rows(name, test, results):
+    """Share of subtasks at each location, by octile of each network condition and device profile."""
+    inside, rows = _octiles(test), []
+    for policy in ("exact", "student", "best_single"):
+        share = _shares(results[policy])
+        for q, quantity in enumerate(STATE):
+            for b in range(BINS):
+                part = inside[:, q, b]
+                row = {"scenario": name, "quantity": quantity, "bin": b, "policy": policy}
+                row["median"] = np.median(test.tasks[part, q - len(STATE)])
+                rows.append(row | dict(zip(LOCATIONS, share[part].mean(0))))
+    return rows
+
+
+def _following_rows(name, test, results, resamples, rng):
+    """How much of the optimum's movement a policy follows: 1 - |its shares - the optimum's| / |the optimum's - their mean|.
+
+    Absolute differences are means over octiles, quantities and locations. 1 is the optimum; 0 is as far from it as
+    shares that never move; the interval resamples tasks.
+    """
+    inside = _octiles(test).reshape(len(test.delays), -1).astype(float)  # (S, 64)
+    policies = ("exact", "student", "best_single")
+    share = np.hstack([_shares(results[p]) for p in policies])  # (S, 9)
+
+    def followed(weight):
+        mean = ((inside * weight[:, None]).T @ share) / (weight @ inside)[:, None]  # (64, 9)
+        exact, overall = mean[:, :3], weight @ share[:, :3] / weight.sum()
+        still = np.abs(exact - overall).mean()
+        return [1 - np.abs(mean[:, 3 * i : 3 * i + 3] - exact).mean() / still for i in (1, 2)]
+
+    count = len(test.delays)
+    draws = [followed(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(resamples)]
+    value, draws = followed(np.ones(count)), np.array(draws)
     rows = []
-    for q, quantity in enumerate(STATE):
-        value = test.tasks[:, q - 8]
-        octile = np.searchsorted(np.quantile(value, np.arange(1, bins) / bins), value, side="right")
-        for policy, x in shown.items():
-            where = np.tile(octile, len(x) // len(octile))
-            for b in range(bins):
-                share = np.bincount(x[where == b].ravel(), minlength=3) / max(1, (where == b).sum() * x.shape[1])
-                row = {
-                    "scenario": name,
-                    "quantity": quantity,
-                    "bin": b,
-                    "median": np.median(value[octile == b]),
-                    "policy": policy,
-                }
-                rows.append(row | dict(zip(("device", "edge", "cloud"), share)))
+    for i, policy in enumerate(policies[1:]):
+        low, high = interval(draws[:, i])
+        rows.append({"scenario": name, "policy": policy, "followed": value[i], "ci_low": low, "ci_high": high})
     return rows
 
 
@@ -198,7 +227,8 @@ def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarr
 def inference_time(run: Run) -> pd.DataFrame:
     """The table of inference delay: every policy in every runtime, batch 1, one thread, on test tasks.
 
-    From the raw task vector to the placement; medians and p99 over tasks. Constants are float32.
+    From the raw task vector to the placement; medians and p99 over tasks. over_student: the median over that of
+    the student in the same runtime, with an interval that resamples tasks, the same for both.
     """
     import torch
 
@@ -210,8 +240,19 @@ def inference_time(run: Run) -> pd.DataFrame:
         deciders = compiled_deciders(graph)
         for role in LEARNED:
             deciders += model_deciders(open_model(model_path(run, role, name, run.profile.seeds[0])), graph.n)
-        for d, spent in zip(deciders, time_interleaved([d.decide for d in deciders], tasks)):
+        spent = dict(
+            zip([(d.policy, d.runtime) for d in deciders], time_interleaved([d.decide for d in deciders], tasks))
+        )
+        draws = np.random.default_rng(run.profile.seed).integers(0, len(tasks), (200, len(tasks)))
+        for d in deciders:
+            mine = spent[d.policy, d.runtime]
             row = {"scenario": name, "policy": d.policy, "runtime": d.runtime, "n_subtasks": graph.n}
-            row |= {"median_us": np.median(spent), "p99_us": np.quantile(spent, 0.99), "mean_us": spent.mean()}
-            rows.append(row | {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes})
+            row |= {"median_us": np.median(mine), "p99_us": np.quantile(mine, 0.99)}
+            row |= {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes, "mean_us": mine.mean()}
+            if ("student", d.runtime) in spent:
+                student = spent["student", d.runtime]
+                ratios = np.median(mine[draws], axis=1) / np.median(student[draws], axis=1)
+                row["over_student"] = np.median(mine) / np.median(student)
+                row["over_student_low"], row["over_student_high"] = interval(ratios)
+            rows.append(row)
     return pd.DataFrame(rows)

@@ -35,6 +35,8 @@ class TaskGraph:
     def __post_init__(self):
         if not isinstance(self.n, (int, np.integer)) or self.n < 1:
             raise ValueError(f"graph {self.name!r}: n must be a positive integer, got {self.n!r}")
+        if bad := [e for e in self.edges if len(e) != 2 or any(int(v) != v for v in e)]:
+            raise ValueError(f"graph {self.name!r}: edge {bad[0]} is not a pair of node numbers")
         edges = tuple(sorted(((int(i), int(j)) for i, j in self.edges), key=lambda e: (e[1], e[0])))
         object.__setattr__(self, "edges", edges)
         for i, j in edges:

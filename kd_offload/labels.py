@@ -159,7 +159,7 @@ def _search(structure, ordered, limit, enough, budget, best_x, scratch):
 
     It looks for the least delay below `limit`, but is content with the first one up to `enough`.
     ordered: the most promising child first; else in lexicographic order.
-    A number of nodes above `budget` says that it gave up. An ordered search does so only with a placement in hand.
+    A number of nodes above `budget` says that it gave up; it does so only if a finite limit was given or found.
     """
     n, first, source, (join_first, join), _, _, remember_from = structure
     (run, hold, tau, togo), (x, finish, free, done, low, rank, order, turn), memory = scratch
@@ -175,7 +175,7 @@ def _search(structure, ordered, limit, enough, budget, best_x, scratch):
             continue
         turn[j] += 1
         if at == 0 or not ordered:  # evaluate children: all three, to order them, or the next
-            if nodes >= budget and (best < np.inf or not ordered):
+            if nodes >= budget and limit < np.inf:
                 nodes += 1
                 break
             for k in range(at, 3 if ordered else at + 1):
@@ -244,8 +244,11 @@ def _solve_many(structure, tasks, budget, placements, delays, nodes, bounds, scr
 
 
 @njit(cache=True, error_model="numpy")
-def _regret_many(structure, tasks, placements, delays, table, trial, scratch):
-    """The same search with one subtask held. `table` has the best delay known for each, then the regret."""
+def _regret_many(structure, tasks, placements, delays, budget, table, trial, scratch):
+    """The same search with one subtask held -> -1, or the task that went over the budget.
+
+    `table` has the best delay known for each label, then the regret.
+    """
     n, first, source = structure[:3]
     finish, free = scratch[1][1], scratch[1][2]
     for s in range(len(tasks)):
@@ -260,7 +263,9 @@ def _regret_many(structure, tasks, placements, delays, table, trial, scratch):
                 if known[i, k] > optimum * (1 + ROUNDING):
                     _prepare(n, first, source, tasks[s], i + 1, k, scratch[0])
                     limit, enough = known[i, k] * (1 - ROUNDING), optimum * (1 + ROUNDING)
-                    found, _, _ = _search(structure, True, limit, enough, UNLIMITED, trial, scratch)
+                    found, nodes, _ = _search(structure, True, limit, enough, budget, trial, scratch)
+                    if nodes > budget:
+                        return s
                     if found < np.inf:  # this placement may be the best known with other subtasks held, too
                         for j in range(n):
                             known[j, trial[j]] = min(known[j, trial[j]], found)
@@ -268,6 +273,7 @@ def _regret_many(structure, tasks, placements, delays, table, trial, scratch):
             for k in range(3):
                 known[i, k] = max(0.0, known[i, k] - optimum)
             known[i, placements[s, i]] = 0.0
+    return -1
 
 
 @lru_cache(maxsize=64)
@@ -310,14 +316,35 @@ def _scratch(graph: TaskGraph):
 
 
 def _run(graph: TaskGraph, tasks, node_budget):
-    t = check_tasks(graph, np.atleast_2d(tasks))
-    if node_budget is not None and not node_budget >= 1:
-        raise ValueError(f"node_budget: {node_budget}, expected a positive number of nodes, or None for no limit")
-    budget = UNLIMITED if node_budget is None else int(node_budget)
-    placements, delays = np.empty((len(t), graph.n), np.int8), np.empty(len(t))
+    t, budget = _checked(graph, tasks), _budget(node_budget)
+    placements, delays = np.zeros((len(t), graph.n), np.int8), np.empty(len(t))
     nodes, bounds = np.empty(len(t), np.int64), np.empty(len(t))
     _solve_many(_structure(graph), t, budget, placements, delays, nodes, bounds, _scratch(graph))
+    if not np.isfinite(delays).all():
+        raise ValueError(f"task {np.flatnonzero(~np.isfinite(delays))[0]}: no placement has a finite delay")
     return placements, delays, nodes, bounds, budget
+
+
+def _checked(graph: TaskGraph, tasks) -> np.ndarray:
+    t = check_tasks(graph, np.atleast_2d(tasks))
+    if t.ndim != 2:
+        raise ValueError(f"task: shape {t.shape}, expected (S, {graph.n_features}) for graph {graph.name!r}")
+    return t
+
+
+def _budget(node_budget) -> int:
+    if node_budget is None:
+        return UNLIMITED
+    if not isinstance(node_budget, (int, np.integer)) or node_budget < 1:
+        raise ValueError(f"node_budget: {node_budget!r}, expected a positive integer, or None for no limit")
+    return int(node_budget)
+
+
+def _too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
+    return TooLarge(
+        f"graph {graph.name!r}, task {task}: {what} not proven within node_budget = {budget} nodes; "
+        "labels.anytime(graph, tasks, node_budget) gives the best placement found with its proven bound"
+    )
 
 
 def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
@@ -327,12 +354,8 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     first task, when one takes more than `node_budget` nodes.
     """
     placements, delays, nodes, _, budget = _run(graph, tasks, node_budget)
-    over = np.flatnonzero(nodes > budget)
-    if len(over):
-        raise TooLarge(
-            f"graph {graph.name!r}, task {over[0]}: no proven optimum within node_budget = {budget} nodes ({len(over)} of "
-            f"{len(nodes)} tasks); labels.anytime(graph, tasks, node_budget) gives the best found with its proven bound"
-        )
+    if (nodes > budget).any():
+        raise _too_large(graph, int(np.argmax(nodes > budget)), budget, "optimum")
     return Solution(placements, delays, nodes)
 
 
@@ -341,20 +364,24 @@ def anytime(graph: TaskGraph, tasks, node_budget: int) -> tuple[np.ndarray, np.n
 
     tasks (S, F) -> placements int8 (S, n), delays (S,) s, lower bounds of the optimum (S,) s. With a bound equal
     to the delay, the placement is optimal, though not always the first of several. At least 3 n nodes are spent.
+    Raises ValueError for a bad task or budget.
     """
     placements, delays, _, bounds, _ = _run(graph, tasks, node_budget)
     return placements, delays, np.minimum(bounds, delays)
 
 
-def regret_table(graph: TaskGraph, tasks) -> np.ndarray:
+def regret_table(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.ndarray:
     """The price of every wrong label, exact: float64 (S, n, 3) in seconds, 0 at the label.
 
     Entry [s, i, k]: by how much the best placement with subtask i + 1 held at k exceeds the optimum.
+    tasks: (S, F) in SI units. Raises as `solve` does; `node_budget` is that of each of the 2 n + 1 searches of a task.
     """
-    t = check_tasks(graph, np.atleast_2d(tasks))
-    best = solve(graph, t)
+    t, budget = _checked(graph, tasks), _budget(node_budget)
+    best = solve(graph, t, node_budget)
     out, trial = np.empty((len(t), graph.n, 3)), np.empty(graph.n, np.int8)
-    _regret_many(_structure(graph), t, best.placements, best.delays, out, trial, _scratch(graph))
+    stopped = _regret_many(_structure(graph), t, best.placements, best.delays, budget, out, trial, _scratch(graph))
+    if stopped >= 0:
+        raise _too_large(graph, stopped, budget, "a regret")
     return out
 
 

@@ -52,10 +52,15 @@ class Recipe:
     mix: float = 0.5
 
     def __post_init__(self):
-        if not self.temperature > 0:
-            raise ValueError(f"temperature: {self.temperature}, expected a positive number")
-        if not 0 <= self.mix <= 1:
-            raise ValueError(f"mix: {self.mix}, expected a number between 0 and 1")
+        for field, allowed, expected in (
+            ("learning_rate", lambda v: 0 < v < 1, "a number between 0 and 1"),
+            ("weight_decay", lambda v: 0 <= v < np.inf, "a number, not negative"),
+            ("temperature", lambda v: 0 < v < np.inf, "a positive number"),
+            ("mix", lambda v: 0 <= v <= 1, "a number between 0 and 1"),
+        ):
+            value = getattr(self, field)
+            if not isinstance(value, (int, float)) or not allowed(value):
+                raise ValueError(f"{field}: {value!r}, expected {expected}")
 
 
 RECIPES = {
@@ -83,6 +88,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
+        """Number of weights and biases."""
         return sum(a.size for a in (*self.weights, *self.biases))
 
     @property
@@ -92,8 +98,8 @@ class Model:
 
     @property
     def bytes(self) -> int:
-        """Constants: weights and biases as float32, and the scaling of every input."""
-        return 4 * (self.parameters + 2 * len(self.mean))
+        """Constants: weights and biases in float32, mean and deviation of every input in float64."""
+        return 4 * self.parameters + 8 * 2 * len(self.mean)
 
 
 def standardise(model: Model, tasks: np.ndarray) -> np.ndarray:
@@ -239,6 +245,7 @@ def open_model(path: Path) -> Model:
 
 
 def model_path(run: Run, role: str, scenario: str, seed: int) -> Path:
+    """Where a run keeps a model."""
     return run.models / f"{role}_{scenario}_{seed}.npz"
 
 
@@ -251,11 +258,11 @@ def train(run: Run, recipe: Recipe, scenario: str, seed: int) -> Path:
     p = run.profile
     large = recipe.role == "teacher"
     epochs, batch = (p.teacher_epochs, p.teacher_batch) if large else (p.student_epochs, p.student_batch)
-    sizes = (p.train_count(scenario), p.validation, p.shard)
-    inputs = dict(scenario=scenario, seed=seed, epochs=epochs, batch=batch, sizes=sizes, data_seed=p.seed)
+    inputs = dict(scenario=scenario, seed=seed, epochs=epochs, batch=batch)
     teacher_path = model_path(run, "teacher", scenario, seed)
     taught = sha256(teacher_path) if recipe.distilled and teacher_path.exists() else None
-    mark = fingerprint("learning", recipe=asdict(recipe), teacher=taught, **inputs)
+    data = [sha256(run.data / scenario / split / "manifest.json") for split in ("train", "validation")]
+    mark = fingerprint("learning", recipe=asdict(recipe), teacher=taught, data=data, **inputs)
     path = model_path(run, recipe.role, scenario, seed)
     if is_current(path, mark):
         return path

@@ -21,6 +21,7 @@ from .graphs import TaskGraph
 from .heuristics import best_single_one, chain_dp_many, greedy_many, local_search, search_many
 from .labels import Solver, solve
 from .learning import Model, logits, standardise, torch_module
+from .sampling import check_tasks
 
 REGISTRY: dict[str, Callable[[TaskGraph, np.ndarray], np.ndarray]] = {}
 _ONLY_FOR: dict[str, Callable[[TaskGraph], bool]] = {}
@@ -50,16 +51,19 @@ def policies_for(graph: TaskGraph) -> list[str]:
 
 @policy("all_device")
 def all_device(graph, tasks):
+    """Everything on the end device."""
     return np.zeros((len(tasks), graph.n), np.int8)
 
 
 @policy("all_edge")
 def all_edge(graph, tasks):
+    """Everything on the edge server."""
     return np.full((len(tasks), graph.n), 1, np.int8)
 
 
 @policy("all_cloud")
 def all_cloud(graph, tasks):
+    """Everything in the cloud."""
     return np.full((len(tasks), graph.n), 2, np.int8)
 
 
@@ -86,7 +90,7 @@ def best_single(graph, tasks):
 
 @policy("local_search_1")
 def local_search_1(graph, tasks):
-    """Best-improvement search over single labels, from the best single location."""
+    """Each subtask in turn to its best location until none moves, from the best single location."""
     return local_search(graph, tasks, starts=1)[0]
 
 
@@ -119,13 +123,17 @@ def learned(model: Model):
     """A trained network as a policy."""
 
     def decide(graph, tasks):
-        return logits(model, tasks).argmax(-1).astype(np.int8)
+        return logits(model, check_tasks(graph, tasks, positive=True)).argmax(-1).astype(np.int8)
 
     return decide
 
 
 def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.ndarray:
-    """Placements (S, n) of a registered policy (or of `function`), checked; ValueError names the policy."""
+    """Placements (S, n) of a registered policy (or of `function`) for tasks (S, F) in SI units.
+
+    Raises ValueError for a bad task, an unknown policy, or placements of a wrong shape or value, naming the policy.
+    """
+    tasks = check_tasks(graph, tasks)
     if function is None and name not in policies_for(graph):
         raise ValueError(f"policy: {name!r}, expected one of {', '.join(policies_for(graph))} for graph {graph.name!r}")
     x = np.asarray((function or REGISTRY[name])(graph, tasks))

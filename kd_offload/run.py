@@ -71,9 +71,14 @@ def main() -> None:
         if not args.notebook.exists():
             raise ValueError(f"notebook: {args.notebook} does not exist")
         folder = run.out / ("notebooks/executed" if run.out == ROOT else "notebooks")
-        parameters = {"profile": args.profile, "out": args.out} | {name: _value(value) for name, value in args.p}
+        given = {name: _value(value) for name, value in args.p}
+        if taken := sorted({"profile", "out"} & set(given)):
+            raise ValueError(f"parameter: say --{taken[0]} instead of -p {taken[0]}")
+        parameters = {"profile": args.profile, "out": args.out} | given
         execute(args.notebook, folder / args.notebook.name, parameters)
-    except (ValueError, papermill.PapermillExecutionError) as error:
+    except papermill.PapermillExecutionError as error:
+        sys.exit(f"error: {error.evalue}" if error.ename == "ValueError" else f"error: {error}")
+    except ValueError as error:
         sys.exit(f"error: {error}")
 
 

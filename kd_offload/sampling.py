@@ -34,7 +34,7 @@ class Ranges:
     def __post_init__(self):
         for field in fields(self):
             value = getattr(self, field.name)
-            if len(value) != 2 or not 0 < value[0] <= value[1] < np.inf:
+            if np.shape(value) != (2,) or not 0 < value[0] <= value[1] < np.inf:
                 raise ValueError(f"range {field.name}: {value}, expected 0 < low <= high")
 
 
@@ -48,7 +48,8 @@ def sample_tasks(
 ) -> np.ndarray:
     """`count` random tasks, float64 (count, graph.n_features), in SI units.
 
-    workload: fixed cycles and bytes (n + edges,); then only the system state varies.
+    workload: fixed cycles and bytes (n + edges,); then only the system state varies. Raises ValueError if it has
+    another shape or a value that is no workload.
     """
     n, edges = graph.n, len(graph.edges)
     low_high = [ranges.cycles] * n + [ranges.bytes] * edges
@@ -57,7 +58,10 @@ def sample_tasks(
     tasks = np.exp(rng.uniform(low, high, size=(count, len(low_high))))
     tasks[:, n + edges + 4] *= tasks[:, n + edges + 3]
     if workload is not None:
+        if np.shape(workload) != (n + edges,):
+            raise ValueError(f"workload: shape {np.shape(workload)}, expected ({n + edges},) for graph {graph.name!r}")
         tasks[:, : n + edges] = workload
+        check_tasks(graph, tasks[:1])
     return tasks
 
 

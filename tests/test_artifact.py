@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,7 +33,7 @@ def test_environment_has_the_pins_of_the_one_list():
     conda = pins((ROOT / "environment.yml").read_text())
     assert conda and all(listed[k.lower()] == v for k, v in conda.items())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(project["dependencies"]) | set(project["optional-dependencies"]["test"]) <= set(conda)
+    assert set(project["dependencies"]) | set(project["optional-dependencies"]["test"]) | {"dask"} <= set(conda)
     assert listed["torch"] == "2.13.0"
 
 
@@ -94,13 +95,32 @@ def test_a_table_is_made_once_and_again_when_its_inputs_change(tmp_path):
     with pytest.raises(ValueError, match=r"table: u\.csv is missing"):
         read_table(run, "u")
     (run.figures / "u.csv").write_text("")
+    (run.figures / "u.json").write_text("{}")
     with pytest.raises(ValueError, match=r"table: u\.csv cannot be read"):
         read_table(run, "u")
+    (run.figures / "t.csv").write_text("a\n7\n")
+    with pytest.raises(ValueError, match=r"table: t\.csv was altered"):
+        read_table(run, "t")
 
 
-def test_a_fingerprint_knows_its_floor_and_those_below(monkeypatch):
-    assert fingerprint("delay") != fingerprint("labels") != fingerprint("labels", a=1)
-    assert len({fingerprint(f) for f in FLOORS}) == len(FLOORS)
+def test_a_fingerprint_knows_its_floor_and_those_below(tmp_path):
+    """On a copy of the package: a comment changes nothing, code changes its own floor and those above."""
+    shutil.copytree(ROOT / "kd_offload", tmp_path / "kd_offload", ignore=shutil.ignore_patterns("__pycache__"))
+    code = "from kd_offload.config import *; print(*(fingerprint(f) for f in FLOORS))"
+
+    def marks():
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    before, delay = marks(), tmp_path / "kd_offload" / "delay.py"
+    assert before == [fingerprint(f) for f in FLOORS] and len(set(before)) == len(FLOORS)
+    assert fingerprint("labels", a=1) != fingerprint("labels", a=2)
+    text = delay.read_text()
+    delay.write_text(text.replace('"""', '"""Another text. ', 1) + "# a comment\n")
+    assert marks() == before
+    delay.write_text(text + "SOMETHING = 1\n")
+    same = [a == b for a, b in zip(before, marks())]
+    assert same == [f in ("graphs", "networks", "sampling") for f in FLOORS]
 
 
 def test_a_failed_write_leaves_what_there_was(tmp_path):
@@ -117,6 +137,7 @@ def test_bad_arguments_end_in_one_line():
         (["notebooks/01_problem.ipynb", "--profile", "papper"], "error: profile: 'papper'"),
         (["notebooks/99.ipynb", "--profile", "tiny"], "error: notebook: notebooks/99.ipynb does not exist"),
         (["notebooks/01_problem.ipynb", "--profile", "tiny", "-p", "speed", "3"], "error: parameter: 'speed'"),
+        (["notebooks/05_latency.ipynb", "-p", "profile", "tiny"], "error: parameter: say --profile instead"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "kd_offload.run", *arguments], cwd=ROOT, capture_output=True, text=True
@@ -151,3 +172,68 @@ def test_the_whole_story_on_tiny_sizes(tmp_path):
     assert {f"{n}.csv" for n in COLUMNS} | {p.name for p in (ROOT / "figures").glob("*.p*")} <= made
     assert set(read_table(get_run("tiny", str(tmp_path)), "claims").claim) == set(STATEMENTS)
     assert before == {p: p.read_bytes() for p in (ROOT / "figures").glob("*")}
+    data = {
+        p: p.stat().st_mtime_ns
+        for p in [*tmp_path.rglob("*.parquet"), *tmp_path.rglob("*.npz"), *figures.glob("*.csv")]
+    }
+    for name in ("02_generate_data", "04_distill_student", "05_latency"):  # again: nothing is computed anew
+        command = [
+            sys.executable,
+            "-m",
+            "kd_offload.run",
+            f"notebooks/{name}.ipynb",
+            "--profile",
+            "tiny",
+            "--out",
+            tmp_path,
+        ]
+        subprocess.run(command, cwd=ROOT, check=True)
+    assert data == {p: p.stat().st_mtime_ns for p in data}
+    bad = ["notebooks/04_distill_student.ipynb", "--profile", "tiny", "--out", tmp_path, "-p", "temperature", "hot"]
+    done = subprocess.run([sys.executable, "-m", "kd_offload.run", *bad], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "error: temperature: 'hot', expected a positive number" in done.stderr
+
+
+def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
+    """The Makefile with a Python that only makes files: order, nothing twice, deleted products, changed sources."""
+    for folder in ("kd_offload", "notebooks", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "executed"))
+    for file in ("Makefile", "environment.yml"):
+        shutil.copy(ROOT / file, tmp_path)
+    products = subprocess.run(
+        ["make", "-pn", "smoke", "PYTHON=true"], cwd=tmp_path, capture_output=True, text=True
+    ).stdout
+    rules = re.findall(r"^(build/smoke/\S+\.(?:csv|png|pdf|ipynb|npz|json)): build/smoke/(\w+)\.done$", products, re.M)
+    assert len(rules) > 60
+    (tmp_path / "rules.json").write_text(json.dumps(rules))
+    fake = tmp_path / "fake"
+    fake.write_text(
+        f"#!{sys.executable}\n"
+        "import json, pathlib, re, sys\n"
+        "step = re.search(r'(0\\d_\\w+)\\.ipynb|bench|proofs', ' '.join(sys.argv[1:]))\n"
+        "if step and sys.argv[1] != '-c':\n"
+        "    name = step.group(1) or {'bench': 'label_generation', 'proofs': 'proofs'}[step.group(0)]\n"
+        "    with open('log', 'a') as log: log.write(name + '\\n')\n"
+        "    for product, maker in json.load(open('rules.json')):\n"
+        "        if maker == name:\n"
+        "            path = pathlib.Path(product); path.parent.mkdir(parents=True, exist_ok=True)\n"
+        "            path.exists() and path.suffix == '.csv' or path.write_text('made')\n"
+    )
+    fake.chmod(0o755)
+
+    def make(*arguments):
+        log = tmp_path / "log"
+        log.unlink(missing_ok=True)
+        subprocess.run(["make", "smoke", "PYTHON=./fake", *arguments], cwd=tmp_path, check=True, capture_output=True)
+        return log.read_text().split() if log.exists() else []
+
+    order = "01_problem label_generation proofs 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims"
+    assert make("-j2") == order.split()
+    assert make() == [] and make("-j2") == []
+    for name in ("latency.png", "latency.pdf", "paired.csv"):
+        (tmp_path / "build" / "smoke" / "figures" / name).unlink()
+    assert make("-j2")[0] == "05_latency" and len(make()) == 0
+    (tmp_path / "kd_offload" / "plotting.py").touch()
+    assert "label_generation" not in make() and make() == []
+    (tmp_path / "kd_offload" / "claims.py").touch()
+    assert make() == ["07_claims"]

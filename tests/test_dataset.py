@@ -10,13 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dask.distributed import default_client
 
 from kd_offload.config import ROOT, Run, get_profile, get_run
 from kd_offload.dataset import generate, load, load_regret
 from kd_offload.delay import delay
 from kd_offload.graphs import dag
-from kd_offload.labels import regret_table
+from kd_offload.labels import TooLarge, regret_table
 
 
 @pytest.fixture
@@ -59,8 +58,6 @@ def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
     child.wait()
     assert 3 <= len(list(folder.glob("0*.parquet"))) and not (folder / "manifest.json").exists()
     kept = {f: f.stat().st_mtime_ns for f in folder.glob("0*.parquet")}
-    for leftover in folder.glob(".*"):
-        leftover.unlink()
     again = generate(Run(run.profile, tmp_path / "killed"), "fusion", "train", 3000, n_jobs=1)
     assert all(f.stat().st_mtime_ns == t for f, t in kept.items())
     assert contents(again) == contents(generate(run, "fusion", "train", 3000, n_jobs=1))
@@ -79,7 +76,7 @@ def test_regrets_belong_to_the_same_tasks(run):
 
 def test_a_dask_cluster_gives_the_same_bytes_even_if_a_worker_dies(run, tmp_path, monkeypatch):
     """A real scheduler and two worker processes on this machine; one is killed in mid-run."""
-    from dask.distributed import LocalCluster
+    from dask.distributed import LocalCluster, default_client
 
     serial = contents(generate(run, "fusion", "train", 3000, n_jobs=1))
     with LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
@@ -129,10 +126,41 @@ def test_damage_is_named_and_nothing_else_touched(run, damage):
     before = contents(folder)
     with pytest.raises(ValueError, match=r"00001\.parquet is missing, truncated or altered"):
         load(run, "dag", "test")
-    if damage == "truncated":
+    if damage != "missing":
         with pytest.raises(ValueError, match=r"00001\.parquet is truncated or altered"):
             generate(run, "dag", "test", 100)
     assert contents(folder) == before
+
+
+def test_one_damaged_shard_never_blesses_another(run):
+    """Both altered: deleting the one that is named leads to the other, never to a data set."""
+    folder = generate(run, "dag", "test", 100)
+    good = contents(folder)
+    for name in ("00000.parquet", "00001.parquet"):
+        content = bytearray(good[name])
+        content[3000] ^= 1
+        (folder / name).write_bytes(content)
+    for name in ("00000.parquet", "00001.parquet"):
+        with pytest.raises(ValueError, match=name):
+            generate(run, "dag", "test", 100)
+        with pytest.raises(ValueError, match="is missing, truncated or altered"):
+            load(run, "dag", "test")
+        (folder / name).unlink()
+    assert contents(generate(run, "dag", "test", 100)) == good
+
+
+def test_a_damaged_manifest_is_named(run):
+    folder = generate(run, "dag", "test", 60)
+    (folder / "manifest.json").write_text('{"scenario": "da')
+    for function in (lambda: load(run, "dag", "test"), lambda: generate(run, "dag", "test", 60)):
+        with pytest.raises(ValueError, match=r"manifest\.json is truncated or altered"):
+            function()
+
+
+def test_too_hard_a_task_is_refused_not_approximated(run):
+    with pytest.raises(TooLarge, match=r"'fusion', task \d+: .*node_budget = 200 .*anytime"):
+        generate(run, "fusion", "test", 60, n_jobs=1, node_budget=200)
+    assert not list((run.data / "fusion" / "test").glob("*.parquet"))
 
 
 def test_bad_requests(run, monkeypatch):

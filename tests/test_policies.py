@@ -95,6 +95,15 @@ def test_a_reader_adds_a_policy_and_a_wrong_one_is_named():
         place("yours", dag(), tasks_of(dag()))
 
 
+def test_policies_refuse_bad_tasks():
+    t = tasks_of(dag(), 3)
+    with pytest.raises(ValueError, match=r"shape \(3, 12\)"):
+        place("greedy", dag(), t[:, :12])
+    t[1, -5] = -1.0
+    with pytest.raises(ValueError, match=r"B_up = -1\.0"):
+        place("best_single", dag(), t)
+
+
 def test_bad_placements_are_refused():
     t = tasks_of(dag(), 2)
     for x, text in (
@@ -126,7 +135,7 @@ def test_bootstrap_agrees_with_the_closed_form():
     assert (high - low) / 2 == pytest.approx(1.96 * a.std() / np.sqrt(2000), rel=0.08)
     seeds = np.arange(5.0)[:, None] + a
     spread = bootstrap_means([seeds], 2000, np.random.default_rng(1))[:, 0].std()
-    assert spread == pytest.approx(np.sqrt(np.var(np.arange(5.0)) / 5 + a.var() / 2000), rel=0.06)
+    assert spread == pytest.approx(np.sqrt(np.var(np.arange(5.0), ddof=1) / 5 + a.var() / 2000), rel=0.06)
     assert np.array_equal(means, bootstrap_means([a, a + noise], 2000, np.random.default_rng(1)))
 
 
