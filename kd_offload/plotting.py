@@ -352,7 +352,7 @@ def label_generation(table: pd.DataFrame):
     left.set(
         yscale="log",
         xlabel="subtasks",
-        xticks=sorted(rate.index.union(single.n_subtasks)),
+        xticks=sorted(set(single.n_subtasks)),
         ylabel="tasks a second, one core",
     )
     proof = table[(table.method == "branch_and_bound") & (table.workers == 1) & table.scenario.str.startswith("random")]
@@ -366,6 +366,8 @@ def label_generation(table: pd.DataFrame):
     n = np.array([4.0, 17.0])
     right.plot(n, by_n.p50_us.median().iloc[0] * 3.0 ** (n - 4), ":", color="#777777", label="growth as $3^n$")
     right.set(yscale="log", xlabel="subtasks (random graphs)", ylabel="µs for a proven label", ylim=(1, 1e7))
+    right.axvspan(24.5, proof.n_subtasks.max() + 1, color="#EEEEEE", zorder=0)
+    right.text(44, 2, "stopped at a million nodes", ha="center", fontsize=8)
     right.legend(frameon=False, fontsize=8)
     return fig
 

@@ -237,3 +237,12 @@ def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
     assert "label_generation" not in make() and make() == []
     (tmp_path / "kd_offload" / "claims.py").touch()
     assert make() == ["07_claims"]
+
+
+def test_the_readmes_lines_of_python_run(capsys, monkeypatch):
+    """The block "Use from Python", with the trained student that the repository brings."""
+    monkeypatch.chdir(ROOT)
+    block = re.search(r"## Use from Python\n\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S).group(1)
+    exec(compile(block, "README.md", "exec"), {})
+    mean_delay, normalised = map(float, capsys.readouterr().out.split())
+    assert 0 < mean_delay < 10 and 1 <= normalised < 1.3
