@@ -33,8 +33,8 @@ def test_sources_are_clean(path):
 def test_executed_copies_are_of_these_sources(path):
     executed = ROOT / "notebooks" / "executed" / path.name
     source, copy = (nbformat.read(p, as_version=4).cells for p in (path, executed))
-    code = [[c.source for c in cells if c.cell_type == "code"] for cells in (source, copy)]
-    assert code[0] == code[1]
+    texts = [[(c.cell_type, c.source) for c in cells] for cells in (source, copy)]
+    assert texts[0] == texts[1]
     assert all(c.execution_count for c in copy if c.cell_type == "code")
     assert not [o for c in copy if c.cell_type == "code" for o in c.outputs if o.output_type == "error"]
     assert str(Path.home()) not in executed.read_text() and str(ROOT) not in executed.read_text()
@@ -43,7 +43,8 @@ def test_executed_copies_are_of_these_sources(path):
 def notebook(path, *code):
     cells = [nbformat.v4.new_code_cell(c) for c in code]
     cells[0].metadata["tags"] = ["parameters"]
-    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
     return path
 
 
