@@ -52,7 +52,7 @@ def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
     child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL)
     folder = tmp_path / "killed" / "data" / "fusion" / "train"
     deadline = time.time() + 120
-    while len(list(folder.glob("*.parquet"))) < 3 and child.poll() is None and time.time() < deadline:
+    while len(list(folder.glob("0*.parquet"))) < 3 and child.poll() is None and time.time() < deadline:
         time.sleep(0.002)
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
