@@ -104,7 +104,7 @@ $(eval $(call pipeline,paper,,notebooks/executed,1500))
 $(eval $(call pipeline,smoke,build/smoke/,build/smoke/notebooks,20))
 
 reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's sizes (24 minutes on 2 cores)
-smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 3 minutes)
+smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 2 minutes)
 bench-labels: figures/label_generation.csv ## exact labels a second, against its rivals
 proofs: figures/proofs.csv ## labels against independent exact methods
 
