@@ -47,14 +47,15 @@ MODEL := $(call m,__init__ config graphs sampling delay)
 LABELS := $(MODEL) $(call m,labels)
 DATA := $(LABELS) $(call m,networks dataset run)
 LEARN := $(DATA) $(call m,learning)
-EVALUATE := $(LEARN) $(call m,heuristics policies evaluation)
+TUNE := $(LEARN) $(call m,verification tuning studies)
+EVALUATE := $(TUNE) $(call m,heuristics policies evaluation)
 DRAW := $(call m,plotting)
 
 # pipeline: profile, folder of the products, folder of the executed notebooks, tasks a proof
 define pipeline
 S_$(1) := build/$(1)
 F_$(1) := $(2)figures
-STEPS_$(1) := $(foreach n,01_problem 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims,build/$(1)/$(n).done)
+STEPS_$(1) := $(foreach n,01_problem 02_generate_data 03_train_teacher 04_distill_student 04b_better_student 05_latency 06_inference_time 07_claims,build/$(1)/$(n).done)
 
 build/$(1)/01_problem.done: notebooks/01_problem.ipynb $(EVALUATE) $(DRAW)
 build/$(1)/label_generation.done: $(LABELS) $(call m,heuristics bench) | build/$(1)/01_problem.done
@@ -66,7 +67,8 @@ build/$(1)/proofs.done: $(LABELS) tests/proofs.py tests/oracles.py | build/$(1)/
 build/$(1)/02_generate_data.done: notebooks/02_generate_data.ipynb $(DATA) $(DRAW) $(2)figures/label_generation.csv $(2)figures/proofs.csv | build/$(1)/01_problem.done
 build/$(1)/03_train_teacher.done: notebooks/03_train_teacher.ipynb $(LEARN) $(DRAW) build/$(1)/02_generate_data.done
 build/$(1)/04_distill_student.done: notebooks/04_distill_student.ipynb $(LEARN) $(DRAW) build/$(1)/03_train_teacher.done
-build/$(1)/05_latency.done: notebooks/05_latency.ipynb $(EVALUATE) $(DRAW) build/$(1)/04_distill_student.done
+build/$(1)/04b_better_student.done: notebooks/04b_better_student.ipynb $(TUNE) $(DRAW) build/$(1)/04_distill_student.done
+build/$(1)/05_latency.done: notebooks/05_latency.ipynb $(EVALUATE) $(DRAW) build/$(1)/04b_better_student.done
 build/$(1)/06_inference_time.done: notebooks/06_inference_time.ipynb $(EVALUATE) $(DRAW) build/$(1)/05_latency.done
 build/$(1)/07_claims.done: notebooks/07_claims.ipynb $(EVALUATE) $(call m,claims) $(addprefix $(2)figures/,$(addsuffix .csv,latency paired wrong_labels following inference_time label_generation proofs))
 
@@ -83,6 +85,7 @@ $(call products,$(1),proofs,$(2)figures/proofs.csv)
 $(call products,$(1),02_generate_data,$(addprefix $(2)figures/,$(call csv_figure,label_shares search_tree) search_effort.csv label_prices.csv $(call figure,label_generation)) $(foreach s,$(TRAINED),$(foreach t,train validation test,$(2)data/$(s)/$(t)/manifest.json)) $(3)/02_generate_data.ipynb)
 $(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure,teacher_curves)) $(call models,$(2),teacher) $(3)/03_train_teacher.ipynb)
 $(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(call models,$(2),student student_plain linear) $(3)/04_distill_student.ipynb)
+$(call products,$(1),04b_better_student,$(addprefix $(2)figures/,$(call csv_figure,distillation_study tuning_curves ideas) tuned_sizes.csv) $(call models,$(2),student_tuned student_verified) $(3)/04b_better_student.ipynb)
 $(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv following.csv) $(3)/05_latency.ipynb)
 $(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time tradeoff)) $(3)/06_inference_time.ipynb)
 $(call products,$(1),07_claims,$(2)figures/claims.csv $(3)/07_claims.ipynb)

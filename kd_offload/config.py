@@ -31,6 +31,9 @@ FLOORS = (
     "labels",
     "dataset",
     "learning",
+    "verification",
+    "tuning",
+    "studies",
     "heuristics",
     "policies",
     "evaluation",
@@ -42,8 +45,8 @@ FLOORS = (
 class Profile:
     """How much of everything a run does.
 
-    networks_train replaces train where only the state varies; regret is the number of tasks of a split whose
-    wrong labels are priced where that takes long (`fusion`).
+    networks_train replaces train where only the state varies, networks_steps the steps of imitation and of fine-tuning;
+    regret is the number of tasks of a split whose wrong labels are priced where that takes long (`fusion`).
     """
 
     name: str
@@ -54,10 +57,17 @@ class Profile:
     random_test: int = 1000
     regret: int = 20_000
     shard: int = 5000
-    teacher_epochs: int = 12
+    teacher_epochs: int = 10
     teacher_batch: int = 1024
-    student_epochs: int = 24
+    student_epochs: int = 20
     student_batch: int = 512
+    imitation_steps: int = 2000
+    delay_steps: int = 2000
+    networks_steps: tuple[int, int] = (600, 600)
+    study_labels: tuple[int, ...] = (2000, 10_000, 50_000, 200_000)
+    study_steps: int = 3000
+    study_seeds: int = 3
+    study_evaluations: tuple[int, ...] = (6, 10, 16, 24, 32, 48, 64)
     seeds: tuple[int, ...] = (0, 1, 2)
     timing_inputs: int = 2000
     resamples: int = 1000
@@ -70,11 +80,11 @@ class Profile:
 
 _SMOKE = Profile(
     "smoke", train=4000, validation=500, test=500, networks_train=1500, random_test=100, regret=200, shard=500,
-    teacher_epochs=4, teacher_batch=256, student_epochs=8, student_batch=128, seeds=(0, 1), timing_inputs=150, resamples=100,
+    teacher_epochs=4, teacher_batch=256, student_epochs=8, student_batch=128, imitation_steps=300, delay_steps=200, networks_steps=(100, 50), seeds=(0, 1), study_labels=(500, 2000, 4000), study_steps=150, study_seeds=2, study_evaluations=(10, 24), timing_inputs=150, resamples=100,
 )  # fmt: skip
 _TINY = replace(
     _SMOKE, name="tiny", train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
-    teacher_epochs=1, student_epochs=1, timing_inputs=10, resamples=20,
+    teacher_epochs=1, student_epochs=1, imitation_steps=20, delay_steps=10, networks_steps=(5, 3), study_labels=(200, 400), study_steps=3, timing_inputs=10, resamples=20,
 )  # fmt: skip
 PROFILES = {p.name: p for p in (Profile("paper"), _SMOKE, _TINY)}
 

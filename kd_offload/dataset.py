@@ -236,6 +236,13 @@ def generate(
     return folder
 
 
+def digest(run: Run, name: str, split: str) -> str:
+    """Digest of a data set: of its manifest, which has its shards'. ValueError naming a manifest that is missing or altered."""
+    folder = run.data / name / split
+    _read_manifest(folder)
+    return hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+
+
 def _read(folder: Path) -> pa.Table:
     """All shards of a data set, each verified against the manifest; ValueError naming a missing or altered file."""
     digests = _read_manifest(folder)["sha256"]

@@ -11,9 +11,10 @@ from .config import RANDOM, TRAINED, Run, progress, sha256
 from .dataset import Labelled, load, scenario
 from .delay import delay
 from .graphs import LOCATIONS
-from .learning import RECIPES, model_path, open_model
+from .learning import logits, model_path, open_model, standardise, torch_module
 from .policies import LEARNED, compiled_deciders, learned, model_deciders, place, policies_for
 from .sampling import STATE
+from .verification import decide_batch, packed
 
 
 def scores(delays, best, placements, labels) -> dict[str, float]:
@@ -80,9 +81,9 @@ def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[ob
 
 def model_digests(run: Run) -> dict[str, str]:
     """Digest of every trained model of a run: what a table made with them depends on."""
-    paths = [model_path(run, role, name, seed) for role in RECIPES for name in TRAINED for seed in run.profile.seeds]
+    paths = [model_path(run, role, name, seed) for role in LEARNED for name in TRAINED for seed in run.profile.seeds]
     if missing := [path.name for path in paths if not path.exists()]:
-        raise ValueError(f"model: {missing[0]} is missing; run notebooks 03 and 04")
+        raise ValueError(f"model: {missing[0]} is missing; run notebooks 03, 04 and 04b")
     return {path.stem: sha256(path) for path in paths}
 
 
@@ -116,21 +117,28 @@ def _latency_rows(name, test, results, resamples, rng):
     return rows
 
 
+OURS = {"student": "", "student_verified": "verified_"}  # whom the others are compared with, and the columns' prefix
+
+
 def _paired_rows(name, test, results, resamples, rng):
-    """Regret and label accuracy of every policy over seeds and tasks, and the student's minus it, resampling both."""
+    """Regret and label accuracy of every policy over seeds and tasks, and OURS minus it, resampling both."""
     regret = [np.array([d / test.delays - 1 for _, _, d in per_seed]) for per_seed in results.values()]
     right = [np.array([(x == test.placements).mean(1) for _, x, _ in per_seed]) for per_seed in results.values()]
     means = bootstrap_means(regret + right, resamples, rng)
-    student, rows = list(results).index("student"), []
+    rows = []
     for c, policy in enumerate(results):
         row = {"scenario": name, "policy": policy, "seeds": len(regret[c])}
         for field, values, offset in (("regret", regret, 0), ("accuracy", right, len(regret))):
             low, high = interval(means[:, offset + c])
-            d_low, d_high = interval(means[:, offset + student] - means[:, offset + c])
             row |= {field: values[c].mean(), f"{field}_low": low, f"{field}_high": high}
-            row |= {f"{field}_difference": values[student].mean() - values[c].mean()}
-            row |= {f"{field}_difference_low": d_low, f"{field}_difference_high": d_high}
-        rows.append(row | {"student_wins": (regret[student].mean(0) < regret[c].mean(0) - 1e-9).mean()})
+        for own, prefix in OURS.items():
+            mine = list(results).index(own)
+            for field, values, offset in (("regret", regret, 0), ("accuracy", right, len(regret))):
+                low, high = interval(means[:, offset + mine] - means[:, offset + c])
+                row |= {f"{prefix}{field}_difference": values[mine].mean() - values[c].mean()}
+                row |= {f"{prefix}{field}_difference_low": low, f"{prefix}{field}_difference_high": high}
+            row[f"{own}_wins"] = (regret[mine].mean(0) < regret[c].mean(0) - 1e-9).mean()
+        rows.append(row)
     return rows
 
 
@@ -166,7 +174,7 @@ def _shares(per_seed) -> np.ndarray:
 def _adaptation_rows(name, test, results):
     """Share of subtasks at each location, by octile of each network condition and device profile."""
     inside, rows = _octiles(test), []
-    for policy in ("exact", "student", "best_single"):
+    for policy in ("exact", "student", "student_verified", "best_single"):
         share = _shares(results[policy])
         for q, quantity in enumerate(STATE):
             for b in range(BINS):
@@ -185,14 +193,14 @@ def _following_rows(name, test, results, resamples, rng):
     noise to absolute differences, so that percentiles would lie too low.
     """
     inside = _octiles(test).reshape(len(test.delays), -1).astype(float)  # (S, 64)
-    policies = ("exact", "student", "best_single")
-    share = np.hstack([_shares(results[p]) for p in policies])  # (S, 9)
+    policies = ("exact", "student", "student_verified", "best_single")
+    share = np.hstack([_shares(results[p]) for p in policies])  # (S, 12)
 
     def followed(weight):
-        mean = ((inside * weight[:, None]).T @ share) / (weight @ inside)[:, None]  # (64, 9)
+        mean = ((inside * weight[:, None]).T @ share) / (weight @ inside)[:, None]  # (64, 12)
         exact, overall = mean[:, :3], weight @ share[:, :3] / weight.sum()
         still = np.abs(exact - overall).mean()
-        return [1 - np.abs(mean[:, 3 * i : 3 * i + 3] - exact).mean() / still for i in (1, 2)]
+        return [1 - np.abs(mean[:, 3 * i : 3 * i + 3] - exact).mean() / still for i in (1, 2, 3)]
 
     count = len(test.delays)
     draws = [followed(np.bincount(rng.integers(0, count, count), minlength=count)) for _ in range(resamples)]
@@ -205,12 +213,13 @@ def _following_rows(name, test, results, resamples, rng):
     return rows
 
 
-def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarray:
+def time_interleaved(functions: list, inputs: list, warmup: int = 5, touch: np.ndarray | None = None) -> np.ndarray:
     """Microseconds of every function on every input: (len(functions), len(inputs)).
 
     All functions take turns on each input, so that whatever disturbs the machine disturbs all alike. Each
     call is preceded by an untimed one on another input, so that a function's own code and constants are
-    in the cache and not what the function before it left there.
+    in the cache and not what the function before it left there; with `touch`, it is preceded by a pass over that
+    array instead, which leaves the caches cold.
     """
     out = np.empty((len(functions), len(inputs)))
     clock = time.perf_counter_ns
@@ -219,18 +228,25 @@ def time_interleaved(functions: list, inputs: list, warmup: int = 5) -> np.ndarr
             function(value)
     for s, value in enumerate(inputs):
         for f, function in enumerate(functions):
-            function(inputs[s - 1])
+            if touch is None:
+                function(inputs[s - 1])
+            else:
+                touch += 1
             start = clock()
             function(value)
             out[f, s] = clock() - start
     return out / 1e3
 
 
+COLD_BYTES = 48 * 2**20  # touched between calls: more than a core's share of the last cache
+
+
 def inference_time(run: Run) -> pd.DataFrame:
     """The table of inference delay: every policy in every runtime, batch 1, one thread, on test tasks.
 
-    From the raw task vector to the placement; medians and p99 over tasks. over_student: the median over that of
-    the student in the same runtime, with an interval that resamples tasks, the same for both.
+    From the raw task vector to the placement; medians and p99 over tasks. over_student, over_verified: the median over that
+    of `student` or `student_verified` in the same runtime, with an interval that resamples tasks, the same for both.
+    cold_us: the median with caches cold, from fewer tasks, numba only.
     """
     import torch
 
@@ -241,20 +257,58 @@ def inference_time(run: Run) -> pd.DataFrame:
         tasks = list(load(run, name, "test").tasks[: run.profile.timing_inputs])
         deciders = compiled_deciders(graph)
         for role in LEARNED:
-            deciders += model_deciders(open_model(model_path(run, role, name, run.profile.seeds[0])), graph.n)
+            deciders += model_deciders(open_model(model_path(run, role, name, run.profile.seeds[0])), graph)
         spent = dict(
             zip([(d.policy, d.runtime) for d in deciders], time_interleaved([d.decide for d in deciders], tasks))
         )
+        compiled = [d for d in deciders if d.runtime == "numba"]
+        touch = np.zeros(COLD_BYTES // 8)
+        cold = time_interleaved([d.decide for d in compiled], tasks[: max(2, len(tasks) // 40)], touch=touch)
+        cold = dict(zip([d.policy for d in compiled], np.median(cold, axis=1)))
         draws = np.random.default_rng(run.profile.seed).integers(0, len(tasks), (200, len(tasks)))
         for d in deciders:
             mine = spent[d.policy, d.runtime]
             row = {"scenario": name, "policy": d.policy, "runtime": d.runtime, "n_subtasks": graph.n}
             row |= {"median_us": np.median(mine), "p99_us": np.quantile(mine, 0.99)}
             row |= {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes, "mean_us": mine.mean()}
-            if ("student", d.runtime) in spent:
-                student = spent["student", d.runtime]
-                ratios = np.median(mine[draws], axis=1) / np.median(student[draws], axis=1)
-                row["over_student"] = np.median(mine) / np.median(student)
-                row["over_student_low"], row["over_student_high"] = interval(ratios)
+            row["cold_us"] = cold[d.policy] if d.runtime == "numba" else np.nan
+            for own, column in (("student", "over_student"), ("student_verified", "over_verified")):
+                if (own, d.runtime) in spent:
+                    reference = spent[own, d.runtime]
+                    ratios = np.median(mine[draws], axis=1) / np.median(reference[draws], axis=1)
+                    row[column] = np.median(mine) / np.median(reference)
+                    row[f"{column}_low"], row[f"{column}_high"] = interval(ratios)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+BATCH = 8192
+
+
+def throughput(run: Run, name: str = "dag", repetitions: int = 15) -> pd.DataFrame:
+    """Decisions a second in batches of BATCH on one core, from task vectors to placements: policy, runtime, decisions_per_second.
+
+    The median of `repetitions` interleaved rounds.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    graph, tasks = scenario(name).graph, load(run, name, "test").tasks
+    tasks = np.ascontiguousarray(tasks[np.arange(BATCH) % len(tasks)])
+    x, functions = np.empty((BATCH, graph.n), np.int8), {}
+    for role in LEARNED:
+        model = open_model(model_path(run, role, name, run.profile.seeds[0]))
+        pack, net = packed(model, graph), torch_module(model)
+        functions[role, "numba"] = lambda t, pack=pack: decide_batch(*pack, t, x)
+        if model.hypotheses == 1:
+            functions[role, "numpy"] = lambda t, model=model: logits(model, t).argmax(-1)
+            functions[role, "torch"] = torch.inference_mode()(
+                lambda t, model=model, net=net: net(torch.from_numpy(standardise(model, t))).argmax(-1)
+            )
+    spent = np.median(time_interleaved(list(functions.values()), [tasks] * repetitions, warmup=1), axis=1)
+    return pd.DataFrame(
+        [
+            {"scenario": name, "policy": p, "runtime": r, "batch": BATCH, "decisions_per_second": BATCH / us * 1e6}
+            for (p, r), us in zip(functions, spent)
+        ]
+    )

@@ -20,15 +20,17 @@ KINDS = {
     "all_device": "fixed", "all_edge": "fixed", "all_cloud": "fixed", "random": "fixed",
     "greedy": "heuristic", "best_single": "heuristic", "local_search_1": "heuristic", "local_search_3": "heuristic",
     "linear": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact", "chain_dp": "exact",
+    "student_tuned": "ours", "student_verified": "ours",
 }  # fmt: skip
 KIND_COLOURS = {
     "fixed": "#999999",
     "heuristic": "#56B4E9",
     "learned": "#CC79A7",
     "student": "#D55E00",
+    "ours": "#009E73",
     "exact": "#000000",
 }
-MARKERS = {"numba": "o", "numpy": "s", "torch": "^"}
+MARKERS = {"numba": "o", "numpy": "s", "torch": "^", "onnxruntime": "D", "onnxruntime_int8": "d", "c": "*"}
 
 
 def style() -> None:
@@ -180,6 +182,99 @@ def training_curves(curves: pd.DataFrame):
     return fig
 
 
+def tuning_curves(curves: pd.DataFrame):
+    """Validation regret of the delay-aware students by step, imitation first; a line a seed. curves: role, scenario, seed, stage, step."""
+    scenarios = [s for s in curves.scenario.unique() if not s.startswith("networks")]
+    fig, axes = plt.subplots(1, len(scenarios), figsize=(11, 3.2), squeeze=False, layout="constrained")
+    for ax, name in zip(axes[0], scenarios):
+        for (role, _), part in curves[curves.scenario == name].groupby(["role", "seed"]):
+            imitation = part[part.stage == "imitation"]
+            offset = np.where(part.stage == "delay", imitation.step.max(), 0)
+            colour = {"student_tuned": "#0072B2", "student_verified": "#009E73"}[role]
+            ax.plot(part.step + offset, 100 * part.validation_regret, "o-", ms=2, color=colour, lw=1.2, label=role)
+        ax.axvline(imitation.step.max(), color="#777777", ls=":", lw=1)
+        ax.set(title=name, xlabel="step", yscale="log")
+    axes[0, 0].set_ylabel("validation regret (%)")
+    handles = dict(zip(*reversed(axes[0, 0].get_legend_handles_labels())))
+    axes[0, -1].legend(handles.values(), handles.keys(), frameon=False, fontsize=8)
+    return fig
+
+
+STUDY_COLOURS = {"plain": "#777777", "distilled": "#D55E00", "transfer": "#0072B2", "teacher": "#CC79A7"}
+
+
+def distillation_study(table: pd.DataFrame):
+    """Regret against each factor of the distillation study; dots are seeds, lines their means.
+
+    table: factor, value, labels, variant, seed, regret.
+    """
+    factors = {
+        "labels": "exact labels",
+        "temperature": "temperature",
+        "mix": "weight of the labels",
+        "width": "width of the student",
+        "teachers": "teachers in the ensemble",
+    }
+    base = table[(table.factor == "labels") & (table.labels == table[table.factor == "mix"].labels.iloc[0])]
+    fig, axes = plt.subplots(1, len(factors), figsize=(14, 3.4), sharey=True, layout="constrained")
+    for ax, (factor, label) in zip(axes, factors.items()):
+        part = table[table.factor == ("labels" if factor == "labels" else factor)]
+        if factor == "labels":
+            part = pd.concat([part, table[table.factor == "teacher"]])
+        elif factor == "mix":
+            part = pd.concat(
+                [
+                    part,
+                    base[base.variant == "distilled"].assign(value=0.5),
+                    base[base.variant == "plain"].assign(value=1.0, variant="distilled"),
+                ]
+            )
+        elif factor == "width":
+            part = pd.concat([part, base[base.variant != "transfer"].assign(value=64)])
+        elif factor == "teachers":
+            part = pd.concat([part, base[base.variant != "plain"].assign(value=1)])
+        for variant, rows in part.groupby("variant"):
+            mean = rows.groupby("value").regret.mean()
+            ax.plot(rows.value, 100 * rows.regret, ".", color=STUDY_COLOURS[variant], alpha=0.6)
+            ax.plot(mean.index, 100 * mean, "-", color=STUDY_COLOURS[variant], label=variant)
+        ax.set(xlabel=label)
+        if factor in ("labels", "temperature", "width"):
+            ticks = sorted(part.value.unique())
+            ax.set(xscale="log")
+            ax.set_xticks(ticks, [f"{v / 1000:g}k" if v >= 1000 else f"{v:g}" for v in ticks])
+            ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes[0].set_ylabel("mean regret (%)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    return fig
+
+
+def ideas(table: pd.DataFrame):
+    """Regret against the budget of delay evaluations, a line an idea, means over seeds.
+
+    table: scenario, idea, evaluations, regret.
+    """
+    names = list(table.scenario.unique())
+    fig, axes = plt.subplots(1, len(names), figsize=(5.2 * len(names), 4.4), squeeze=False, layout="constrained")
+    shown = list(dict.fromkeys(i.removesuffix(", verified") for i in table.idea))
+    colours = dict(zip(shown, sns.color_palette("colorblind", len(shown))))
+    for ax, name in zip(axes[0], names):
+        part = table[table.scenario == name]
+        for idea in shown:
+            rows = part[part.idea.isin([idea, f"{idea}, verified"])]
+            mean = rows.groupby("evaluations").regret.mean()
+            ax.plot(
+                np.maximum(mean.index, 1), 100 * np.maximum(mean, 1e-4), "o-", ms=3.5, color=colours[idea], label=idea
+            )
+        ax.set(title=name, xlabel="budget of delay evaluations (1: none)", xscale="log", yscale="log")
+        ticks = [1, 5, 10, 20, 50]
+        ax.set_xticks(ticks, ticks)
+        ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    axes[0, 0].set_ylabel("mean regret (%)")
+    axes[0, -1].legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    return fig
+
+
 def latency(table: pd.DataFrame):
     """Mean regret of every policy, a panel a scenario; the line reaches from the median to p99.
 
@@ -229,7 +324,7 @@ def adaptation(table: pd.DataFrame, scenario: str):
     }
     fig, axes = plt.subplots(1, 4, figsize=(12, 3), sharey=True, layout="constrained")
     for ax, (quantity, (label, unit)) in zip(axes, shown.items()):
-        for policy, line in (("exact", "-"), ("student", "--")):
+        for policy, line in (("exact", "-"), ("student", "--"), ("student_verified", ":")):
             part = table[(table.scenario == scenario) & (table.quantity == quantity) & (table.policy == policy)]
             for location in LOCATIONS:
                 ax.plot(
@@ -308,30 +403,38 @@ def _annotate(ax, points: list[tuple[str, float, float]]) -> None:
                 break
         taken.append(box)
         arrow = {"arrowstyle": "-", "lw": 0.4, "color": "#777777", "shrinkB": 3} if abs(dy) > 10 else None
-        weight = "bold" if name == "student" else "normal"
+        weight = "bold" if name in ("student", "student_verified") else "normal"
         ha = "right" if dx < 0 else "left"
         ax.annotate(name, xy, (dx, dy), textcoords="offset points", ha=ha, fontsize=7, weight=weight, arrowprops=arrow)
 
 
 def tradeoff(table: pd.DataFrame):
-    """Regret against the time of a decision, with the Pareto front.
+    """Regret against the time of a decision, every policy in every runtime, with the Pareto front.
 
-    table: scenario, policy, runtime, regret, median_us, p99_us; a row a policy, in its fastest runtime.
+    table: scenario, policy, runtime, fastest, regret, median_us, p99_us; a row a policy and runtime.
     """
     names = list(table.scenario.unique())
-    fig, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 4), sharey=True, layout="constrained")
+    fig, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 4.8), sharey=True, layout="constrained")
     for ax, name in zip(np.atleast_1d(axes), names):
-        points = table[table.scenario == name].set_index("policy").sort_values("median_us")
-        y = np.maximum(100 * points.regret, 0.05)
-        ax.set(xscale="log", yscale="log", title=name, xlabel="median to p99 of a decision (µs)", ylim=(0.02, 2000))
+        part = table[table.scenario == name].assign(y=lambda t: np.maximum(100 * t.regret, 0.02))
+        points = part[part.fastest].set_index("policy").sort_values("median_us")
+        ax.set(xscale="log", yscale="log", title=name, xlabel="time of a decision (µs): median, p99", ylim=(0.01, 2000))
+        for row in part[~part.fastest].itertuples():
+            ax.plot(row.median_us, row.y, MARKERS[row.runtime], color=_colour(row.policy), ms=4, alpha=0.45, mew=0)
         for policy, row in points.iterrows():
-            colour, size = _colour(policy), 8 if policy == "student" else 6
-            ax.plot([row.median_us, row.p99_us], [y[policy]] * 2, color=colour, alpha=0.3, lw=4)
-            ax.plot(row.median_us, y[policy], MARKERS[row.runtime], color=colour, ms=size, mec="black", mew=0.6)
-        _annotate(ax, [(p, row.median_us, y[p]) for p, row in points.iterrows()])
+            size = 8 if policy.startswith("student") else 6
+            ax.plot([row.median_us, row.p99_us], [row.y] * 2, color=_colour(policy), alpha=0.3, lw=4)
+            ax.plot(row.median_us, row.y, MARKERS[row.runtime], color=_colour(policy), ms=size, mec="black", mew=0.6)
+        _annotate(ax, [(p, row.median_us, row.y) for p, row in points.iterrows()])
         front = points[points.regret.cummin() == points.regret]
-        ax.step(front.median_us, y[front.index], where="post", color="#777777", lw=1, ls=":")
-    np.atleast_1d(axes)[0].set_ylabel("mean regret (%); the optimum is drawn at 0.05")
+        ax.step(front.median_us, front.y, where="post", color="#777777", lw=1, ls=":")
+    handles = [
+        plt.Line2D([], [], marker=MARKERS[r], ls="", color="#777777", label=r)
+        for r in MARKERS
+        if r in set(table.runtime)
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False, fontsize=8)
+    np.atleast_1d(axes)[0].set_ylabel("mean regret (%); the optimum is drawn at 0.02")
     return fig
 
 

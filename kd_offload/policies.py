@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from .delay import all_delays, check_placements
 from .graphs import TaskGraph
@@ -22,11 +21,12 @@ from .heuristics import best_single_one, chain_dp_many, greedy_many, local_searc
 from .labels import Solver, solve
 from .learning import Model, logits, standardise, torch_module
 from .sampling import check_tasks
+from .verification import decide, decide_one, default_evaluations, improve, packed
 
 REGISTRY: dict[str, Callable[[TaskGraph, np.ndarray], np.ndarray]] = {}
 _ONLY_FOR: dict[str, Callable[[TaskGraph], bool]] = {}
 LOOKS_AT_NOTHING = ("all_device", "all_edge", "all_cloud", "random")
-LEARNED = ("linear", "teacher", "student", "student_plain")
+LEARNED = ("linear", "teacher", "student", "student_plain", "student_tuned", "student_verified")
 
 
 def policy(name: str, only_for: Callable[[TaskGraph], bool] | None = None):
@@ -120,12 +120,8 @@ def exact(graph, tasks):
 
 
 def learned(model: Model):
-    """A trained network as a policy."""
-
-    def decide(graph, tasks):
-        return logits(model, check_tasks(graph, tasks, positive=True)).argmax(-1).astype(np.int8)
-
-    return decide
+    """A trained network as a policy; with several hypotheses, its proposals are verified."""
+    return lambda graph, tasks: decide(model, graph, tasks)
 
 
 def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.ndarray:
@@ -145,39 +141,6 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function=None) -> np.n
         raise ValueError(f"policy {name!r}: {error}") from None
 
 
-@njit(cache=True)
-def _forward(task, mean, inverse, weights, biases, sizes, a, b, x):
-    """A whole network on one task: scaling, layers, argmax; `a` and `b` are scratch of the widest layer.
-
-    weights: all layers' (in, out) matrices in one float32 vector; sizes: (layers + 1,).
-    """
-    for i in range(sizes[0]):
-        a[i] = np.float32((np.log(task[i]) - mean[i]) * inverse[i])
-    w0 = b0 = 0
-    last = len(sizes) - 2
-    for layer in range(last + 1):
-        m, k = sizes[layer], sizes[layer + 1]
-        for o in range(k):
-            b[o] = biases[b0 + o]
-        for i in range(m):
-            value = a[i]
-            if value != 0.0:  # a ReLU's zeros cost nothing
-                row = weights[w0 + i * k : w0 + (i + 1) * k]
-                for o in range(k):
-                    b[o] += value * row[o]
-        if layer < last:
-            for o in range(k):
-                a[o] = max(b[o], np.float32(0.0))
-        w0 += m * k
-        b0 += k
-    for i in range(len(x)):
-        best = 0
-        for c in range(1, 3):
-            if b[3 * i + c] > b[3 * i + best]:
-                best = c
-        x[i] = best
-
-
 class Decider(NamedTuple):
     """One policy in one runtime, for one task at a time: `decide(task (F,)) -> placement (n,)`."""
 
@@ -189,25 +152,29 @@ class Decider(NamedTuple):
     bytes: int = 0
 
 
-def model_deciders(model: Model, n: int) -> list[Decider]:
-    """A network in the runtimes numba, numpy and torch, from the raw task vector to the placement."""
+def model_deciders(model: Model, graph: TaskGraph) -> list[Decider]:
+    """A network in the runtimes numba, numpy and torch, from the raw task vector to the placement.
+
+    Whatever proposes, verification is the same compiled code.
+    """
     import torch
 
-    sizes = np.array([model.weights[0].shape[0], *(w.shape[1] for w in model.weights)])
-    flat = np.concatenate([w.ravel() for w in model.weights]), np.concatenate(model.biases)
-    a, b, x = np.empty(sizes.max(), np.float32), np.empty(sizes.max(), np.float32), np.empty(n, np.int8)
-    inverse, net = 1 / model.deviation, torch_module(model)
+    n, net, pack = graph.n, torch_module(model), packed(model, graph)
+    x, evaluations = np.empty(n, np.int8), default_evaluations(graph)
+
+    def chosen(proposals, task):
+        return proposals if model.hypotheses == 1 else improve(graph, task, proposals[None], evaluations)[0][0]
 
     def by_numba(task):
-        _forward(task, model.mean, inverse, *flat, sizes, a, b, x)
+        decide_one(*pack, task, x)
         return x
 
     def by_numpy(task):
-        return logits(model, task[None])[0].argmax(-1)
+        return chosen(logits(model, task[None])[0].argmax(-1), task)
 
     @torch.inference_mode()
     def by_torch(task):
-        return net(torch.from_numpy(standardise(model, task))).view(n, 3).argmax(-1).numpy()
+        return chosen(net(torch.from_numpy(standardise(model, task[None])))[0].argmax(-1).numpy(), task)
 
     runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
     return [Decider(model.role, r, f, model.parameters, model.macs, model.bytes) for r, f in runtimes.items()]

@@ -176,7 +176,12 @@ def test_the_whole_story_on_tiny_sizes(tmp_path):
         p: p.stat().st_mtime_ns
         for p in [*tmp_path.rglob("*.parquet"), *tmp_path.rglob("*.npz"), *figures.glob("*.csv")]
     }
-    for name in ("02_generate_data", "04_distill_student", "05_latency"):  # again: nothing is computed anew
+    for name in (
+        "02_generate_data",
+        "04_distill_student",
+        "04b_better_student",
+        "05_latency",
+    ):  # again: nothing is computed anew
         command = [
             sys.executable,
             "-m",
@@ -210,7 +215,7 @@ def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
     fake.write_text(
         f"#!{sys.executable}\n"
         "import json, pathlib, re, sys\n"
-        "step = re.search(r'(0\\d_\\w+)\\.ipynb|bench|proofs', ' '.join(sys.argv[1:]))\n"
+        "step = re.search(r'(0\\db?_\\w+)\\.ipynb|bench|proofs', ' '.join(sys.argv[1:]))\n"
         "if step and sys.argv[1] != '-c':\n"
         "    name = step.group(1) or {'bench': 'label_generation', 'proofs': 'proofs'}[step.group(0)]\n"
         "    with open('log', 'a') as log: log.write(name + '\\n')\n"
@@ -227,7 +232,7 @@ def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
         subprocess.run(["make", "smoke", "PYTHON=./fake", *arguments], cwd=tmp_path, check=True, capture_output=True)
         return log.read_text().split() if log.exists() else []
 
-    order = "01_problem label_generation proofs 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims"
+    order = "01_problem label_generation proofs 02_generate_data 03_train_teacher 04_distill_student 04b_better_student 05_latency 06_inference_time 07_claims"
     assert make("-j2") == order.split()
     assert make() == [] and make("-j2") == []
     for name in ("latency.png", "latency.pdf", "paired.csv"):

@@ -80,9 +80,14 @@ def test_c1_measures_movement():
     mixed = np.random.default_rng(1).permutation(best.placements)  # right on the whole, blind to the state
     results = {
         p: [("", x, None)]
-        for p, x in (("exact", best.placements), ("student", best.placements), ("best_single", mixed))
+        for p, x in (
+            ("exact", best.placements),
+            ("student", best.placements),
+            ("student_verified", mixed),
+            ("best_single", mixed),
+        )
     }
-    student, blind = _following_rows("dag", test, results, 50, np.random.default_rng(2))
+    student, _, blind = _following_rows("dag", test, results, 50, np.random.default_rng(2))
     assert student["followed"] == pytest.approx(1) and student["ci_low"] == pytest.approx(1)
     assert blind["followed"] < 0.3 and blind["ci_low"] <= blind["followed"] <= blind["ci_high"] + 0.1
 

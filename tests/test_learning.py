@@ -10,9 +10,10 @@ from kd_offload.config import Run, get_profile
 from kd_offload.dataset import Labelled
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import solve
-from kd_offload.learning import RECIPES, Recipe, decide, distillation_loss, fit, logits, open_model, save
+from kd_offload.learning import RECIPES, Recipe, distillation_loss, fit, logits, open_model, save
 from kd_offload.policies import learned, model_deciders, place
 from kd_offload.sampling import sample_tasks
+from kd_offload.verification import decide
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,9 @@ def test_training_learns_and_a_seed_gives_the_same_weights(labelled, teacher):
 def test_a_student_of_the_teacher_alone_follows_the_teacher(labelled, teacher):
     """With no weight on the labels, wrong labels do no harm."""
     wrong = labelled._replace(placements=np.zeros_like(labelled.placements))
-    student, _ = fit(replace(RECIPES["student"], mix=0.0), "dag", wrong, wrong, 15, 128, 0, teacher[0])
+    student, _ = fit(
+        replace(RECIPES["student"], mix=0.0), "dag", wrong, wrong, 15, 128, 0, logits(teacher[0], wrong.tasks)
+    )
     assert (decide(student, dag(), labelled.tasks) == decide(teacher[0], dag(), labelled.tasks)).mean() > 0.9
 
 
@@ -76,7 +79,7 @@ def test_runtimes_agree(labelled, teacher):
     gap = np.sort(logits(model, labelled.tasks), -1)
     clear = ((gap[..., 2] - gap[..., 1]) > 1e-4).all(1)
     assert clear.mean() > 0.99
-    for decider in model_deciders(model, dag().n):
+    for decider in model_deciders(model, dag()):
         rows = np.flatnonzero(clear)[:300]
         assert all(np.array_equal(decider.decide(labelled.tasks[r]), x[r]) for r in rows), decider.runtime
         assert decider.parameters == 33 * 32 + 32 + 32 * 30 + 30 and decider.macs == 33 * 32 + 32 * 30
@@ -114,6 +117,6 @@ def test_bad_requests(labelled, teacher, tmp_path):
         Recipe("student", (64,), 1e-3, distilled=True, temperature=0)
     with pytest.raises(ValueError, match=r"mix: 1\.5"):
         Recipe("student", (64,), 1e-3, distilled=True, mix=1.5)
-    with pytest.raises(ValueError, match="teacher: recipe 'student' is distilled"):
+    with pytest.raises(ValueError, match="soft: recipe 'student' is distilled"):
         fit(RECIPES["student"], "dag", labelled, labelled, 1, 128, 0)
     assert Run(get_profile("tiny"), tmp_path).models == tmp_path / "data" / "models"

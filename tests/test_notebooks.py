@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_all_are_there():
-    names = "01_problem 02_generate_data 03_train_teacher 04_distill_student 05_latency 06_inference_time 07_claims"
+    names = "01_problem 02_generate_data 03_train_teacher 04_distill_student 04b_better_student 05_latency 06_inference_time 07_claims"
     assert [p.stem for p in SOURCES] == names.split()
 
 
