@@ -87,7 +87,7 @@ $(call products,$(1),03_train_teacher,$(addprefix $(2)figures/,$(call csv_figure
 $(call products,$(1),04_distill_student,$(addprefix $(2)figures/,$(call csv_figure,student_curves) model_sizes.csv) $(call models,$(2),student student_plain linear) $(3)/04_distill_student.ipynb)
 $(call products,$(1),04b_better_student,$(addprefix $(2)figures/,$(call csv_figure,distillation_study tuning_curves ideas) tuned_sizes.csv) $(call models,$(2),student_tuned student_verified) $(3)/04b_better_student.ipynb)
 $(call products,$(1),05_latency,$(addprefix $(2)figures/,$(call csv_figure,latency wrong_labels adaptation) paired.csv following.csv) $(3)/05_latency.ipynb)
-$(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time tradeoff)) $(3)/06_inference_time.ipynb)
+$(call products,$(1),06_inference_time,$(addprefix $(2)figures/,$(call csv_figure,inference_time tradeoff) throughput.csv) $(3)/06_inference_time.ipynb)
 $(call products,$(1),07_claims,$(2)figures/claims.csv $(3)/07_claims.ipynb)
 endef
 TRAINED := chain dag fusion $(addprefix networks_,alexnet vgg16 resnet18 mobilenetv2 inception)
