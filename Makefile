@@ -5,7 +5,7 @@
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: check-python help reproduce smoke test lab clean setup bench-labels proofs
+.PHONY: check-python help reproduce smoke test lab clean setup bench-labels proofs export
 .DEFAULT_GOAL := help
 
 ifdef PYTHON
@@ -110,6 +110,9 @@ reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's
 smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 2 minutes)
 bench-labels: figures/label_generation.csv ## exact labels a second, against its rivals
 proofs: figures/proofs.csv ## labels against independent exact methods
+
+export: $(SETUP) build/paper/04b_better_student.done ## the trained students as ONNX and C99 with their model card, into exports/, and their times
+	$(PY) -m kd_offload.export --times
 
 test: $(SETUP) ## lint, unit and property tests, and the whole pipeline on tiny sizes
 	$(PY) -m ruff check .
