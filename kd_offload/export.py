@@ -337,6 +337,7 @@ def card(models: list[tuple[Model, TaskGraph, dict[str, int]]]) -> str:
             "",
             "```python",
             "import onnxruntime",
+            "",
             'session = onnxruntime.InferenceSession("exports/student_tuned_dag.onnx")',
             'placement = session.run(None, {"task": tasks})[0]  # tasks float64 (S, F) -> int8 (S, n)',
             "```",
