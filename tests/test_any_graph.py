@@ -1,5 +1,7 @@
 """The student for any graph: padding, kernels with a graph a row, training, and what it refuses."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -24,8 +26,9 @@ from kd_offload.any_graph import (
     padded_scaling,
     propose_any,
 )
+from kd_offload.config import ROOT, get_run, read_table
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
-from kd_offload.learning import save
+from kd_offload.learning import open_model, save
 from kd_offload.sampling import STATE, Ranges, feature_names, sample_tasks
 from kd_offload.tuning import delay_gradient, imitation_gradient
 from kd_offload.verification import improve
@@ -106,6 +109,16 @@ def test_training_helps_on_graphs_never_seen_and_a_seed_gives_the_same_weights(t
     save(model, tmp_path / "student_any_any_0.npz")
 
 
+def test_the_command_writes_its_table(tmp_path):
+    command = [sys.executable, "-m", "kd_offload.any_graph", "--profile", "tiny", "--out", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    made = read_table(get_run("tiny", str(tmp_path)), "any_graph")
+    assert set(made.n_subtasks) == set(range(4, 13)) and made.groupby("n_subtasks").policy.nunique().eq(6).all()
+    assert (made.regret >= -1e-9).all() and made[made.policy == "student_any, verified"].evaluations.max() <= 16
+    done = subprocess.run([*command[:3], "--profile", "papper"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode != 0 and "error: profile: 'papper'" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_bad_requests():
     with pytest.raises(ValueError, match="graph 'fusion': 20 subtasks, expected at most 12"):
         pad(fusion(), np.ones((1, fusion().n_features)))
@@ -116,9 +129,6 @@ def test_bad_requests():
     bad[0, 3] = np.nan
     with pytest.raises(ValueError, match="w_4 = nan"):
         pad(dag(), bad)
-    from kd_offload.config import ROOT
-    from kd_offload.learning import open_model
-
     other = open_model(ROOT / "data" / "models" / "student_dag_0.npz")
     with pytest.raises(ValueError, match="trained for 'dag', expected 'any'"):
         propose_any(other, dag(), np.ones((1, 33)))
