@@ -12,8 +12,6 @@ the middle of its range, which the scaling makes 0.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import replace
 from functools import lru_cache
 
@@ -23,12 +21,12 @@ import torch
 from numba import njit
 from torch import nn
 
-from .config import Run, get_run, save_table
+from .config import Run
 from .delay import all_delays, delay
 from .graphs import TaskGraph, random_graph
 from .heuristics import local_search
 from .labels import solve
-from .learning import Model, Network, in_parallel, logits
+from .learning import Model, Network, in_parallel, logits, model_path, save
 from .sampling import STATE, Ranges, check_tasks, sample_tasks
 from .tuning import Tuning, delay_gradient, imitation_gradient
 from .verification import improve
@@ -308,17 +306,19 @@ def propose_any(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     return out.reshape(len(out), model.hypotheses, MOST, 3)[:, :, : graph.n].argmax(-1).astype(np.int8)
 
 
-def table(run: Run, tasks: int = 200) -> pd.DataFrame:
-    """The table of the student for any graph: n_subtasks, policy, seed, regret, regret_p99, evaluations, parameters.
+def any_graph(run: Run, tasks: int = 200) -> pd.DataFrame:
+    """Train and save a network a seed; the table of what they are worth: n_subtasks, policy, seed, regret, regret_p99, evaluations, parameters.
 
     On graphs never seen in training, 20 of each size in the reference run, with `tasks` tasks each. Rivals start from the three single
     locations: the best of them, the same verification, and local search to its end.
     """
     p = run.profile
     recipe = replace(
-        ANY, imitation_steps=3 * p.imitation_steps // 2, delay_steps=3 * p.delay_steps, labels=min(ANY.labels, p.train)
+        ANY, imitation_steps=max(40, p.imitation_steps), delay_steps=3 * p.delay_steps, labels=min(ANY.labels, p.train)
     )
     models = [m for m, _ in in_parallel(fit_any, [(recipe, seed) for seed in p.seeds], "student_any")]
+    for m in models:
+        save(m, model_path(run, m.role, m.scenario, m.seed))
     found: dict[tuple, list] = {}
     for n in range(FEWEST, MOST + 1):
         for index in range(max(1, p.random_test // 50)):
@@ -351,24 +351,3 @@ def table(run: Run, tasks: int = 200) -> pd.DataFrame:
             row | {"regret_p99": np.quantile(regret, 0.99), "evaluations": evaluations.mean(), "parameters": parameters}
         )
     return pd.DataFrame(rows)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="paper")
-    parser.add_argument("--out", default="", help="folder, relative to the repository")
-    args = parser.parse_args()
-    try:
-        run = get_run(args.profile, args.out)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-    from kd_offload import any_graph  # not this __main__: workers must be able to import what they run
-
-    made = any_graph.table(run)
-    save_table(run, made, run.figures / "any_graph.csv")
-    mean = made.groupby(["policy", "seed"], sort=False)[["regret", "regret_p99", "evaluations"]].mean()
-    print((mean * [100, 100, 1]).round(2))
-
-
-if __name__ == "__main__":
-    main()

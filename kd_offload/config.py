@@ -35,8 +35,17 @@ FLOORS = (
     "tuning",
     "studies",
     "heuristics",
+    "heft",
     "policies",
+    "classifiers",
+    "environment",
+    "statistics",
     "evaluation",
+    "any_graph",
+    "questions",
+    "traces",
+    "online",
+    "export",
     "claims",
 )
 
@@ -57,18 +66,18 @@ class Profile:
     random_test: int = 1000
     regret: int = 20_000
     shard: int = 5000
-    teacher_epochs: int = 10
+    teacher_epochs: int = 8
     teacher_batch: int = 1024
     student_epochs: int = 20
     student_batch: int = 512
-    imitation_steps: int = 2000
+    imitation_steps: int = 3000
     delay_steps: int = 2000
-    networks_steps: tuple[int, int] = (600, 600)
+    networks_steps: tuple[int, int] = (300, 200)
     study_labels: tuple[int, ...] = (2000, 10_000, 50_000, 200_000)
     study_steps: int = 3000
     study_seeds: int = 3
     study_evaluations: tuple[int, ...] = (6, 10, 16, 24, 32, 48, 64)
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     timing_inputs: int = 2000
     resamples: int = 1000
     seed: int = 2020
@@ -86,7 +95,9 @@ _TINY = replace(
     _SMOKE, name="tiny", train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
     teacher_epochs=1, student_epochs=1, imitation_steps=20, delay_steps=10, networks_steps=(5, 3), study_labels=(200, 400), study_steps=3, timing_inputs=10, resamples=20,
 )  # fmt: skip
-PROFILES = {p.name: p for p in (Profile("paper"), _SMOKE, _TINY)}
+# `full` is `paper` and what is too slow for it, in the same place: see `full.slow`.
+PROFILES = {p.name: p for p in (Profile("paper"), Profile("full"), _SMOKE, _TINY)}
+REFERENCE = ("paper", "full")
 
 
 def get_profile(name: str) -> Profile:
@@ -121,9 +132,9 @@ class Run:
 
 def get_run(profile: str, out: str = "") -> Run:
     """The run of a profile. `out`: a folder, relative to the repository; by default the repository itself
-    for `paper`, and `build/<profile>` for the others, which so never touch the reference results."""
+    for `paper` and `full`, and `build/<profile>` for the others, which so never touch the reference results."""
     chosen = get_profile(profile)
-    return Run(chosen, ROOT / (out or ("." if profile == "paper" else f"build/{profile}")))
+    return Run(chosen, ROOT / (out or ("." if profile in REFERENCE else f"build/{profile}")))
 
 
 def progress(items, total: int, what: str, unit: str):
@@ -236,6 +247,16 @@ def table(run: Run, name: str, floor: str, compute, **inputs) -> pd.DataFrame:
     return read_table(run, name)
 
 
+def made_by(run: Run, *names: str) -> str:
+    """Who made the saved tables, for a reader: profile and commit of each, from their provenance."""
+    parts = []
+    for name in names:
+        read_table(run, name)  # missing or altered: says so
+        about = json.loads((run.figures / f"{name}.json").read_text())
+        parts.append(f"{name}: profile {about['profile']}, seed {about['seed']}, commit {about['commit']}")
+    return "\n".join(parts)
+
+
 def save_table(run: Run, frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, with its provenance as .json beside it."""
     with written_aside(path) as aside:
@@ -249,7 +270,9 @@ def read_table(run: Run, name: str) -> pd.DataFrame:
     try:
         frame, about = pd.read_csv(path), json.loads(path.with_suffix(".json").read_text())
     except FileNotFoundError as error:
-        raise ValueError(f"table: {Path(error.filename).name} is missing; `make reproduce` makes it") from None
+        raise ValueError(
+            f"table: {Path(error.filename).name} is missing; `make reproduce` or, if it is a slow one, `make full` makes it"
+        ) from None
     except ValueError as error:  # pandas', json's and unicode's errors are all of them
         raise ValueError(f"table: {path.name} cannot be read ({error}); delete it and make it again") from None
     if about.get("sha256") != sha256(path):

@@ -1,7 +1,8 @@
-"""Scores, intervals and timings: pure functions of numbers, with every random draw from a given generator."""
+"""Scores and timings of every policy on the same tasks, with every random draw from a given generator."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 
 import numpy as np
@@ -10,10 +11,22 @@ import pandas as pd
 from .config import RANDOM, TRAINED, Run, progress, sha256
 from .dataset import Labelled, load, scenario
 from .delay import delay
+from .environment import agent_deciders
 from .graphs import LOCATIONS
-from .learning import logits, model_path, open_model, standardise, torch_module
-from .policies import LEARNED, compiled_deciders, learned, model_deciders, place, policies_for
+from .learning import in_parallel, logits, model_path, open_model, standardise, torch_module
+from .policies import LEARNED, Decider, compiled_deciders, learned, model_deciders, place, policies_for
 from .sampling import STATE
+from .statistics import (
+    bootstrap_means,
+    bootstrap_p,
+    cohens_d_paired,
+    effective_freedom,
+    holm,
+    interval,
+    quantile_intervals,
+    simultaneous_intervals,
+    superiority,
+)
 from .verification import decide_batch, packed
 
 
@@ -38,32 +51,35 @@ def scores(delays, best, placements, labels) -> dict[str, float]:
     }
 
 
-def bootstrap_means(values: list[np.ndarray], resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Bootstrap distributions of the mean of every array in `values`, paired: (resamples, len(values)).
-
-    Each array is (K, S): K training seeds (1 for what is not trained) by S tasks. Tasks are resampled with
-    replacement, the same draw for all arrays; seeds likewise where K > 1, the same draw for equal K. Of K seeds
-    K - 1 are drawn, which makes the bootstrap's variance over seeds the unbiased one: drawing K of a few seeds
-    gives intervals far too narrow.
-    """
-    tasks = values[0].shape[1]
-    out = np.empty((resamples, len(values)))
-    for r in range(resamples):
-        weight = np.bincount(rng.integers(0, tasks, tasks), minlength=tasks) / tasks
-        seeds = {k: rng.integers(0, k, k - 1) if k > 1 else [0] for k in sorted({len(v) for v in values})}
-        for c, v in enumerate(values):
-            out[r, c] = (v @ weight)[seeds[len(v)]].mean()
-    return out
+SHOWN = ("chain", "dag", "fusion")
 
 
-def interval(samples, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of bootstrap samples (R,)."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+def _classified(run, role, name, seed):
+    from .classifiers import decisions  # scikit-learn takes long to import
+
+    return decisions(run, role, name, seed)
+
+
+def _reinforced(run, role, name, seed):
+    from .environment import dqn_decisions  # so does gymnasium
+
+    return dqn_decisions(run, name, seed)
+
+
+# Policies whose decisions on the test tasks were made where they were trained, and saved: the scenarios they are
+# trained for, and what reads them: (run, policy, scenario, seed) -> int8 (S, n), ValueError if the file is missing.
+DECIDED = {
+    "random_forest": (TRAINED, _classified),
+    "boosting": (TRAINED, _classified),
+    "dqn": (SHOWN, _reinforced),
+}
 
 
 def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[object, np.ndarray, np.ndarray]]]]:
-    """All policies on the test tasks of a scenario: policy -> [(seed or "", placements (S, n), delays (S,))]."""
+    """All policies on the test tasks of a scenario: policy -> [(seed or "", placements (S, n), delays (S,))].
+
+    Raises ValueError naming a model or saved decisions that are missing.
+    """
     graph = scenario(name).graph
     test = load(run, name, "test")
 
@@ -72,6 +88,10 @@ def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[ob
         return seed, x, delay(graph, test.tasks, x)
 
     results = {policy: [decided(policy)] for policy in policies_for(graph)}
+    for policy, (names, read) in DECIDED.items():
+        if name in names:
+            saved = {seed: read(run, policy, name, seed) for seed in run.profile.seeds}
+            results[policy] = [decided(policy, seed, lambda graph, tasks, x=x: x) for seed, x in saved.items()]
     if name in TRAINED:
         for role in LEARNED:
             models = [open_model(model_path(run, role, name, seed)) for seed in run.profile.seeds]
@@ -80,19 +100,26 @@ def run_policies(run: Run, name: str) -> tuple[Labelled, dict[str, list[tuple[ob
 
 
 def model_digests(run: Run) -> dict[str, str]:
-    """Digest of every trained model of a run: what a table made with them depends on."""
+    """Digest of every trained model of a run, and of all saved decisions: what a table made with them depends on."""
     paths = [model_path(run, role, name, seed) for role in LEARNED for name in TRAINED for seed in run.profile.seeds]
     if missing := [path.name for path in paths if not path.exists()]:
         raise ValueError(f"model: {missing[0]} is missing; run notebooks 03, 04 and 04b")
-    return {path.stem: sha256(path) for path in paths}
+    digests = {path.stem: sha256(path) for path in paths}
+    for policy, (names, read) in DECIDED.items():
+        for name in names:
+            for seed in run.profile.seeds:
+                x = np.ascontiguousarray(read(run, policy, name, seed))
+                digests[f"{policy}_{name}_{seed}"] = hashlib.sha256(x.tobytes()).hexdigest()
+    return digests
 
 
 def evaluate(run: Run) -> dict[str, pd.DataFrame]:
     """The tables of decision quality, over all scenarios: latency, paired, wrong_labels, adaptation, following."""
     tables: dict[str, list] = {t: [] for t in ("latency", "paired", "wrong_labels", "adaptation", "following")}
-    for name in progress((*TRAINED, *RANDOM), len(TRAINED) + len(RANDOM), "evaluation", "scenario"):
+    names = (*TRAINED, *RANDOM)
+    for number, name in enumerate(progress(names, len(names), "evaluation", "scenario")):
         test, results = run_policies(run, name)
-        rng = np.random.default_rng([run.profile.seed, len(tables["latency"])])
+        rng = np.random.default_rng([run.profile.seed, number])
         tables["latency"] += _latency_rows(name, test, results, run.profile.resamples, rng)
         if name in TRAINED:
             tables["paired"] += _paired_rows(name, test, results, run.profile.resamples, rng)
@@ -102,18 +129,35 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
     return {key: pd.DataFrame(rows) for key, rows in tables.items()}
 
 
+QUANTILES = {"normalised_median": 0.5, "normalised_p95": 0.95, "normalised_p99": 0.99}
+
+
 def _latency_rows(name, test, results, resamples, rng):
-    """A row a policy and seed; the interval is over test tasks alone, the seed being given."""
+    """A row a policy and seed; intervals are over test tasks alone, the seed being given.
+
+    Those of means from a bootstrap, the same resamples for all; those of quantiles from order statistics.
+    """
     flat = [(policy, *result) for policy, per_seed in results.items() for result in per_seed]
-    means = bootstrap_means([(d / test.delays - 1)[None] for *_, d in flat], resamples, rng)
+    measured = {
+        "regret_ci": [d / test.delays - 1 for *_, d in flat],
+        "mean_delay_ms": [1e3 * d for *_, d in flat],
+        "label_accuracy": [(x == test.placements).mean(1) for *_, x, _ in flat],
+        "subset_accuracy": [(x == test.placements).all(1) for *_, x, _ in flat],
+    }
+    means = bootstrap_means([v[None] for field in measured.values() for v in field], resamples, rng)
+    draws = dict(zip(measured, np.split(means, len(measured), axis=1)))
     rows = []
-    for (policy, seed, x, d), sample in zip(flat, means.T):
+    for i, (policy, seed, x, d) in enumerate(flat):
         row = {"scenario": name, "policy": policy, "seed": seed} | scores(d, test.delays, x, test.placements)
-        row["regret_ci_low"], row["regret_ci_high"] = interval(sample)
-        order = list(row)
-        order.insert(order.index("regret_mean") + 1, order.pop())
-        order.insert(order.index("regret_mean") + 1, order.pop())
-        rows.append({key: row[key] for key in order})
+        ends = {field: interval(sample[:, i]) for field, sample in draws.items()}
+        ends["normalised_mean"] = tuple(1 + end for end in ends["regret_ci"])
+        ends |= zip(QUANTILES, quantile_intervals(d / test.delays, QUANTILES.values()))
+        for field, (low, high) in ends.items():
+            row |= {f"{field}_low": low, f"{field}_high": high}
+        keys = [key for key in row if not key.startswith("regret_ci")]
+        after = keys.index("regret_mean") + 1
+        keys[after:after] = ["regret_ci_low", "regret_ci_high"]
+        rows.append({key: row[key] for key in keys})
     return rows
 
 
@@ -121,31 +165,70 @@ OURS = {"student": "", "student_verified": "verified_"}  # whom the others are c
 
 
 def _paired_rows(name, test, results, resamples, rng):
-    """Regret and label accuracy of every policy over seeds and tasks, and OURS minus it, resampling both."""
-    regret = [np.array([d / test.delays - 1 for _, _, d in per_seed]) for per_seed in results.values()]
-    right = [np.array([(x == test.placements).mean(1) for _, x, _ in per_seed]) for per_seed in results.values()]
-    means = bootstrap_means(regret + right, resamples, rng)
-    rows = []
-    for c, policy in enumerate(results):
-        row = {"scenario": name, "policy": policy, "seeds": len(regret[c])}
-        for field, values, offset in (("regret", regret, 0), ("accuracy", right, len(regret))):
-            low, high = interval(means[:, offset + c])
-            row |= {field: values[c].mean(), f"{field}_low": low, f"{field}_high": high}
-        for own, prefix in OURS.items():
-            mine = list(results).index(own)
-            for field, values, offset in (("regret", regret, 0), ("accuracy", right, len(regret))):
-                low, high = interval(means[:, offset + mine] - means[:, offset + c])
-                row |= {f"{prefix}{field}_difference": values[mine].mean() - values[c].mean()}
-                row |= {f"{prefix}{field}_difference_low": low, f"{prefix}{field}_difference_high": high}
-            row[f"{own}_wins"] = (regret[mine].mean(0) < regret[c].mean(0) - 1e-9).mean()
-        rows.append(row)
-    return rows
+    """Regret, label accuracy and delay of every policy over seeds and tasks, and OURS minus it, resampling both.
+
+    On the regret of one of OURS minus each rival's besides: `_all_` intervals, which hold for all rivals of a scenario
+    together; p-values, and Holm's for all rivals; effect sizes over tasks (means over seeds), positive where ours is better.
+    """
+    measured = {
+        "regret": [np.array([d / test.delays - 1 for *_, d in per_seed]) for per_seed in results.values()],
+        "accuracy": [np.array([(x == test.placements).mean(1) for _, x, _ in s]) for s in results.values()],
+        "delay_ms": [np.array([1e3 * d for *_, d in per_seed]) for per_seed in results.values()],
+    }
+    means = bootstrap_means([v for values in measured.values() for v in values], resamples, rng)
+    draws = dict(zip(measured, np.split(means, len(measured), axis=1)))
+    value = {field: np.array([v.mean() for v in values]) for field, values in measured.items()}
+    table = {"scenario": name, "policy": list(results), "seeds": [len(per_seed) for per_seed in results.values()]}
+    for field, sample in draws.items():
+        table |= _with_ends(field, value[field], *np.quantile(sample, [0.025, 0.975], axis=0))
+    for own, prefix in OURS.items():
+        mine = list(results).index(own)
+        for field, sample in draws.items():
+            ends = np.quantile(sample[:, [mine]] - sample, [0.025, 0.975], axis=0)
+            table |= _with_ends(f"{prefix}{field}_difference", value[field][mine] - value[field], *ends)
+        regret = measured["regret"]
+        table[f"{own}_wins"] = [(regret[mine].mean(0) < r.mean(0) - 1e-9).mean() for r in regret]
+        table |= {f"{prefix}{key}": column for key, column in against_all(regret, draws["regret"], mine).items()}
+    return pd.DataFrame(table).to_dict("records")
+
+
+def _with_ends(field, value, low, high) -> dict:
+    return {field: value, f"{field}_low": low, f"{field}_high": high}
+
+
+def against_all(regret: list[np.ndarray], draws: np.ndarray, mine: int) -> dict[str, np.ndarray]:
+    """One policy's regret against that of all others, taken as one family: column -> one number a policy, nan for itself.
+
+    regret: (K, S) a policy, K seeds by the same S tasks; draws (R, policies), from `bootstrap_means`. Columns:
+    regret_difference_all_low and _high (95 % for the whole family, wider where few seeds tell the variance), regret_p,
+    regret_p_holm, effect_superiority and effect_d (positive: less regret than the rival).
+    """
+    own, rivals = regret[mine], [c for c in range(len(regret)) if c != mine]
+    estimates = np.array([own.mean() - regret[c].mean() for c in rivals])
+    samples = draws[:, [mine]] - draws[:, rivals]
+    freedom = []
+    for c, variance in zip(rivals, samples.var(axis=0)):
+        paired = len(regret[c]) == len(own)
+        groups = [(own - regret[c]).mean(1)] if paired else [own.mean(1), regret[c].mean(1)]
+        freedom.append(effective_freedom(groups, variance))
+    low, high = simultaneous_intervals(estimates, samples, np.array(freedom))
+    p = bootstrap_p(samples)
+    gains = [regret[c].mean(0) - own.mean(0) for c in rivals]
+    columns = {
+        "regret_difference_all_low": low,
+        "regret_difference_all_high": high,
+        "regret_p": p,
+        "regret_p_holm": holm(p),
+        "effect_superiority": [superiority(g) for g in gains],
+        "effect_d": [cohens_d_paired(g) for g in gains],
+    }
+    return {key: np.insert(np.asarray(column, dtype=float), mine, np.nan) for key, column in columns.items()}
 
 
 def _wrong_label_rows(name, test, results):
     """Regret of learned policies by the number of wrong labels in a task, all seeds together."""
     rows = []
-    for policy in LEARNED:
+    for policy in (p for p in (*DECIDED, *LEARNED) if p in results):
         wrong = np.concatenate([(x != test.placements).sum(1) for _, x, _ in results[policy]])
         regret = np.concatenate([d / test.delays - 1 for *_, d in results[policy]])
         for count in np.unique(wrong):
@@ -241,17 +324,32 @@ def time_interleaved(functions: list, inputs: list, warmup: int = 5, touch: np.n
 COLD_BYTES = 48 * 2**20  # touched between calls: more than a core's share of the last cache
 
 
+def _slow_deciders(run: Run, name: str) -> list[tuple]:
+    """Fields of the deciders of scikit-learn's ensembles, grown again: deciding one task takes them milliseconds."""
+    from .classifiers import boosting_decider, fit_forest, forest_decider, grow
+
+    graph, seed = scenario(name).graph, run.profile.seeds[0]
+    return [
+        forest_decider(graph, fit_forest(run, name, seed)),
+        boosting_decider(graph, grow(run, "boosting", name, seed)),
+    ]
+
+
 def inference_time(run: Run) -> pd.DataFrame:
     """The table of inference delay: every policy in every runtime, batch 1, one thread, on test tasks.
 
     From the raw task vector to the placement; medians and p99 over tasks. over_student, over_verified: the median over that
     of `student` or `student_verified` in the same runtime, with an interval that resamples tasks, the same for both.
-    cold_us: the median with caches cold, from fewer tasks, numba only.
+    cold_us: the median with caches cold, from fewer tasks, numba only. n_timed: how many tasks; few for policies that take
+    milliseconds.
     """
     import torch
 
     torch.set_num_threads(1)
-    rows = []
+    rows, slow = (
+        [],
+        dict(zip(SHOWN, in_parallel(_slow_deciders, [(run, name) for name in SHOWN], "classifiers to time"))),
+    )
     for name in progress(TRAINED, len(TRAINED), "timing", "scenario"):
         graph = scenario(name).graph
         tasks = list(load(run, name, "test").tasks[: run.profile.timing_inputs])
@@ -261,19 +359,25 @@ def inference_time(run: Run) -> pd.DataFrame:
         spent = dict(
             zip([(d.policy, d.runtime) for d in deciders], time_interleaved([d.decide for d in deciders], tasks))
         )
+        unhurried = [Decider(*d) for d in (*agent_deciders(graph), *slow[name])] if name in slow else []
+        few = tasks[: max(2, len(tasks) // 40)]
+        spent |= dict(
+            zip([(d.policy, d.runtime) for d in unhurried], time_interleaved([d.decide for d in unhurried], few, 1))
+        )
         compiled = [d for d in deciders if d.runtime == "numba"]
         touch = np.zeros(COLD_BYTES // 8)
-        cold = time_interleaved([d.decide for d in compiled], tasks[: max(2, len(tasks) // 40)], touch=touch)
+        cold = time_interleaved([d.decide for d in compiled], few, touch=touch)
         cold = dict(zip([d.policy for d in compiled], np.median(cold, axis=1)))
         draws = np.random.default_rng(run.profile.seed).integers(0, len(tasks), (200, len(tasks)))
-        for d in deciders:
+        for d in deciders + unhurried:
             mine = spent[d.policy, d.runtime]
             row = {"scenario": name, "policy": d.policy, "runtime": d.runtime, "n_subtasks": graph.n}
             row |= {"median_us": np.median(mine), "p99_us": np.quantile(mine, 0.99)}
             row |= {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes, "mean_us": mine.mean()}
+            row["n_timed"] = len(mine)
             row["cold_us"] = cold[d.policy] if d.runtime == "numba" else np.nan
             for own, column in (("student", "over_student"), ("student_verified", "over_verified")):
-                if (own, d.runtime) in spent:
+                if (own, d.runtime) in spent and len(mine) == len(tasks):
                     reference = spent[own, d.runtime]
                     ratios = np.median(mine[draws], axis=1) / np.median(reference[draws], axis=1)
                     row[column] = np.median(mine) / np.median(reference)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -224,17 +225,18 @@ def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
     )
 
 
-def device_times(run, names=("dag", "fusion"), rounds: int = 5) -> pd.DataFrame:
+def device_times(run, names: tuple[str, ...] = SCENARIOS, rounds: int = 5) -> pd.DataFrame:
     """The table of time a decision in C and ONNX Runtime, batch 1, one thread, hot and cold.
 
     C is timed by the exported file's own command, in interleaved rounds, on the first test tasks; the teacher too, without
-    the limit on constants. over_student: the median over that of `student` in the same runtime.
+    the limit on constants. over_student: the median over that of `student` in the same runtime. Without a C compiler on the
+    PATH, ONNX Runtime alone.
     """
     from .dataset import load
     from .evaluation import time_interleaved
     from .learning import model_path
 
-    rows = []
+    rows, compiler = [], shutil.which("cc")
     for name in names:
         graph, tasks = scenario(name).graph, load(run, name, "test").tasks[: min(1000, run.profile.timing_inputs)]
         models = {role: open_model(model_path(run, role, name, run.profile.seeds[0])) for role in (*ROLES, "teacher")}
@@ -242,10 +244,11 @@ def device_times(run, names=("dag", "fusion"), rounds: int = 5) -> pd.DataFrame:
             where, spent, sizes = Path(folder), {}, {}
             for role, model in models.items():
                 sizes[role] = export_c(model, graph, where / f"{role}.c", limit=None)
-                compile_c(where / f"{role}.c", where / role)
+                if compiler:
+                    compile_c(where / f"{role}.c", where / role)
                 export_onnx(model, graph, where / f"{role}.onnx")
                 quantise_onnx(where / f"{role}.onnx", where / f"{role}.int8.onnx")
-            for mode in ("--time", "--cold"):
+            for mode in ("--time", "--cold") if compiler else ():
                 part = tasks if mode == "--time" else tasks[: max(2, len(tasks) // 20)]
                 found = {role: [] for role in models}
                 for _ in range(rounds):
@@ -259,7 +262,7 @@ def device_times(run, names=("dag", "fusion"), rounds: int = 5) -> pd.DataFrame:
                     sessions[runtime, role] = partial(_onnx_one, session, model, graph)
             times = time_interleaved(list(sessions.values()), list(tasks))
             spent |= {(*key, "--time"): t for key, t in zip(sessions, times)}
-        for runtime in ("c", "onnxruntime", "onnxruntime_int8"):
+        for runtime in (*(["c"] if compiler else []), "onnxruntime", "onnxruntime_int8"):
             for role, model in models.items():
                 hot = spent[runtime, role, "--time"]
                 row = {"scenario": name, "policy": role, "runtime": runtime, "n_subtasks": graph.n}
@@ -352,7 +355,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="paper")
     parser.add_argument("--out", default="exports", help="folder, relative to the repository")
-    parser.add_argument("--times", action="store_true", help="also time them: figures/device_times.csv")
     args = parser.parse_args()
     try:
         run, done = get_run(args.profile), []
@@ -365,10 +367,6 @@ def main() -> None:
                 done.append((model, graph, export_c(model, graph, base.with_suffix(".c"))))
         with written_aside(ROOT / args.out / "README.md") as aside:
             aside.write_text(card(done))
-        if args.times:
-            from .config import save_table
-
-            save_table(run, device_times(run), run.figures / "device_times.csv")
     except ValueError as error:
         sys.exit(f"error: {error}")
 

@@ -72,7 +72,6 @@ RECIPES = {
         Recipe("teacher", (512, 512, 512), 2e-3, weight_decay=0.3),
         Recipe("student", (64, 64), 2e-2, distilled=True),
         Recipe("student_plain", (64, 64), 2e-2),
-        Recipe("linear", (), 2e-2),
     )
 }
 

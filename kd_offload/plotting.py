@@ -18,8 +18,8 @@ from .graphs import LOCATIONS, TaskGraph
 LOCATION_COLOURS = {"device": "#E69F00", "edge": "#56B4E9", "cloud": "#009E73"}
 KINDS = {
     "all_device": "fixed", "all_edge": "fixed", "all_cloud": "fixed", "random": "fixed",
-    "greedy": "heuristic", "best_single": "heuristic", "local_search_1": "heuristic", "local_search_3": "heuristic",
-    "linear": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact", "chain_dp": "exact",
+    "greedy": "heuristic", "heft": "heuristic", "best_single": "heuristic", "local_search_1": "heuristic", "local_search_3": "heuristic",
+    "linear": "learned", "random_forest": "learned", "boosting": "learned", "dqn": "learned", "teacher": "learned", "student": "student", "student_plain": "learned", "exact": "exact", "chain_dp": "exact",
     "student_tuned": "ours", "student_verified": "ours",
 }  # fmt: skip
 KIND_COLOURS = {
@@ -30,7 +30,15 @@ KIND_COLOURS = {
     "ours": "#009E73",
     "exact": "#000000",
 }
-MARKERS = {"numba": "o", "numpy": "s", "torch": "^", "onnxruntime": "D", "onnxruntime_int8": "d", "c": "*"}
+MARKERS = {
+    "numba": "o",
+    "numpy": "s",
+    "torch": "^",
+    "sklearn": "v",
+    "onnxruntime": "D",
+    "onnxruntime_int8": "d",
+    "c": "*",
+}
 
 
 def style() -> None:
@@ -275,41 +283,45 @@ def ideas(table: pd.DataFrame):
     return fig
 
 
-def latency(table: pd.DataFrame):
-    """Mean regret of every policy, a panel a scenario; the line reaches from the median to p99.
+def any_graph(table: pd.DataFrame):
+    """Regret on graphs never seen against their number of subtasks, mean and 99th percentile, a line a policy.
 
-    table: scenario, policy, regret_mean, normalised_median, normalised_p99 (a row a seed; seeds are averaged).
+    table: n_subtasks, policy, seed, regret, regret_p99; the band reaches from the least to the most seed.
     """
-    names = list(table.scenario.unique())
-    fig, axes = plt.subplots(1, len(names), figsize=(3.8 * len(names), 4), sharey=True, layout="constrained")
-    mean = (
-        table.groupby(["scenario", "policy"], sort=False)[["regret_mean", "normalised_median", "normalised_p99"]]
-        .mean()
-        .reset_index()
-    )
-    order = list(mean.groupby("policy").regret_mean.mean().sort_values(ascending=False).index)
+    fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    colours = dict(zip(table.policy.unique(), ("#56B4E9", "#0072B2", "#000000", "#E69F00", "#CC79A7", "#009E73")))
+    for ax, column, title in zip(axes, ("regret", "regret_p99"), ("mean", "99th percentile")):
+        for policy, part in table.groupby("policy", sort=False):
+            by = 100 * part.groupby("n_subtasks")[column].agg(["mean", "min", "max"]).clip(lower=1e-4)
+            width = 2.5 if policy == "student_any, verified" else 1.3
+            ax.plot(by.index, by["mean"], "o-", ms=3, lw=width, color=colours[policy], label=policy)
+            ax.fill_between(by.index, by["min"], by["max"], color=colours[policy], alpha=0.2, lw=0)
+        ax.set(yscale="log", xlabel="subtasks", ylabel="regret (%)", title=title)
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
+    return fig
+
+
+def latency(table: pd.DataFrame, paired: pd.DataFrame):
+    """Mean regret of every policy, a panel a scenario; the bar reaches from the median to p99, the line is the mean's interval.
+
+    table: scenario, policy, normalised_median, normalised_p99 (a row a seed; seeds are averaged). paired: scenario,
+    policy, regret, regret_low, regret_high, over tasks and seeds.
+    """
+    names, tails = list(table.scenario.unique()), ["normalised_median", "normalised_p99"]
+    mean = table.groupby(["scenario", "policy"])[tails].mean().join(paired.set_index(["scenario", "policy"]))
+    order = list(mean.groupby("policy").regret.mean().sort_values(ascending=False).index)
+    size, floor = (3.8 * len(names), 1.2 + 0.24 * len(order)), 1e-2
+    fig, axes = plt.subplots(1, len(names), figsize=size, sharey=True, layout="constrained")
     for ax, name in zip(np.atleast_1d(axes), names):
-        part = mean[mean.scenario == name].set_index("policy").reindex(order).dropna()
-        for policy, row in part.iterrows():
-            y, floor = order.index(policy), 1e-2
-            ax.plot(
-                np.maximum(100 * (row[["normalised_median", "normalised_p99"]].to_numpy(float) - 1), floor),
-                [y, y],
-                color=_colour(policy),
-                alpha=0.4,
-                lw=5,
-            )
-            ax.plot(max(100 * row.regret_mean, floor), y, "o", color=_colour(policy), ms=7, mec="black", mew=0.6)
-            text = f"{100 * row.regret_mean:.1f} %" if row.regret_mean > 1e-9 else "0"
-            ax.annotate(
-                text,
-                (max(100 * row.regret_mean, floor), y),
-                (0, 6),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-            )
-        ax.set(xscale="log", title=name, xlabel="regret (%): mean (dot), median to p99 (bar)", xlim=(8e-3, 3e4))
+        for policy, row in mean.loc[name].iterrows():
+            y, colour = order.index(policy), _colour(policy)
+            shown = lambda share: np.maximum(100 * np.asarray(share, dtype=float), floor)
+            ax.plot(shown(row[tails] - 1), [y, y], color=colour, alpha=0.4, lw=5)
+            ax.plot(shown(row.regret), y, "o", color=colour, ms=6, mec="black", mew=0.6)
+            ax.plot(shown(row[["regret_low", "regret_high"]]), [y, y], "k|-", ms=5, lw=0.8)
+            text = f"{100 * row.regret:.{1 if row.regret > 0.02 else 2}f} %" if row.regret > 1e-9 else "0"
+            ax.text(0.99, y, text, transform=ax.get_yaxis_transform(), ha="right", va="center", fontsize=7)
+        ax.set(xscale="log", title=name, xlabel="regret (%): mean, median to p99 (bar)", xlim=(8e-3, 3e4))
         ax.set_yticks(range(len(order)), order)
     return fig
 
@@ -369,8 +381,9 @@ def wrong_labels(table: pd.DataFrame):
 def inference_time(table: pd.DataFrame):
     """Median (dot) to p99 (bar) of one decision's time, by policy and runtime, a panel a scenario."""
     names = [s for s in table.scenario.unique() if not s.startswith("networks")]
-    fig, axes = plt.subplots(1, len(names), figsize=(3.8 * len(names), 5.2), sharey=True, layout="constrained")
     keys = list(dict.fromkeys(zip(table.policy, table.runtime)))
+    size = (3.8 * len(names), 1 + 0.19 * len(keys))
+    fig, axes = plt.subplots(1, len(names), figsize=size, sharey=True, layout="constrained")
     for ax, name in zip(np.atleast_1d(axes), names):
         part = table[table.scenario == name].set_index(["policy", "runtime"])
         for y, key in enumerate(keys):
@@ -409,17 +422,17 @@ def _annotate(ax, points: list[tuple[str, float, float]]) -> None:
 
 
 def tradeoff(table: pd.DataFrame):
-    """Regret against the time of a decision, every policy in every runtime, with the Pareto front.
+    """Regret against the time of a decision, every policy in every runtime, with the Pareto front of the named points.
 
-    table: scenario, policy, runtime, fastest, regret, median_us, p99_us; a row a policy and runtime.
+    table: scenario, policy, runtime, named, regret, median_us, p99_us; a row a policy and runtime, one named a policy.
     """
     names = list(table.scenario.unique())
     fig, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 4.8), sharey=True, layout="constrained")
     for ax, name in zip(np.atleast_1d(axes), names):
         part = table[table.scenario == name].assign(y=lambda t: np.maximum(100 * t.regret, 0.02))
-        points = part[part.fastest].set_index("policy").sort_values("median_us")
+        points = part[part.named].set_index("policy").sort_values("median_us")
         ax.set(xscale="log", yscale="log", title=name, xlabel="time of a decision (µs): median, p99", ylim=(0.01, 2000))
-        for row in part[~part.fastest].itertuples():
+        for row in part[~part.named].itertuples():
             ax.plot(row.median_us, row.y, MARKERS[row.runtime], color=_colour(row.policy), ms=4, alpha=0.45, mew=0)
         for policy, row in points.iterrows():
             size = 8 if policy.startswith("student") else 6

@@ -17,6 +17,7 @@ import numpy as np
 
 from .delay import all_delays, check_placements
 from .graphs import TaskGraph
+from .heft import heft_one, place_heft
 from .heuristics import best_single_one, chain_dp_many, greedy_many, local_search, search_many
 from .labels import Solver, solve
 from .learning import Model, logits, standardise, torch_module
@@ -79,6 +80,12 @@ def greedy(graph, tasks):
     out = np.empty((len(tasks), graph.n), np.int8)
     greedy_many(graph.n, graph.first, graph.source, tasks, out, np.empty(graph.n + 1), np.empty((4, 6)))
     return out
+
+
+@policy("heft")
+def heft(graph, tasks):
+    """Heterogeneous earliest finish time, as published: by upward rank, into gaps, blind to busy links."""
+    return place_heft(graph, tasks)
 
 
 @policy("best_single")
@@ -213,6 +220,7 @@ def compiled_deciders(graph: TaskGraph) -> list[Decider]:
     functions = {
         "best_single": single,
         "greedy": earliest,
+        "heft": heft_one(graph),
         "local_search_1": searching(1),
         "local_search_3": searching(3),
         "chain_dp": programme,

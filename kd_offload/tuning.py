@@ -75,7 +75,7 @@ def tuning(run: Run, role: str, name: str) -> Tuning:
         raise ValueError(f"role: {role!r}, expected one of {', '.join(TUNED)}")
     if role == "student_tuned":
         small = Tuning(role, (96, 64), 1, 6, imitation, 2 * steps, 4e-3)
-        return small if n <= 12 else replace(small, hidden=(80, 72), delay_steps=4 * steps, delay_rate=3e-3)
+        return small if n <= 12 else replace(small, hidden=(80, 72), delay_steps=4 * steps, delay_rate=2e-3)
     small = Tuning(role, (96, 64), 8, 2, imitation, steps, 2e-3)
     return small if n <= 12 else replace(small, hidden=(64, 64), hypotheses=16, delay_steps=2 * steps)
 

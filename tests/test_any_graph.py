@@ -110,12 +110,12 @@ def test_training_helps_on_graphs_never_seen_and_a_seed_gives_the_same_weights(t
 
 
 def test_the_command_writes_its_table(tmp_path):
-    command = [sys.executable, "-m", "kd_offload.any_graph", "--profile", "tiny", "--out", tmp_path]
+    command = [sys.executable, "-m", "kd_offload.full", "any_graph", "--profile", "tiny", "--out", tmp_path]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     made = read_table(get_run("tiny", str(tmp_path)), "any_graph")
     assert set(made.n_subtasks) == set(range(4, 13)) and made.groupby("n_subtasks").policy.nunique().eq(6).all()
     assert (made.regret >= -1e-9).all() and made[made.policy == "student_any, verified"].evaluations.max() <= 16
-    done = subprocess.run([*command[:3], "--profile", "papper"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command[:4], "--profile", "papper"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode != 0 and "error: profile: 'papper'" in done.stderr and "Traceback" not in done.stderr
 
 

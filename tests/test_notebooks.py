@@ -13,7 +13,7 @@ SOURCES = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def test_all_are_there():
-    names = "01_problem 02_generate_data 03_train_teacher 04_distill_student 04b_better_student 05_latency 06_inference_time 07_claims"
+    names = "01_problem 02_generate_data 03_train_teacher 04_distill_student 04b_better_student 04c_rivals 05_latency 05b_conditions 05c_online 06_inference_time 06b_effective_latency 07_claims"
     assert [p.stem for p in SOURCES] == names.split()
 
 
@@ -22,6 +22,7 @@ def test_sources_are_clean(path):
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
     assert book.cells[0].cell_type == "markdown" and "Run time" in book.cells[0].source
+    assert book.cells[0].source.startswith(f"# {path.stem.split('_')[0].lstrip('0')}. ")
     assert sum("parameters" in c.metadata.get("tags", []) for c in book.cells) == 1
     for cell in book.cells:
         assert set(cell.metadata) <= {"tags"}
