@@ -141,4 +141,5 @@ clean: ## delete what was generated and is not part of the repository (the envir
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find data -mindepth 1 -maxdepth 1 -type d ! -name models ! -name traces ! -name decisions -exec rm -rf {} +
 	find data figures -name '.*.mark' -delete
-	rm -f data/models/teacher_*
+	rm -f $(foreach m,teacher student_plain linear,data/models/$(m)_*)
+	find data/decisions -type f ! -name 'dqn_*' -delete

@@ -123,7 +123,7 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
         tables["latency"] += _latency_rows(name, test, results, run.profile.resamples, rng)
         if name in TRAINED:
             tables["paired"] += _paired_rows(name, test, results, run.profile.resamples, rng)
-            tables["wrong_labels"] += _wrong_label_rows(name, test, results)
+            tables["wrong_labels"] += _wrong_label_rows(name, test, results, run.profile.resamples // 5, rng)
             tables["adaptation"] += _adaptation_rows(name, test, results)
             tables["following"] += _following_rows(name, test, results, run.profile.resamples // 5, rng)
     return {key: pd.DataFrame(rows) for key, rows in tables.items()}
@@ -225,16 +225,27 @@ def against_all(regret: list[np.ndarray], draws: np.ndarray, mine: int) -> dict[
     return {key: np.insert(np.asarray(column, dtype=float), mine, np.nan) for key, column in columns.items()}
 
 
-def _wrong_label_rows(name, test, results):
-    """Regret of learned policies by the number of wrong labels in a task, all seeds together."""
+FEW = 20  # cases below which an interval would say nothing
+
+
+def _wrong_label_rows(name, test, results, resamples, rng):
+    """Regret of learned policies by the number of wrong labels in a task, all seeds together; intervals over tasks and seeds."""
     rows = []
     for policy in (p for p in (*DECIDED, *LEARNED) if p in results):
-        wrong = np.concatenate([(x != test.placements).sum(1) for _, x, _ in results[policy]])
-        regret = np.concatenate([d / test.delays - 1 for *_, d in results[policy]])
-        for count in np.unique(wrong):
-            part = regret[wrong == count]
-            row = {"scenario": name, "policy": policy, "wrong_labels": count, "share_of_tasks": len(part) / len(regret)}
-            rows.append(row | {"regret_mean": part.mean(), "regret_p95": np.quantile(part, 0.95)})
+        wrong = np.array([(x != test.placements).sum(1) for _, x, _ in results[policy]])  # (K, S)
+        regret = np.array([d / test.delays - 1 for *_, d in results[policy]])
+        counts = np.unique(wrong)
+        there = [1.0 * (wrong == count) for count in counts]
+        draws = bootstrap_means([*there, *(regret * here for here in there)], resamples, rng)
+        share, cost = np.split(draws, 2, axis=1)
+        for c, count in enumerate(counts):
+            part, drawn = regret[wrong == count], share[:, c] > 0
+            row = {"scenario": name, "policy": policy, "wrong_labels": count}
+            row |= _with_ends("share", part.size / regret.size, *interval(share[:, c]))
+            ends = interval(cost[drawn, c] / share[drawn, c]) if part.size >= FEW else (np.nan, np.nan)
+            row |= _with_ends("regret", part.mean(), *ends)
+            row["share_of_tasks"], row["regret_mean"] = row.pop("share"), row.pop("regret")
+            rows.append(row | {"regret_p95": np.quantile(part, 0.95)})
     return rows
 
 
@@ -255,7 +266,10 @@ def _shares(per_seed) -> np.ndarray:
 
 
 def _adaptation_rows(name, test, results):
-    """Share of subtasks at each location, by octile of each network condition and device profile."""
+    """Share of subtasks at each location, by octile of each network condition and device profile.
+
+    Its 95 % interval is the normal one of a mean over test tasks: each octile has thousands.
+    """
     inside, rows = _octiles(test), []
     for policy in ("exact", "student", "student_verified", "best_single"):
         share = _shares(results[policy])
@@ -264,7 +278,13 @@ def _adaptation_rows(name, test, results):
                 part = inside[:, q, b]
                 row = {"scenario": name, "quantity": quantity, "bin": b, "policy": policy}
                 row["median"] = np.median(test.tasks[part, q - len(STATE)])
-                rows.append(row | dict(zip(LOCATIONS, share[part].mean(0))))
+                here = share[part]
+                half = 1.96 * here.std(axis=0) / np.sqrt(len(here))
+                for k, location in enumerate(LOCATIONS):
+                    row |= _with_ends(
+                        location, here[:, k].mean(), here[:, k].mean() - half[k], here[:, k].mean() + half[k]
+                    )
+                rows.append(row)
     return rows
 
 
@@ -338,7 +358,7 @@ def _slow_deciders(run: Run, name: str) -> list[tuple]:
 def inference_time(run: Run) -> pd.DataFrame:
     """The table of inference delay: every policy in every runtime, batch 1, one thread, on test tasks.
 
-    From the raw task vector to the placement; medians and p99 over tasks. over_student, over_verified: the median over that
+    From the raw task vector to the placement; medians and p99 over tasks, with intervals from order statistics. over_student, over_verified: the median over that
     of `student` or `student_verified` in the same runtime, with an interval that resamples tasks, the same for both.
     cold_us: the median with caches cold, from fewer tasks, numba only. n_timed: how many tasks; few for policies that take
     milliseconds.
@@ -372,7 +392,7 @@ def inference_time(run: Run) -> pd.DataFrame:
         for d in deciders + unhurried:
             mine = spent[d.policy, d.runtime]
             row = {"scenario": name, "policy": d.policy, "runtime": d.runtime, "n_subtasks": graph.n}
-            row |= {"median_us": np.median(mine), "p99_us": np.quantile(mine, 0.99)}
+            row |= timed(mine)
             row |= {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes, "mean_us": mine.mean()}
             row["n_timed"] = len(mine)
             row["cold_us"] = cold[d.policy] if d.runtime == "numba" else np.nan
@@ -386,13 +406,19 @@ def inference_time(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def timed(us: np.ndarray) -> dict[str, float]:
+    """median_us and p99_us of times (S,), each with the interval of what they were drawn from, _low and _high."""
+    median, p99 = quantile_intervals(us, (0.5, 0.99))
+    return _with_ends("median_us", np.median(us), *median) | _with_ends("p99_us", np.quantile(us, 0.99), *p99)
+
+
 BATCH = 8192
 
 
 def throughput(run: Run, name: str = "dag", repetitions: int = 15) -> pd.DataFrame:
     """Decisions a second in batches of BATCH on one core, from task vectors to placements: policy, runtime, decisions_per_second.
 
-    The median of `repetitions` interleaved rounds.
+    The median of `repetitions` interleaved rounds, with its interval from order statistics.
     """
     import torch
 
@@ -409,10 +435,10 @@ def throughput(run: Run, name: str = "dag", repetitions: int = 15) -> pd.DataFra
             functions[role, "torch"] = torch.inference_mode()(
                 lambda t, model=model, net=net: net(torch.from_numpy(standardise(model, t))).argmax(-1)
             )
-    spent = np.median(time_interleaved(list(functions.values()), [tasks] * repetitions, warmup=1), axis=1)
-    return pd.DataFrame(
-        [
-            {"scenario": name, "policy": p, "runtime": r, "batch": BATCH, "decisions_per_second": BATCH / us * 1e6}
-            for (p, r), us in zip(functions, spent)
-        ]
-    )
+    spent = time_interleaved(list(functions.values()), [tasks] * repetitions, warmup=1)
+    rows = []
+    for (policy, runtime), us in zip(functions, spent):
+        slow, fast = BATCH / quantile_intervals(us, (0.5,))[0, ::-1] * 1e6
+        row = {"scenario": name, "policy": policy, "runtime": runtime, "batch": BATCH}
+        rows.append(row | _with_ends("decisions_per_second", BATCH / np.median(us) * 1e6, slow, fast))
+    return pd.DataFrame(rows)

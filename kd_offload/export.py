@@ -229,11 +229,12 @@ def device_times(run, names: tuple[str, ...] = SCENARIOS, rounds: int = 5) -> pd
     """The table of time a decision in C and ONNX Runtime, batch 1, one thread, hot and cold.
 
     C is timed by the exported file's own command, in interleaved rounds, on the first test tasks; the teacher too, without
-    the limit on constants. over_student: the median over that of `student` in the same runtime. Without a C compiler on the
+    the limit on constants. over_student: the median over that of `student` in the same runtime.
+    Medians and p99 have intervals from order statistics. Without a C compiler on the
     PATH, ONNX Runtime alone.
     """
     from .dataset import load
-    from .evaluation import time_interleaved
+    from .evaluation import time_interleaved, timed
     from .learning import model_path
 
     rows, compiler = [], shutil.which("cc")
@@ -266,7 +267,7 @@ def device_times(run, names: tuple[str, ...] = SCENARIOS, rounds: int = 5) -> pd
             for role, model in models.items():
                 hot = spent[runtime, role, "--time"]
                 row = {"scenario": name, "policy": role, "runtime": runtime, "n_subtasks": graph.n}
-                row |= {"median_us": np.median(hot), "p99_us": np.quantile(hot, 0.99)}
+                row |= timed(hot)
                 row |= {"parameters": model.parameters, "macs": model.macs}
                 row |= {f"{key}_bytes": value for key, value in sizes[role].items()}
                 row["cold_us"] = np.median(spent[runtime, role, "--cold"]) if runtime == "c" else np.nan

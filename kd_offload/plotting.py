@@ -1,4 +1,4 @@
-"""Figures: functions from saved tables to matplotlib figures. Nothing is computed here but positions."""
+"""Figures: functions from saved tables to matplotlib figures. Computed here are positions, and means over seeds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import seaborn as sns
 
 from .config import Run, provenance, written_aside
 from .graphs import LOCATIONS, TaskGraph
+from .statistics import seeds_interval
 
 # Okabe and Ito's palette, safe for colour-blind readers: one colour a location, one a kind of policy.
 LOCATION_COLOURS = {"device": "#E69F00", "edge": "#56B4E9", "cloud": "#009E73"}
@@ -56,6 +57,13 @@ def save(run: Run, figure, name: str, folder: Path | None = None) -> None:
     for suffix, metadata in ((".png", {"Software": None, "Description": about}), (".pdf", {"Keywords": about})):
         with written_aside((folder or run.figures) / f"{name}{suffix}") as aside:
             figure.savefig(aside, metadata=metadata)
+
+
+def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
+    """mean, low, high of column y over the rows of every value of x, a row a training seed: Student's 95 % interval."""
+    by = rows.groupby(x)[y]
+    ends = by.agg(seeds_interval)
+    return pd.DataFrame({"mean": by.mean(), "low": ends.str[0], "high": ends.str[1]})
 
 
 def _colour(policy: str) -> str:
@@ -212,7 +220,7 @@ STUDY_COLOURS = {"plain": "#777777", "distilled": "#D55E00", "transfer": "#0072B
 
 
 def distillation_study(table: pd.DataFrame):
-    """Regret against each factor of the distillation study; dots are seeds, lines their means.
+    """Regret against each factor of the distillation study; dots are seeds, lines their means, bands 95 % intervals.
 
     table: factor, value, labels, variant, seed, regret.
     """
@@ -242,9 +250,10 @@ def distillation_study(table: pd.DataFrame):
         elif factor == "teachers":
             part = pd.concat([part, base[base.variant != "plain"].assign(value=1)])
         for variant, rows in part.groupby("variant"):
-            mean = rows.groupby("value").regret.mean()
+            by = 100 * over_seeds(rows, "value", "regret")
             ax.plot(rows.value, 100 * rows.regret, ".", color=STUDY_COLOURS[variant], alpha=0.6)
-            ax.plot(mean.index, 100 * mean, "-", color=STUDY_COLOURS[variant], label=variant)
+            ax.plot(by.index, by["mean"], "-", color=STUDY_COLOURS[variant], label=variant)
+            ax.fill_between(by.index, by.low, by.high, color=STUDY_COLOURS[variant], alpha=0.15, lw=0)
         ax.set(xlabel=label)
         if factor in ("labels", "temperature", "width"):
             ticks = sorted(part.value.unique())
@@ -258,9 +267,9 @@ def distillation_study(table: pd.DataFrame):
 
 
 def ideas(table: pd.DataFrame):
-    """Regret against the budget of delay evaluations, a line an idea, means over seeds.
+    """Regret against the budget of delay evaluations, a line an idea: means over seeds with their 95 % intervals.
 
-    table: scenario, idea, evaluations, regret.
+    table: scenario, idea, evaluations, seed, regret.
     """
     names = list(table.scenario.unique())
     fig, axes = plt.subplots(1, len(names), figsize=(5.2 * len(names), 4.4), squeeze=False, layout="constrained")
@@ -270,10 +279,10 @@ def ideas(table: pd.DataFrame):
         part = table[table.scenario == name]
         for idea in shown:
             rows = part[part.idea.isin([idea, f"{idea}, verified"])]
-            mean = rows.groupby("evaluations").regret.mean()
-            ax.plot(
-                np.maximum(mean.index, 1), 100 * np.maximum(mean, 1e-4), "o-", ms=3.5, color=colours[idea], label=idea
-            )
+            by = (100 * over_seeds(rows, "evaluations", "regret")).clip(lower=1e-2)
+            x = np.maximum(by.index, 1)
+            ax.plot(x, by["mean"], "o-", ms=3.5, color=colours[idea], label=idea)
+            ax.fill_between(x, by.low, by.high, color=colours[idea], alpha=0.2, lw=0)
         ax.set(title=name, xlabel="budget of delay evaluations (1: none)", xscale="log", yscale="log")
         ticks = [1, 5, 10, 20, 50]
         ax.set_xticks(ticks, ticks)
@@ -286,16 +295,16 @@ def ideas(table: pd.DataFrame):
 def any_graph(table: pd.DataFrame):
     """Regret on graphs never seen against their number of subtasks, mean and 99th percentile, a line a policy.
 
-    table: n_subtasks, policy, seed, regret, regret_p99; the band reaches from the least to the most seed.
+    table: n_subtasks, policy, seed, regret, regret_p99; bands: 95 % intervals over seeds.
     """
     fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     colours = dict(zip(table.policy.unique(), ("#56B4E9", "#0072B2", "#000000", "#E69F00", "#CC79A7", "#009E73")))
     for ax, column, title in zip(axes, ("regret", "regret_p99"), ("mean", "99th percentile")):
         for policy, part in table.groupby("policy", sort=False):
-            by = 100 * part.groupby("n_subtasks")[column].agg(["mean", "min", "max"]).clip(lower=1e-4)
+            by = (100 * over_seeds(part, "n_subtasks", column)).clip(lower=1e-2)
             width = 2.5 if policy == "student_any, verified" else 1.3
             ax.plot(by.index, by["mean"], "o-", ms=3, lw=width, color=colours[policy], label=policy)
-            ax.fill_between(by.index, by["min"], by["max"], color=colours[policy], alpha=0.2, lw=0)
+            ax.fill_between(by.index, by.low, by.high, color=colours[policy], alpha=0.2, lw=0)
         ax.set(yscale="log", xlabel="subtasks", ylabel="regret (%)", title=title)
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     return fig
@@ -327,7 +336,10 @@ def latency(table: pd.DataFrame, paired: pd.DataFrame):
 
 
 def adaptation(table: pd.DataFrame, scenario: str):
-    """Share of subtasks at each location against four quantities of the system state: optimum and student."""
+    """Share of subtasks at each location against four quantities of the system state: optimum and student.
+
+    Bands are 95 % intervals over test tasks.
+    """
     shown = {
         "B_up": ("wireless up (Mbit/s)", 8e-6),
         "B_wan": ("WAN (Mbit/s)", 8e-6),
@@ -339,6 +351,8 @@ def adaptation(table: pd.DataFrame, scenario: str):
         for policy, line in (("exact", "-"), ("student", "--"), ("student_verified", ":")):
             part = table[(table.scenario == scenario) & (table.quantity == quantity) & (table.policy == policy)]
             for location in LOCATIONS:
+                ends = part[f"{location}_low"], part[f"{location}_high"]
+                ax.fill_between(part["median"] * unit, *ends, color=LOCATION_COLOURS[location], alpha=0.15, lw=0)
                 ax.plot(
                     part["median"] * unit,
                     part[location],
@@ -359,7 +373,7 @@ def adaptation(table: pd.DataFrame, scenario: str):
 
 
 def wrong_labels(table: pd.DataFrame):
-    """Mean regret, and share of tasks, against the number of wrong labels in a task."""
+    """Mean regret, and share of tasks, against the number of wrong labels in a task, with 95 % intervals as bands."""
     names = [s for s in table.scenario.unique() if not s.startswith("networks")]
     fig, axes = plt.subplots(
         2, len(names), figsize=(11, 4.6), sharex="col", sharey="row", squeeze=False, layout="constrained"
@@ -370,6 +384,11 @@ def wrong_labels(table: pd.DataFrame):
             colour = {"linear": "#0072B2", "teacher": "#CC79A7", "student": "#D55E00"}[policy]
             axes[0, column].plot(part.wrong_labels, part.share_of_tasks, "o-", color=colour, ms=3, label=policy)
             axes[1, column].plot(part.wrong_labels, 100 * part.regret_mean, "o-", color=colour, ms=3)
+            for ax, low, high in (
+                (axes[0, column], part.share_low, part.share_high),
+                (axes[1, column], 100 * part.regret_low, 100 * part.regret_high),
+            ):
+                ax.fill_between(part.wrong_labels, low, high, color=colour, alpha=0.15, lw=0)
         axes[0, column].set(title=name)
         axes[1, column].set(xlabel="wrong labels in a task")
     axes[0, 0].set_ylabel("share of tasks")
@@ -379,7 +398,7 @@ def wrong_labels(table: pd.DataFrame):
 
 
 def inference_time(table: pd.DataFrame):
-    """Median (dot) to p99 (bar) of one decision's time, by policy and runtime, a panel a scenario."""
+    """Median (dot, its 95 % interval a black line) to p99 (bar) of one decision's time, by policy and runtime."""
     names = [s for s in table.scenario.unique() if not s.startswith("networks")]
     keys = list(dict.fromkeys(zip(table.policy, table.runtime)))
     size = (3.8 * len(names), 1 + 0.19 * len(keys))
@@ -392,6 +411,7 @@ def inference_time(table: pd.DataFrame):
             row = part.loc[key]
             ax.plot([row.median_us, row.p99_us], [y, y], color=_colour(key[0]), alpha=0.4, lw=5)
             ax.plot(row.median_us, y, MARKERS[key[1]], color=_colour(key[0]), ms=6, mec="black", mew=0.6)
+            ax.plot([row.median_us_low, row.median_us_high], [y, y], "k|-", ms=5, lw=0.8)
         ax.set(xscale="log", title=name, xlabel="µs a decision, batch 1")
         ax.set_yticks(range(len(keys)), [f"{p} ({r})" for p, r in keys], fontsize=8)
     np.atleast_1d(axes)[0].invert_yaxis()
@@ -424,7 +444,8 @@ def _annotate(ax, points: list[tuple[str, float, float]]) -> None:
 def tradeoff(table: pd.DataFrame):
     """Regret against the time of a decision, every policy in every runtime, with the Pareto front of the named points.
 
-    table: scenario, policy, runtime, named, regret, median_us, p99_us; a row a policy and runtime, one named a policy.
+    table: scenario, policy, runtime, named, regret, median_us, p99_us; a row a policy and runtime, one named a policy;
+    regret_low, regret_high: the regret's interval, a black line where it is longer than the marker.
     """
     names = list(table.scenario.unique())
     fig, axes = plt.subplots(1, len(names), figsize=(4.6 * len(names), 4.8), sharey=True, layout="constrained")
@@ -432,6 +453,8 @@ def tradeoff(table: pd.DataFrame):
         part = table[table.scenario == name].assign(y=lambda t: np.maximum(100 * t.regret, 0.02))
         points = part[part.named].set_index("policy").sort_values("median_us")
         ax.set(xscale="log", yscale="log", title=name, xlabel="time of a decision (µs): median, p99", ylim=(0.01, 2000))
+        ends = np.maximum(100 * points[["regret_low", "regret_high"]], 0.02)
+        ax.vlines(points.median_us, ends.regret_low, ends.regret_high, color="black", lw=0.8)
         for row in part[~part.named].itertuples():
             ax.plot(row.median_us, row.y, MARKERS[row.runtime], color=_colour(row.policy), ms=4, alpha=0.45, mew=0)
         for policy, row in points.iterrows():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullLocator
 
-from .plotting import _colour
+from .plotting import _colour, over_seeds
 
 COLOUR = "#0072B2"  # of Okabe and Ito's, one that no kind of policy has
 TICKS = np.outer(10.0 ** np.arange(-3, 8), [1, 2, 5]).ravel()
@@ -16,8 +16,8 @@ TICKS = np.outer(10.0 ** np.arange(-3, 8), [1, 2, 5]).ravel()
 def dqn_curves(table: pd.DataFrame):
     """Validation regret of deep Q-learning against its delay evaluations, a panel a scenario.
 
-    table: scenario, seed, budget, delay_evaluations, regret_mean. Line and band: mean and range over the seeds of the full
-    budget. Dots: the last point of every training, each with exploration and learning rate of its own budget. Rows with
+    table: scenario, seed, budget, delay_evaluations, regret_mean. Line and band: mean and 95 % interval over the seeds of the
+    full budget. Dots: the last point of every training, each with exploration and learning rate of its own budget. Rows with
     a `policy` other than "dqn" are references, drawn as horizontal lines.
     """
     table = table if "policy" in table else table.assign(policy="dqn")
@@ -28,10 +28,9 @@ def dqn_curves(table: pd.DataFrame):
     )
     for ax, name in zip(axes[0], names):
         part = learned[learned.scenario == name]
-        full = part[part.budget == part.budget.max()].groupby("delay_evaluations").regret_mean
-        mean, low, high = 100 * full.mean(), 100 * full.min(), 100 * full.max()
-        ax.fill_between(mean.index, low, high, color=COLOUR, alpha=0.2, lw=0)
-        ax.plot(mean.index, mean, color=COLOUR, lw=1.6)
+        by = 100 * over_seeds(part[part.budget == part.budget.max()], "delay_evaluations", "regret_mean")
+        ax.fill_between(by.index, by.low.clip(lower=by["mean"].min() / 2), by.high, color=COLOUR, alpha=0.2, lw=0)
+        ax.plot(by.index, by["mean"], color=COLOUR, lw=1.6)
         last = part.sort_values("delay_evaluations").groupby(["budget", "seed"]).tail(1)
         ax.plot(last.delay_evaluations, 100 * last.regret_mean, "o", ms=4.5, color=COLOUR, mec="black", mew=0.5)
         known[name] = 100 * references[references.scenario == name].groupby("policy").regret_mean.mean().sort_values()
@@ -48,7 +47,7 @@ def dqn_curves(table: pd.DataFrame):
     axes[0, 0].set_ylabel("validation regret (%)")
     handles = [
         plt.Line2D([], [], color="#555555", lw=1.6, label="one training, mean of seeds"),
-        plt.Rectangle((0, 0), 1, 1, color="#555555", alpha=0.2, lw=0, label="range over seeds"),
+        plt.Rectangle((0, 0), 1, 1, color="#555555", alpha=0.2, lw=0, label="95 % interval over seeds"),
         plt.Line2D([], [], marker="o", ls="", color="#555555", mec="black", mew=0.5, ms=4.5, label="end of a training"),
     ]
     fig.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)

@@ -137,6 +137,9 @@ def by_size(table: pd.DataFrame):
             _line(axes[0], part.n_subtasks, part, look)
         for ax, column in zip(axes[1:], ("median_us", "mean_us", "p99_us")):
             ax.plot(part.n_subtasks, part[column], label=label, **look)
+            if column != "mean_us":
+                ends = part[f"{column}_low"], part[f"{column}_high"]
+                ax.fill_between(part.n_subtasks, *ends, color=look["color"], alpha=0.15, lw=0)
         if policy == "exact":
             axes[3].plot(part.n_subtasks, part.max_us, ":", color="black", lw=1, label="exact, longest seen")
     axes[0].set(yscale="log", ylabel="mean regret (%)", title=f"regret, drawn from {FLOOR} %")

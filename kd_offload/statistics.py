@@ -128,6 +128,16 @@ def cohens_d_paired(gains) -> float:
     return float(mean / deviation)
 
 
+def seeds_interval(values, level: float = 0.95) -> tuple[float, float]:
+    """Student's t interval of the mean of one value a training seed (K,); of a single one, that value itself."""
+    values = np.asarray(values, dtype=float)
+    mean, count = values.mean(), len(values)
+    if count < 2:
+        return float(mean), float(mean)
+    half = stdtrit(count - 1, (1 + level) / 2) * values.std(ddof=1) / np.sqrt(count)
+    return float(mean - half), float(mean + half)
+
+
 def quantile_intervals(values, quantiles, level: float = 0.95) -> np.ndarray:
     """Intervals (len(quantiles), 2) of the quantiles of what `values` (S,) were drawn from, whatever its distribution.
 

@@ -16,6 +16,7 @@ from kd_offload.statistics import (
     holm,
     interval,
     quantile_intervals,
+    seeds_interval,
     simultaneous_intervals,
     superiority,
 )
@@ -197,3 +198,14 @@ def test_coverage_of_the_quantile_intervals():
     ends = np.array([quantile_intervals(rng.exponential(size=1000), [0.5, 0.95, 0.99]) for _ in range(400)])
     share = ((ends[..., 0] <= truth) & (truth <= ends[..., 1])).mean(axis=0)
     assert ((share >= 0.925) & (share <= 0.995)).all()
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=8).filter(lambda v: np.std(v) > 1e-6))
+def test_the_interval_over_seeds_is_students(values):
+    expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    np.testing.assert_allclose(seeds_interval(values), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_one_seed_has_the_interval_of_itself():
+    assert seeds_interval([0.3]) == (0.3, 0.3)
