@@ -116,8 +116,8 @@ endef
 $(eval $(call pipeline,paper,,notebooks/executed,1500))
 $(eval $(call pipeline,smoke,build/smoke/,build/smoke/notebooks,20))
 
-reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's sizes (about an hour on 2 cores)
-smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 4 minutes)
+reproduce: $(STEPS_paper) $(ALL_paper) ## every table and figure, at the paper's sizes (about 50 minutes on 2 cores)
+smoke: $(STEPS_smoke) $(ALL_smoke) ## the same on small sizes, into build/smoke (about 5 minutes)
 bench-labels: figures/label_generation.csv ## exact labels a second, against its rivals
 proofs: figures/proofs.csv ## labels against independent exact methods
 
