@@ -72,7 +72,7 @@ build/$(1)/04_distill_student.done: notebooks/04_distill_student.ipynb $(LEARN) 
 build/$(1)/04b_better_student.done: notebooks/04b_better_student.ipynb $(TUNE) $(DRAW) build/$(1)/04_distill_student.done
 build/$(1)/04c_rivals.done: notebooks/04c_rivals.ipynb $(RIVALS) $(DRAW) build/$(1)/02_generate_data.done | build/$(1)/04b_better_student.done
 build/$(1)/05_latency.done: notebooks/05_latency.ipynb $(EVALUATE) $(DRAW) build/$(1)/04b_better_student.done build/$(1)/04c_rivals.done
-build/$(1)/05b_conditions.done: notebooks/05b_conditions.ipynb $(EVALUATE) $(call m,questions) $(DRAW) build/$(1)/05_latency.done
+build/$(1)/05b_conditions.done: notebooks/05b_conditions.ipynb $(EVALUATE) $(call m,any_graph questions traces online export claims sensitivity full) $(DRAW) build/$(1)/05_latency.done
 build/$(1)/05c_online.done: notebooks/05c_online.ipynb $(EVALUATE) $(call m,traces online) $(DRAW) build/$(1)/05_latency.done | build/$(1)/05b_conditions.done
 build/$(1)/06_inference_time.done: notebooks/06_inference_time.ipynb $(EVALUATE) $(call m,export) $(DRAW) build/$(1)/05_latency.done | build/$(1)/05c_online.done
 build/$(1)/06b_effective_latency.done: notebooks/06b_effective_latency.ipynb $(call m,questions) $(DRAW) build/$(1)/06_inference_time.done

@@ -173,19 +173,13 @@ def _others(table, own: str):
 
 
 def _difference(rival, prefix="") -> tuple[float, float, float]:
-    """Own regret minus a rival's, with the interval that holds for all rivals together.
-
-    An exploratory table may lack it; then with the rival's own. `judge` refuses such a table.
-    """
+    """Own regret minus a rival's, with the interval that holds for all rivals together."""
     field = f"{prefix}regret_difference"
-    family = f"{field}_all" if f"{field}_all_low" in rival else field
-    return rival[field], rival[f"{family}_low"], rival[f"{family}_high"]
+    return rival[field], rival[f"{field}_all_low"], rival[f"{field}_all_high"]
 
 
 def _effect(rival, prefix="") -> str:
     """Effect sizes and Holm's p-value for a reference text, positive where own is better."""
-    if f"{prefix}effect_d" not in rival:
-        return ""
     share, d, p = (rival[f"{prefix}{column}"] for column in ("effect_superiority", "effect_d", "regret_p_holm"))
     return f"; superiority {share:+.2f}, d {d:+.2f}, Holm's p {p:.2g}"
 

@@ -47,6 +47,7 @@ FLOORS = (
     "online",
     "export",
     "claims",
+    "sensitivity",
 )
 
 

@@ -122,7 +122,7 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
         rng = np.random.default_rng([run.profile.seed, number])
         tables["latency"] += _latency_rows(name, test, results, run.profile.resamples, rng)
         if name in TRAINED:
-            tables["paired"] += _paired_rows(name, test, results, run.profile.resamples, rng)
+            tables["paired"] += paired_rows(name, test, results, run.profile.resamples, rng)
             tables["wrong_labels"] += _wrong_label_rows(name, test, results, run.profile.resamples // 5, rng)
             tables["adaptation"] += _adaptation_rows(name, test, results)
             tables["following"] += _following_rows(name, test, results, run.profile.resamples // 5, rng)
@@ -164,7 +164,7 @@ def _latency_rows(name, test, results, resamples, rng):
 OURS = {"student": "", "student_verified": "verified_"}  # whom the others are compared with, and the columns' prefix
 
 
-def _paired_rows(name, test, results, resamples, rng):
+def paired_rows(name, test, results, resamples, rng):
     """Regret, label accuracy and delay of every policy over seeds and tasks, and OURS minus it, resampling both.
 
     On the regret of one of OURS minus each rival's besides: `_all_` intervals, which hold for all rivals of a scenario

@@ -17,7 +17,7 @@ from .config import Run, get_run, progress, read_table, sha256, table
 from .dataset import digest
 from .environment import dqn
 from .learning import model_path
-from .questions import sensitivity
+from .sensitivity import sensitivity
 from .studies import distillation, ideas
 
 OURS = ("student", "student_plain", "student_tuned", "student_verified")
@@ -27,7 +27,7 @@ SLOW: dict[str, tuple[str, Callable[[Run], pd.DataFrame], tuple | None]] = {
     "ideas": ("studies", ideas, tuple((role, name) for role in OURS for name in ("dag", "fusion"))),
     "dqn_curves": ("environment", dqn, ()),
     "any_graph": ("any_graph", any_graph, None),
-    "sensitivity": ("questions", sensitivity, None),
+    "sensitivity": ("sensitivity", sensitivity, None),
 }
 
 

@@ -302,7 +302,7 @@ def robustness(table: pd.DataFrame):
 def sensitivity(table: pd.DataFrame):
     """Mean regret of every policy in each variant of the ranges, a panel a variant; a dot a seed, and the verdicts.
 
-    table: as `questions.sensitivity` returns it.
+    table: as `sensitivity.sensitivity` returns it; black lines are the means' 95 % intervals, over tasks and seeds.
     """
     variants = list(table.variant.unique())
     shown = table[~table.policy.isin([*OPTIMAL, "random"])]
@@ -315,6 +315,8 @@ def sensitivity(table: pd.DataFrame):
             values = np.maximum(100 * rows.regret, FLOOR)
             y = order.index(policy)
             ax.plot(values, [y] * len(rows), "o", color=_colour(policy), ms=4, alpha=0.5, mew=0)
+            ends = np.maximum(100 * rows[["regret_low", "regret_high"]].iloc[0].astype(float), FLOOR)
+            ax.plot(ends, [y, y], "k|-", ms=5, lw=0.8)
             ax.plot(values.mean(), y, "o", color=_colour(policy), ms=7, mec="black", mew=0.6)
         first = part.iloc[0]
         about = (

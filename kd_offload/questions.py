@@ -8,23 +8,22 @@ All policies of one cell decide on the same tasks.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from .config import Run, progress
-from .dataset import Labelled, scenario
+from .dataset import scenario
 from .delay import delay
-from .evaluation import FEW, OURS, time_interleaved, timed
-from .graphs import LOCATIONS, TaskGraph, dag, random_graph
+from .evaluation import FEW, time_interleaved, timed
+from .graphs import LOCATIONS, TaskGraph, random_graph
 from .labels import Solver, _solve_one, anytime, solve
-from .learning import RECIPES, Model, fit, in_parallel, logits, model_path, open_model
+from .learning import in_parallel, model_path, open_model
 from .policies import LEARNED, LOOKS_AT_NOTHING, REGISTRY, Decider, compiled_deciders, learned, place, policies_for
-from .sampling import MBIT, STATE, Ranges, sample_tasks
+from .sampling import STATE, Ranges, sample_tasks
 from .statistics import bootstrap_means, interval
-from .tuning import fit_tuned, tuning
 
 SHOWN = ("chain", "dag", "fusion")
 OPTIMAL = ("exact", "chain_dp")  # by construction
@@ -32,7 +31,7 @@ OPTIMAL = ("exact", "chain_dp")  # by construction
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything: tasks a cell, values of a swept quantity, random graphs a size, budgets of `sensitivity`."""
+    """How much of everything: tasks a cell, values of a swept quantity, random graphs a size."""
 
     tasks: int = 2000
     resamples: int = 500
@@ -40,22 +39,13 @@ class Sizes:
     subtasks: tuple[int, ...] = (4, 8, 12, 16, 20, 24)
     graphs: int = 8
     graph_tasks: int = 300
-    labels: int = 40_000
-    validation: int = 2000
-    test: int = 5000
-    teacher_epochs: int = 3
-    student_epochs: int = 20
-    steps: tuple[int, int] = (1500, 1000)
-    seeds: int = 3
 
 
-_SMOKE = Sizes(
-    200, 100, 5, (4, 8, 16), 3, 60, labels=2000, validation=200, test=300, teacher_epochs=2, student_epochs=4, steps=(60, 30), seeds=2
-)  # fmt: skip
-_TINY = Sizes(
-    40, 20, 3, (4, 6), 2, 10, labels=200, validation=50, test=50, teacher_epochs=1, student_epochs=1, steps=(4, 3), seeds=2
-)  # fmt: skip
-SIZES = {"paper": Sizes(), "smoke": _SMOKE, "tiny": _TINY}
+SIZES = {
+    "paper": Sizes(),
+    "smoke": Sizes(200, 100, 5, (4, 8, 16), 3, 60),
+    "tiny": Sizes(40, 20, 3, (4, 6), 2, 10),
+}
 
 
 def sizes_of(run: Run) -> Sizes:
@@ -501,87 +491,3 @@ def _disturbed(run, name, disturbance, roles):
         about = {"scenario": name, "disturbance": disturbance, "feature": feature, "level": level}
         rows += [about | row for row in summary(regret, sizes.resamples, _rng(run, name))]
     return rows
-
-
-# Do the verdicts survive other ranges?
-
-VARIANTS = {
-    "default": Ranges(),  # the same budgets in the artifact's own ranges: what the others are compared with
-    "slow_network": Ranges(B_up=(1 * MBIT, 10 * MBIT), B_wan=(3 * MBIT, 30 * MBIT)),  # a crowded cell, a rural backhaul
-    "fast_edge": Ranges(f_1=(16e9, 48e9)),  # an edge server as quick as the cloud, but for its queue
-    "far_cloud": Ranges(tau_wan=(60e-3, 250e-3)),  # a data centre on another continent
-    "heavy_tasks": Ranges(cycles=(1e8, 5e9)),  # deep networks' layers in place of filters
-    "weak_device": Ranges(f_0=(0.1e9, 0.5e9)),  # a microcontroller or a wearable
-}
-ANEW = ("teacher", "student", "student_plain", "student_verified")
-
-
-def sensitivity(run: Run, variants=VARIANTS) -> pd.DataFrame:
-    """Whether the verdicts on delay survive other ranges, on `dag`: everything trained anew in each, with modest budgets.
-
-    Columns: variant, policy, seed, regret; then over all seeds, for each of OURS, its regret minus the policy's with its
-    interval (student's: regret_difference; student_verified's: verified_regret_difference, each with _low, _high), and the
-    verdict on its delay in that variant (student_verdict, student_verified_verdict). Slow: minutes a variant.
-    """
-    sizes = sizes_of(run)
-    todo = [
-        (run, variant, variants[variant], seed) for variant in variants for seed in run.profile.seeds[: sizes.seeds]
-    ]
-    models = in_parallel(_trained_anew, todo, "networks of other ranges")
-    rows = []
-    for variant, ranges in variants.items():
-        taught = [m for (_, v, _, _), m in zip(todo, models) if v == variant]
-        rows += _variant_rows(run, variant, ranges, taught)
-    return pd.DataFrame(rows)
-
-
-def _trained_anew(run, variant, ranges, seed) -> list[Model]:
-    """The networks of ANEW, trained on tasks drawn from `ranges` and their exact labels."""
-    sizes, where, graph = sizes_of(run), scenario("dag"), dag()
-    rng = np.random.default_rng([run.profile.seed, crc32(variant.encode()), seed])
-
-    def labelled(count):
-        tasks = sample_tasks(graph, count, rng, ranges)
-        return Labelled(tasks, *solve(graph, tasks))
-
-    train, held_out = labelled(sizes.labels), labelled(sizes.validation)
-    batch, few = min(512, sizes.labels), sizes.student_epochs
-    teacher, _ = fit(RECIPES["teacher"], "dag", train, held_out, sizes.teacher_epochs, batch, seed)
-    soft = logits(teacher, train.tasks)
-    student, _ = fit(RECIPES["student"], "dag", train, held_out, few, batch, seed, soft)
-    plain, _ = fit(RECIPES["student_plain"], "dag", train, held_out, few, batch, seed)
-    recipe = replace(tuning(run, "student_verified", "dag"), imitation_steps=sizes.steps[0], delay_steps=sizes.steps[1])
-    verified, _ = fit_tuned(recipe, "dag", where, train, held_out, seed, ranges)
-    return [teacher, student, plain, verified]
-
-
-def _variant_rows(run, variant, ranges, taught) -> list[dict]:
-    sizes, graph = sizes_of(run), dag()
-    rng = _rng(run, variant)
-    tasks = sample_tasks(graph, sizes.test, rng, ranges)
-    policies = {p: [REGISTRY[p]] for p in policies_for(graph)}
-    policies |= {role: [learned(m) for m in models] for role, models in zip(ANEW, zip(*taught))}
-    regret = regrets(graph, tasks, solve(graph, tasks).delays, placed(policies, graph, tasks))
-    draws = bootstrap_means(list(regret.values()), sizes.resamples, rng)
-    paired = pd.DataFrame(index=list(regret), columns=["regret"], data=[r.mean() for r in regret.values()])
-    paired["regret_low"], paired["regret_high"] = np.array([interval(d) for d in draws.T]).T
-    for own, prefix in OURS.items():
-        difference, field = draws[:, [list(regret).index(own)]] - draws, f"{prefix}regret_difference"
-        paired[field] = paired.regret[own] - paired.regret
-        paired[f"{field}_low"], paired[f"{field}_high"] = np.array([interval(d) for d in difference.T]).T
-    verdicts = {f"{own}_verdict": _verdict(paired, own, prefix) for own, prefix in OURS.items()}
-    rows = []
-    for policy, r in regret.items():
-        about = paired.loc[policy].drop(["regret", "regret_low", "regret_high"]).to_dict()
-        for k, one in enumerate(r):
-            seed = taught[k][0].seed if policy in ANEW else ""
-            rows.append({"variant": variant, "policy": policy, "seed": seed, "regret": one.mean()} | about | verdicts)
-    return rows
-
-
-def _verdict(paired, own, prefix) -> str:
-    """As for claim C5: reproduced if own's regret is lower than every rival's, partly if than half of those that look."""
-    rivals = paired.drop([own, *OPTIMAL, *(("student_verified",) if own == "student" else ())], errors="ignore")
-    beaten = rivals[f"{prefix}regret_difference_high"] < 0
-    seeing = ~rivals.index.isin(LOOKS_AT_NOTHING)
-    return "reproduced" if beaten.all() else "partly" if 2 * beaten[seeing].sum() >= seeing.sum() else "not reproduced"

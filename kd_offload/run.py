@@ -46,7 +46,10 @@ def execute(notebook: Path, target: Path, parameters: dict) -> None:
                 )
             cell.metadata = {k: v for k, v in cell.metadata.items() if k == "tags"}
         book.metadata.pop("papermill", None)
-        nbformat.write(book, aside)
+        text = nbformat.writes(book)
+        for folder in (sys.prefix, ROOT):  # warnings name the file that they come from
+            text = text.replace(f"{folder}{os.sep}", "")
+        aside.write_text(text + "\n", encoding="utf-8")
 
 
 def _value(text: str):

@@ -7,7 +7,7 @@ import pytest
 from kd_offload import claims, evaluation
 from kd_offload.config import TRAINED, get_run, save_table
 from kd_offload.dataset import Labelled
-from kd_offload.evaluation import _following_rows, _latency_rows, _paired_rows, against_all
+from kd_offload.evaluation import _following_rows, _latency_rows, against_all, paired_rows
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
 from kd_offload.sampling import sample_tasks
@@ -270,7 +270,7 @@ def made_up_results(tasks=300):
 
 def test_the_paired_table_compares_ours_with_all():
     test, results = made_up_results()
-    table = pd.DataFrame(_paired_rows("dag", test, results, 400, np.random.default_rng(1))).set_index("policy")
+    table = pd.DataFrame(paired_rows("dag", test, results, 400, np.random.default_rng(1))).set_index("policy")
     for own, prefix in evaluation.OURS.items():
         rest, family = table.drop(own), f"{prefix}regret_difference"
         assert table.loc[own, [f"{prefix}{c}" for c in ("regret_p", "effect_d")]].isna().all()
