@@ -2,6 +2,10 @@
 
 The paper: H. Chen, L. Zeng, S. Yu, X. Chen, "Knowledge Distillation for Mobile Edge Computation
 Offloading", arXiv 2004.04366 (2020).
+
+Read graphs, tasks, delay, labels, models, distill, in this order: they are the paper. The other
+modules carry it. Folders are wings, each importing the core and the wings named before it: proofs,
+beyond, rivals, studies, draw, device, claims.
 """
 
 import hashlib
@@ -13,16 +17,12 @@ __version__ = "1.0.0"
 
 
 def _keep_compiled_code_fresh() -> None:
-    """Give every state of the sources its own numba cache.
-
-    Numba's cache notices a change in the file of a compiled function, but not in the files of the
-    functions it calls: after an edit of the delay model, the label generator would go on using the
-    old one. A cache folder named after a digest of all sources cannot be stale.
-    """
+    """Name numba's cache folder after a digest of all files that compile. Numba notices a change in
+    a compiled function's file, but not in the files of the functions that it calls."""
     if "NUMBA_CACHE_DIR" in os.environ:
         return
-    here = Path(__file__).parent
-    digest = hashlib.sha256(b"".join(f.read_bytes() for f in sorted(here.glob("*.py")))).hexdigest()[:12]
+    texts = (f.read_bytes() for f in sorted(Path(__file__).parent.rglob("*.py")))
+    digest = hashlib.sha256(b"".join(t for t in texts if b"@njit" in t)).hexdigest()[:12]
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if not os.access(base if base.exists() else base.parent, os.W_OK):
         base = Path(tempfile.gettempdir())

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 import numpy as np
 
@@ -33,28 +35,31 @@ class TaskGraph:
     edges: tuple[tuple[int, int], ...]
 
     def __post_init__(self):
-        if not isinstance(self.n, (int, np.integer)) or self.n < 1:
-            raise ValueError(f"graph {self.name!r}: n must be a positive integer, got {self.n!r}")
+        n = self.n
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            self._refuse(f"n must be a positive integer, got {n!r}")
         if bad := [e for e in self.edges if len(e) != 2 or any(int(v) != v for v in e)]:
-            raise ValueError(f"graph {self.name!r}: edge {bad[0]} is not a pair of node numbers")
-        edges = tuple(sorted(((int(i), int(j)) for i, j in self.edges), key=lambda e: (e[1], e[0])))
+            self._refuse(f"edge {bad[0]} is not a pair of node numbers")
+        pairs = ((int(i), int(j)) for i, j in self.edges)
+        edges = tuple(sorted(pairs, key=lambda e: (e[1], e[0])))
         object.__setattr__(self, "edges", edges)
-        for i, j in edges:
-            if not (0 <= i <= self.n + 1 and 0 <= j <= self.n + 1):
-                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) leaves the nodes 0..{self.n + 1}")
-        if cycle := _nodes_on_cycles(self.n, edges):
-            raise ValueError(f"graph {self.name!r}: edges form a cycle through nodes {cycle}")
-        for i, j in edges:
-            if i >= j:
-                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) is out of order; number subtasks topologically")
-            if (i, j) == (0, self.n + 1):
-                raise ValueError(f"graph {self.name!r}: edge ({i}, {j}) joins source and sink, which share the device")
-        if len(set(edges)) != len(edges):
-            duplicate = next(e for e in edges if edges.count(e) > 1)
-            raise ValueError(f"graph {self.name!r}: edge {duplicate} appears twice")
-        for v in range(1, self.n + 1):
-            if not any(j == v for _, j in edges) or not any(i == v for i, _ in edges):
-                raise ValueError(f"graph {self.name!r}: subtask {v} lacks a predecessor or a successor")
+        if bad := [e for e in edges if not (0 <= min(e) and max(e) <= n + 1)]:
+            self._refuse(f"edge {bad[0]} leaves the nodes 0..{n + 1}")
+        try:
+            TopologicalSorter({j: [i for i, k in edges if k == j] for j in range(n + 2)}).prepare()
+        except CycleError as error:
+            self._refuse(f"edges form a cycle through nodes {sorted(set(error.args[1]))}")
+        if bad := [e for e in edges if e[0] >= e[1]]:
+            self._refuse(f"edge {bad[0]} is out of order; number subtasks topologically")
+        if (0, n + 1) in edges:
+            self._refuse(f"edge {(0, n + 1)} joins source and sink, which share the device")
+        if bad := [e for e, f in pairwise(edges) if e == f]:
+            self._refuse(f"edge {bad[0]} appears twice")
+        if loose := set(range(1, n + 1)) - ({i for i, _ in edges} & {j for _, j in edges}):
+            self._refuse(f"subtask {min(loose)} lacks a predecessor or a successor")
+
+    def _refuse(self, why: str):
+        raise ValueError(f"graph {self.name!r}: {why}")
 
     @cached_property
     def first(self) -> np.ndarray:
@@ -73,38 +78,28 @@ class TaskGraph:
         return self.n + len(self.edges) + 8
 
 
-def _nodes_on_cycles(n: int, edges) -> list[int]:
-    """Nodes left over when nodes without predecessors are taken away again and again (Kahn)."""
-    left = set(range(n + 2))
-    while True:
-        fed = {j for i, j in edges if i in left}
-        free = left - fed
-        if not free:
-            # A leftover may merely hang behind a cycle: take away from the other end too.
-            while ends := left - {i for i, j in edges if j in left}:
-                left -= ends
-            return sorted(left)
-        left -= free
+def _pairs(text: str) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, pair.split("-"))) for pair in text.split())
 
 
 def chain(n: int = 10) -> TaskGraph:
     """`n` subtasks in sequence: nothing ever waits, and a dynamic programme is exact."""
-    return TaskGraph(f"chain_{n}" if n != 10 else "chain", n, tuple((i, i + 1) for i in range(n + 1)))
+    return TaskGraph(
+        f"chain_{n}" if n != 10 else "chain", n, tuple((i, i + 1) for i in range(n + 1))
+    )
 
 
 def dag() -> TaskGraph:
     """Ten subtasks with forks and joins, as in camera and augmented-reality pipelines."""
     text = "0-1 1-2 1-3 1-4 2-5 3-5 3-6 4-6 5-7 6-7 6-8 7-9 8-9 9-10 10-11"
-    return TaskGraph("dag", 10, tuple(tuple(map(int, e.split("-"))) for e in text.split()))
+    return TaskGraph("dag", 10, _pairs(text))
 
 
 def fusion() -> TaskGraph:
     """Twenty subtasks: two sensors' pipelines, interleaved, then joined."""
-    branch = [(0, 1), (0, 2), (0, 3), (1, 4), (2, 4), (2, 5), (3, 5), (4, 6), (5, 6), (5, 7), (6, 8), (7, 8)]
-    edges = [(0, 1), (0, 2)]
-    for offset in (1, 2):
-        edges += [(2 * i + offset, 2 * j + offset) for i, j in branch]
-    return TaskGraph("fusion", 20, tuple(edges + [(17, 19), (18, 19), (19, 20), (20, 21)]))
+    branch = _pairs("0-1 0-2 0-3 1-4 2-4 2-5 3-5 4-6 5-6 5-7 6-8 7-8")
+    both = tuple((2 * i + offset, 2 * j + offset) for offset in (1, 2) for i, j in branch)
+    return TaskGraph("fusion", 20, _pairs("0-1 0-2") + both + _pairs("17-19 18-19 19-20 20-21"))
 
 
 def random_graph(n: int, index: int = 0) -> TaskGraph:

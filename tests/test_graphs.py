@@ -3,17 +3,20 @@
 import numpy as np
 import pytest
 
-from kd_offload.config import NETWORKS, RANDOM, TRAINED
-from kd_offload.dataset import scenario
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
-from kd_offload.networks import BYTES_PER_VALUE, CYCLES_PER_FLOP, cut
-from kd_offload.sampling import MBIT, Ranges, check_tasks, feature_names, sample_tasks
+from kd_offload.scenarios import RANDOM, TRAINED, scenario
+from kd_offload.scenarios.networks import BUILDERS, BYTES_PER_VALUE, CYCLES_PER_FLOP, cut
+from kd_offload.tasks import MBIT, Ranges, check_tasks, feature_names, sample_tasks
 
 
 def test_named_graphs_have_the_stated_size():
     assert (dag().n, len(dag().edges)) == (10, 15)
     assert (fusion().n, len(fusion().edges)) == (20, 30)
-    assert fusion().edges.count((17, 19)) == 1 and (0, 2) in fusion().edges and (12, 16) in fusion().edges
+    assert (
+        fusion().edges.count((17, 19)) == 1
+        and (0, 2) in fusion().edges
+        and (12, 16) in fusion().edges
+    )
     assert chain().edges == tuple((i, i + 1) for i in range(11))
     assert sorted(dag().edges, key=lambda e: (e[1], e[0])) == list(dag().edges)
 
@@ -21,7 +24,9 @@ def test_named_graphs_have_the_stated_size():
 @pytest.mark.parametrize("name", [*TRAINED, *RANDOM])
 def test_predecessor_lists_are_the_edges(name):
     g = scenario(name).graph
-    listed = [(int(g.source[e]), j) for j in range(1, g.n + 2) for e in range(g.first[j], g.first[j + 1])]
+    listed = [
+        (int(g.source[e]), j) for j in range(1, g.n + 2) for e in range(g.first[j], g.first[j + 1])
+    ]
     assert listed == list(g.edges)
     assert len(feature_names(g)) == g.n_features
 
@@ -29,7 +34,9 @@ def test_predecessor_lists_are_the_edges(name):
 def test_random_graphs_are_reproducible_and_differ():
     assert random_graph(12, 3) == random_graph(12, 3)
     assert len({random_graph(12, i).edges for i in range(10)}) == 10
-    assert all(1 <= sum(j == v for _, j in g.edges) <= 3 for g in [random_graph(24)] for v in range(1, 25))
+    assert all(
+        1 <= sum(j == v for _, j in g.edges) <= 3 for g in [random_graph(24)] for v in range(1, 25)
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,16 +57,23 @@ def test_bad_graphs_are_refused_by_name(n, edges, text):
     assert "'mine'" in str(error.value)
 
 
-# FLOPs of one forward pass at 224 x 224, two a multiply-add, as published with torchvision's models (GMACs x 2).
-PUBLISHED_GFLOP = {"alexnet": 2 * 0.71, "vgg16": 2 * 15.47, "resnet18": 2 * 1.81, "mobilenetv2": 2 * 0.30}
+# FLOPs of one forward pass at 224 x 224, twice the GMACs published with torchvision's models.
+PUBLISHED_GFLOP = {
+    "alexnet": 2 * 0.71,
+    "vgg16": 2 * 15.47,
+    "resnet18": 2 * 1.81,
+    "mobilenetv2": 2 * 0.30,
+}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", BUILDERS)
 def test_networks_have_published_cost(name):
     graph, load = cut(name)
     assert 8 <= graph.n <= 14 and (load > 0).all()
     if name in PUBLISHED_GFLOP:
-        assert load[: graph.n].sum() / CYCLES_PER_FLOP / 1e9 == pytest.approx(PUBLISHED_GFLOP[name], rel=0.02)
+        assert load[: graph.n].sum() / CYCLES_PER_FLOP / 1e9 == pytest.approx(
+            PUBLISHED_GFLOP[name], rel=0.02
+        )
     assert load[graph.n] == 3 * 224 * 224 * BYTES_PER_VALUE  # the image
     assert load[-1] == 1000 * BYTES_PER_VALUE  # the classes
 
@@ -86,8 +100,14 @@ def test_samples_lie_in_their_ranges_and_follow_the_generator():
 
 @pytest.mark.parametrize(
     "index, value, text",
-    [(0, -1.0, "w_1 = -1.0 cycles"), (12, np.nan, "d_1_3 = nan bytes"), (-5, -8.0, r"B_up = -8.0 bytes/s"), (-8, 0.0, r"f_0 = 0.0 cycles/s"), (-1, np.inf, "tau_wan = inf s")],
-)  # fmt: skip
+    [
+        (0, -1.0, "w_1 = -1.0 cycles"),
+        (12, np.nan, "d_1_3 = nan bytes"),
+        (-5, -8.0, r"B_up = -8.0 bytes/s"),
+        (-8, 0.0, r"f_0 = 0.0 cycles/s"),
+        (-1, np.inf, "tau_wan = inf s"),
+    ],
+)
 def test_bad_tasks_are_refused_by_field_and_value(index, value, text):
     t = sample_tasks(dag(), 3, np.random.default_rng(0))
     t[1, index] = value
@@ -108,7 +128,9 @@ def test_zeros_are_allowed_where_they_mean_something():
         check_tasks(dag(), ["a"] * 33)
 
 
-@pytest.mark.parametrize("name", ["dga", "random_", "random_x", "random_1_2_3", "networks_lenet", ""])
+@pytest.mark.parametrize(
+    "name", ["dga", "random_", "random_x", "random_1_2_3", "networks_lenet", ""]
+)
 def test_unknown_scenarios_are_refused(name):
     with pytest.raises(ValueError, match=f"scenario: '{name}'"):
         scenario(name)

@@ -1,15 +1,15 @@
-"""Labels: proven optimal by independent methods, ties broken as the formulation says, refused where too large."""
+"""Labels: optimal by independent methods, ties as the formulation says, refused where too large."""
 
 import numpy as np
-import oracles
-import proofs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_offload import bench, graphs, heuristics, labels
+from kd_offload import graphs, labels
 from kd_offload.delay import delay
-from kd_offload.sampling import sample_tasks
+from kd_offload.proofs import oracles, proofs
+from kd_offload.rivals import heuristics
+from kd_offload.tasks import sample_tasks
 
 seeds = st.integers(0, 2**32 - 1)
 sometimes = settings(max_examples=150, derandomize=True, deadline=None)
@@ -20,38 +20,24 @@ def draw(graph, seed, kind="none"):
     return proofs.make_extreme(graph, sample_tasks(graph, 1, rng)[0], kind, rng)
 
 
-@pytest.fixture(scope="module")
-def proven():
-    return proofs.prove(250, seed=7).set_index("check")
-
-
-@pytest.mark.parametrize("check", [check for check, *_ in proofs.plan(1)])
-def test_proof(proven, check):
-    row = proven.loc[check]
-    assert row.label_mismatches == 0
-    # CP-SAT counts in microseconds, and by_cpsat holds it to that.
-    assert row.largest_relative_deviation < (1e-3 if "CP-SAT" in check else 1e-12)
-    assert row.tasks >= (50 if "CP-SAT" in check else 100)
-
-
-@settings(max_examples=1000, derandomize=True, deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None)
 @given(st.integers(1, 8), st.integers(0, 999), seeds, st.sampled_from(proofs.EXTREMES))
 def test_random_graphs_equal_enumeration(n, index, seed, kind):
     graph = graphs.random_graph(n, index)
     task = draw(graph, seed, kind)
     x, best = oracles.enumerate_best(n, list(graph.edges), task)
-    placements, delays, _ = labels.solve(graph, task)
+    placements, delays, *_ = labels.solve(graph, task)
     assert tuple(placements[0]) == x
     assert delays[0] == pytest.approx(best, rel=1e-12)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=100, derandomize=True, deadline=None)
 @given(seeds, st.sampled_from(proofs.EXTREMES))
 def test_dag_equals_enumeration(seed, kind):
     graph = graphs.dag()
     task = draw(graph, seed, kind)
     x, best = oracles.enumerate_best(graph.n, list(graph.edges), task)
-    placements, delays, _ = labels.solve(graph, task)
+    placements, delays, *_ = labels.solve(graph, task)
     assert tuple(placements[0]) == x
     assert delays[0] == pytest.approx(best, rel=1e-12)
 
@@ -61,7 +47,9 @@ def test_dag_equals_enumeration(seed, kind):
 def test_dominance_changes_nothing(n, index, seed, kind):
     graph = graphs.random_graph(n, index)
     tasks = np.array([draw(graph, seed, kind)])
-    with_it, without = (proofs.solve_remembering(graph, tasks, since) for since in (0, labels.UNLIMITED))
+    with_it, without = (
+        proofs.solve_remembering(graph, tasks, since) for since in (0, labels.UNLIMITED)
+    )
     np.testing.assert_array_equal(with_it[0], without[0])
     np.testing.assert_allclose(with_it[1], without[1], rtol=1e-12)
 
@@ -70,14 +58,14 @@ def test_dominance_changes_nothing(n, index, seed, kind):
     ("slower", "label"), [(0.0, [0] * 4), (0.9e-9, [0] * 4), (3e-9, [0, 2, 2, 2]), (5e-9, [2] * 4)]
 )
 def test_ties_go_to_the_lexicographically_smallest(slower, label):
-    """Transfers are free, and the device is slower than the cloud: with one, two or all subtasks, by less or more than a tie."""
+    """Transfers are free; the device is slower than the cloud, by less or more than a tie."""
     graph = graphs.chain(4)
     task = np.array([1e8] * 4 + [0.0] * 5 + [1e9 / (1 + slower), 5e8, 1e9, 1e6, 1e6, 1e6, 0.0, 0.0])
     assert labels.solve(graph, task).placements.tolist() == [label]
 
 
 def test_ties_off_the_critical_path():
-    """Subtask 2 has ample time wherever it runs; of equally good placements the most local one counts."""
+    """Subtask 2 has ample time anywhere; of equally good placements the most local one counts."""
     graph = graphs.TaskGraph("fork", 3, ((0, 1), (0, 2), (1, 3), (2, 3), (3, 4)))
     task = np.array([1e9, 1e3, 1e6] + [0.0] * 5 + [1e9, 2e9, 4e9, 1e6, 1e6, 1e6, 0.0, 0.0])
     assert labels.solve(graph, task).placements.tolist() == [[2, 0, 2]]
@@ -96,9 +84,15 @@ def test_chain_is_a_plain_sum():
 
 
 @sometimes
-@given(st.integers(1, 16), st.integers(0, 99), seeds, st.sampled_from(proofs.EXTREMES), st.floats(1, 1000))
+@given(
+    st.integers(1, 16),
+    st.integers(0, 99),
+    seeds,
+    st.sampled_from(proofs.EXTREMES),
+    st.floats(1, 1000),
+)
 def test_worse_conditions_never_help_a_placement(n, index, seed, kind, factor):
-    """Slower speeds and links, more cycles and bytes, longer propagation: no placement gets faster. Exactly so."""
+    """Slower speeds and links, more cycles and bytes, longer propagation: nothing gets faster."""
     graph, rng = graphs.random_graph(n, index), np.random.default_rng(seed)
     task, x = draw(graph, seed, kind), rng.integers(0, 3, n)
     before = delay(graph, task, x)
@@ -109,7 +103,13 @@ def test_worse_conditions_never_help_a_placement(n, index, seed, kind, factor):
 
 
 @sometimes
-@given(st.integers(1, 12), st.integers(0, 99), seeds, st.sampled_from(proofs.EXTREMES), st.integers(-20, 20))
+@given(
+    st.integers(1, 12),
+    st.integers(0, 99),
+    seeds,
+    st.sampled_from(proofs.EXTREMES),
+    st.integers(-20, 20),
+)
 def test_unit_of_time_does_not_matter(n, index, seed, kind, power):
     graph, unit = graphs.random_graph(n, index), 2.0**power  # a power of two: no rounding
     task = draw(graph, seed, kind)
@@ -135,40 +135,27 @@ def test_delay_is_the_placement_s_and_no_policy_beats_it(n, index, seed, kind):
         assert evaluations[0] >= 3 + 2 * n
         neighbours = np.repeat(x, 3 * n, 0)
         neighbours[np.arange(3 * n), np.repeat(np.arange(n), 3)] = np.tile(np.arange(3), n)
-        assert delay(graph, task, neighbours).min() >= d[0] * (1 - 2 * labels.TIE)  # nothing nearby is better
+        assert delay(graph, task, neighbours).min() >= d[0] * (
+            1 - 2 * labels.TIE
+        )  # nothing nearby is better
 
 
-def test_single_task_solver_and_compiled_enumeration_agree():
+def test_one_task_at_a_time_is_the_same():
     graph = graphs.random_graph(9, 2)
     tasks = proofs.mixed_tasks(graph, 60, np.random.default_rng(1))
     before = tasks.copy()
     expected, solver = labels.solve(graph, tasks), labels.Solver(graph)
-    np.testing.assert_array_equal([solver.solve_one(task).copy() for task in tasks], expected.placements)
-    placements, delays = bench.enumerate_placements(graph, tasks)
-    np.testing.assert_array_equal(placements, expected.placements)
-    np.testing.assert_allclose(delays, expected.delays, rtol=1e-12)
+    found = [solver.solve_one(task).copy() for task in tasks]
+    np.testing.assert_array_equal(found, expected.placements)
     np.testing.assert_array_equal(tasks, before)
-
-
-def test_regret_is_what_holding_a_label_costs():
-    """On graphs too large for enumeration: no less than zero, zero at the label, and attained by no known placement."""
-    graph = graphs.fusion()
-    tasks = sample_tasks(graph, 20, np.random.default_rng(2))
-    best, table = labels.solve(graph, tasks), labels.regret_table(graph, tasks)
-    assert table.shape == (20, 20, 3)
-    assert (table >= 0).all()
-    assert not np.take_along_axis(table, best.placements[..., None].astype(int), 2).any()
-    rng = np.random.default_rng(3)
-    for task, prices, optimum in zip(tasks, table, best.delays):
-        x = rng.integers(0, 3, (200, 20))
-        known = prices[np.arange(20), x].max(1) + optimum
-        assert (delay(graph, task, x) >= known * (1 - 2 * labels.TIE)).all()
 
 
 def test_too_large_is_refused_and_names_the_alternative():
     graph = graphs.random_graph(24, 4)
     tasks = sample_tasks(graph, 3, np.random.default_rng(0))
-    with pytest.raises(labels.TooLarge, match=r"'random_24_4', task 0: .*node_budget = 100 .*anytime"):
+    with pytest.raises(
+        labels.TooLarge, match=r"'random_24_4', task 0: .*node_budget = 100 .*anytime"
+    ):
         labels.solve(graph, tasks, node_budget=100)
     with pytest.raises(ValueError, match="node_budget: 0"):
         labels.solve(graph, tasks, node_budget=0)
@@ -189,7 +176,10 @@ def test_anytime_brackets_the_optimum():
     np.testing.assert_array_equal(placements, best.placements)
 
 
-@pytest.mark.parametrize("graph", [graphs.TaskGraph("star", 45, tuple((0, j) for j in range(1, 46)) + tuple((j, 46) for j in range(1, 46))), graphs.random_graph(64, 0)])  # fmt: skip
+STAR = tuple((0, j) for j in range(1, 46)) + tuple((j, 46) for j in range(1, 46))
+
+
+@pytest.mark.parametrize("graph", [graphs.TaskGraph("star", 45, STAR), graphs.random_graph(64)])
 def test_graphs_of_any_width_within_a_budget(graph):
     """45 subtasks live at once do not fit into a key: the search then goes without dominance."""
     tasks = sample_tasks(graph, 2, np.random.default_rng(5))
@@ -202,7 +192,7 @@ def test_bad_input_is_named():
     graph = graphs.dag()
     task = sample_tasks(graph, 1, np.random.default_rng(0))
     task[0, -5] = -1
-    for function in (labels.solve, labels.regret_table, heuristics.local_search):
+    for function in (labels.solve, heuristics.local_search):
         with pytest.raises(ValueError, match="B_up = -1"):
             function(graph, task)
     with pytest.raises(ValueError, match="starts: 2"):
@@ -210,4 +200,7 @@ def test_bad_input_is_named():
 
 
 def test_nothing_to_label():
-    assert labels.solve(graphs.dag(), np.empty((0, graphs.dag().n_features))).placements.shape == (0, 10)
+    assert labels.solve(graphs.dag(), np.empty((0, graphs.dag().n_features))).placements.shape == (
+        0,
+        10,
+    )

@@ -1,0 +1,118 @@
+"""A trained student as one file of C99, from `student.c.in`: writing, compiling, running it."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from ..artifact import written_aside
+from ..beyond.verification import default_evaluations, moves
+from ..delay import THAT, THIS
+from ..graphs import TaskGraph
+from ..models import FORMAT, Model
+from ..tasks import feature_names
+
+# -O3 unrolls the inner loops away from the vector unit: two to three times slower with gcc 12.
+FAST = ("-O2", "-ftree-vectorize", "-ffp-contract=fast", "-march=native")
+LIMIT = 64 * 1024  # bytes of constants of a C file
+BYTES = {"float": 4, "double": 8, "signed char": 1, "unsigned char": 1}
+MODES = {"hot": "--time", "cold": "--cold"}  # times of the file's own command
+TEMPLATE = jinja2.Environment(
+    variable_start_string="@", variable_end_string="@", line_statement_prefix="//%",
+    keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+).from_string((Path(__file__).parent / "student.c.in").read_text())  # fmt: skip
+
+
+def export_c(
+    model: Model, graph: TaskGraph, path: Path, limit: int | None = LIMIT
+) -> dict[str, int]:
+    """Write a C99 file that decides as `verification.decide` does.
+
+    Returns {"constants": bytes, "working": bytes of stack}. Raises ValueError for a model that does
+    not choose among three locations, or whose constants take more than `limit` bytes.
+    """
+    if model.classes != 3:
+        raise ValueError(f"classes: {model.classes}, expected a model of 3 locations")
+    tables, verifies = _tables(model, graph), model.hypotheses > 1
+    constants = sum(BYTES[kind] * np.size(values) for kind, _, values in tables)
+    if limit is not None and constants > limit:
+        raise ValueError(
+            f"constants: {constants} bytes, expected at most {limit}; "
+            f"model {model.role!r} is too large"
+        )
+    widths = [_rows(b).shape[1] for b in model.biases]
+    widest = 8 + max(*widths, graph.n_features)
+    working = 4 * (4 * widest + 8) + model.hypotheses * graph.n
+    working += verifies * (8 * (20 * (graph.n + 2) + 7 * len(graph.edges) + 7) + graph.n + 2)
+    text = TEMPLATE.render(
+        model=model, graph=graph, format=FORMAT, names=feature_names(graph),
+        budget=(default_evaluations(graph) - 1) * graph.n, moves=len(moves(graph)), widest=widest,
+        verifies=int(verifies), constants=constants, working=working, last=len(widths) - 1,
+        tables=[_table(*t) for t in tables], this=_braces("unsigned char", THIS, ", "),
+        that=_braces("unsigned char", THAT, ", "), widths=widths,
+    )  # fmt: skip
+    with written_aside(path) as aside:
+        aside.write_text(text)
+    return {"constants": constants, "working": working}
+
+
+def _rows(a: np.ndarray) -> np.ndarray:
+    """A matrix whose rows are filled up with zeros to a multiple of eight."""
+    a = np.atleast_2d(a)
+    return np.pad(a, ((0, 0), (0, -a.shape[1] % 8)))
+
+
+def _tables(model: Model, graph: TaskGraph) -> list[tuple[str, str, np.ndarray]]:
+    """The file's constants: (type in C, name, values)."""
+    tables = [("double", "MEAN", model.mean), ("double", "INVERSE", 1 / model.deviation)]
+    tables += [("double", "LOW", model.low), ("double", "HIGH", model.high)]
+    for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
+        tables += [("float", f"W{layer}", _rows(w)), ("float", f"B{layer}", _rows(b))]
+    if model.hypotheses > 1:
+        tables += [("unsigned char", "FIRST", graph.first)]
+        tables += [("unsigned char", "SOURCE", graph.source)]
+        tables += [("signed char", "MOVES", moves(graph))]
+    return tables
+
+
+def _table(kind: str, name: str, values) -> str:
+    size = "".join(f"[{d}]" for d in np.shape(values))
+    return f"static const {kind} {name}{size} = {_braces(kind, values)};\n"
+
+
+def _braces(kind: str, values, between: str = ",\n") -> str:
+    """A vector or matrix as C writes it; numbers in C99's hexadecimal notation are exact."""
+    if np.ndim(values) == 2:
+        return "{" + between.join(_braces(kind, row) for row in values) + "}"
+    end = {"float": "f", "double": ""}.get(kind)
+    numbers = (str(v) if end is None else float(v).hex() + end for v in values)
+    return "{" + ", ".join(numbers) + "}"
+
+
+def compile_c(path: Path, target: Path, flags=FAST) -> None:
+    """The file's own command, by `cc`; ValueError with the compiler's words if that fails."""
+    command = ["cc", "-std=c99", *flags, "-DKD_MAIN", str(path), "-lm", "-o", str(target)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except FileNotFoundError:
+        raise ValueError("cc: no C compiler is on the PATH") from None
+    if done.returncode:
+        raise ValueError(f"cc: {path} does not compile: {done.stderr[:500]}")
+
+
+def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
+    """What the command says of tasks (S, F): placements int8 (S, n).
+
+    With mode "hot" or "cold": nanoseconds of each decision, of at most 4096. Raises ValueError with
+    the command's own words for a task that it refuses.
+    """
+    text = "\n".join(" ".join(float(v).hex() for v in task) for task in np.atleast_2d(tasks))
+    command = [str(binary), *([MODES[mode]] if mode else [])]
+    done = subprocess.run(command, input=text, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(done.stderr.strip())
+    rows = [line.split() for line in done.stdout.splitlines()]
+    return np.array(rows, float)[:, 0] if mode else np.array(rows, np.int8)

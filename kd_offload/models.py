@@ -1,0 +1,185 @@
+"""A trained network as arrays: what it is, how it decides, how it is saved.
+
+Teacher and students are multilayer perceptrons from the standardised logarithms of a task vector to
+n x C logits, one softmax a subtask: multi-label classification, with C = 3 locations here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from .artifact import Run, written_aside
+from .graphs import TaskGraph
+from .tasks import check_tasks, feature_names
+
+FORMAT = "kd_offload 2"
+SCALING = ("mean", "deviation", "low", "high")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network: weights[l] (in, out) and biases[l] (out,) in float32, scaling in float64.
+
+    mean, deviation (F,): of the inputs' logarithms. low, high (F,): bounds of its training range.
+    A network of K hypotheses proposes K placements: its last two biases have a row each, (K, out),
+    and all else is shared.
+    """
+
+    role: str
+    scenario: str
+    seed: int
+    mean: np.ndarray
+    deviation: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    classes: int = 3
+
+    @property
+    def hypotheses(self) -> int:
+        """Placements that it proposes for a task."""
+        return len(np.atleast_2d(self.biases[-1]))
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights and biases."""
+        return sum(a.size for a in (*self.weights, *self.biases))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one decision, unverified; the last layer runs once a hypothesis."""
+        return sum(w.size for w in self.weights[:-1]) + self.hypotheses * self.weights[-1].size
+
+    @property
+    def bytes(self) -> int:
+        """Constants: weights and biases in float32, mean and deviation of inputs in float64."""
+        return 4 * self.parameters + 8 * 2 * len(self.mean)
+
+
+def scaling(tasks: np.ndarray) -> tuple[np.ndarray, ...]:
+    """(mean, deviation, low, high), each (F,), of the logarithms of tasks (S, F).
+
+    low and high leave a twentieth of the range to either side: a sample seldom reaches the ends of
+    its distribution.
+    """
+    x = np.log(tasks)
+    mean, deviation, margin = x.mean(0), x.std(0), np.ptp(x, 0) / 20
+    constant = deviation <= 1e-9 * np.maximum(1, np.abs(mean))  # a constant tells nothing
+    return mean, np.where(constant, 1.0, deviation), x.min(0) - margin, x.max(0) + margin
+
+
+def standardise(model: Model, tasks: np.ndarray) -> np.ndarray:
+    """Task vectors in SI units, all positive, to network inputs: float32, same shape."""
+    return ((np.log(tasks) - model.mean) / model.deviation).astype(np.float32)
+
+
+def logits(model: Model, tasks: np.ndarray) -> np.ndarray:
+    """Logits (S, n, C) of tasks (S, F), in NumPy; (S, K, n, C) of a network of K > 1 hypotheses."""
+    h = standardise(model, tasks)
+    for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
+        h = h @ w
+        h = (h[:, None] if b.ndim == 2 and h.ndim == 2 else h) + b
+        if layer < len(model.weights) - 1:
+            np.maximum(h, 0, out=h)
+    return h.reshape(*h.shape[:-1], -1, model.classes)
+
+
+def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
+    """Tasks (S, F) or (F,) in SI units that the model can decide, as contiguous float64.
+
+    Raises ValueError for a task that is not positive and finite, or a model of another scenario;
+    warns, naming the feature, if a value lies outside what the model was trained on.
+    """
+    if graph.name != model.scenario:
+        raise ValueError(
+            f"model: trained for {model.scenario!r}, asked to decide for {graph.name!r}"
+        )
+    t = check_tasks(graph, tasks, positive=True)
+    logs = np.log(np.atleast_2d(t))
+    outside = ((logs < model.low - 1e-6) | (logs > model.high + 1e-6)).any(0)
+    if outside.any():
+        f = int(outside.argmax())
+        name, value = feature_names(graph)[f], t.reshape(-1, t.shape[-1])[:, f]
+        warnings.warn(
+            f"task: {name} from {value.min():.4g} to {value.max():.4g} lies outside the training "
+            f"range {np.exp(model.low[f]):.4g} to {np.exp(model.high[f]):.4g} ({outside.sum()} "
+            "such features); decided all the same",
+            stacklevel=3,
+        )
+    return t
+
+
+class Network(nn.Module):
+    """A model's network in torch, without scaling: (S, F) -> logits (S, n, C), or (S, K, n, C)."""
+
+    def __init__(self, sizes: list[int], hypotheses: int = 1, classes: int = 3):
+        super().__init__()
+        self.classes = classes
+        self.weights = nn.ParameterList(torch.empty(a, b) for a, b in zip(sizes, sizes[1:]))
+        last = len(sizes) - 3  # from this layer on, every hypothesis has biases of its own
+        rows = [
+            (hypotheses,) * (hypotheses > 1 and layer >= last) for layer in range(len(sizes) - 1)
+        ]
+        self.biases = nn.ParameterList(torch.zeros(*r, b) for r, b in zip(rows, sizes[1:]))
+
+    def forward(self, x):
+        for layer, (w, b) in enumerate(zip(self.weights, self.biases)):
+            x = x @ w  # (S, out) or (S, K, out)
+            x = (x[:, None] if b.ndim == 2 and x.ndim == 2 else x) + b
+            if layer < len(self.weights) - 1:
+                x = torch.relu(x)
+        return x.unflatten(-1, (-1, self.classes))
+
+    def arrays(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Weights and biases as a Model has them."""
+        both = (self.weights, self.biases)
+        return tuple(tuple(p.detach().cpu().numpy().copy() for p in ps) for ps in both)
+
+
+def torch_module(model: Model) -> Network:
+    """The network alone, without scaling, in torch with the model's weights."""
+    sizes = [len(model.weights[0]), *(w.shape[1] for w in model.weights)]
+    net = Network(sizes, model.hypotheses, model.classes)
+    for parameters, arrays in ((net.weights, model.weights), (net.biases, model.biases)):
+        for p, a in zip(parameters, arrays):
+            p.data = torch.from_numpy(a.copy())
+    return net.eval()
+
+
+def save(model: Model, path: Path) -> None:
+    """Write a model as .npz, whole or not at all."""
+    layers = {f"weight_{i}": w for i, w in enumerate(model.weights)}
+    layers |= {f"bias_{i}": b for i, b in enumerate(model.biases)}
+    about = np.array([FORMAT, model.role, model.scenario, str(model.seed), str(model.classes)])
+    with written_aside(path) as aside:
+        np.savez(aside, about=about, **{key: getattr(model, key) for key in SCALING}, **layers)
+
+
+def open_model(path: Path) -> Model:
+    """Read a model; ValueError naming a file that is missing, altered or of another version."""
+    try:
+        with np.load(path, allow_pickle=False) as z:
+            about = [str(a) for a in z["about"]]
+            depth = sum(key.startswith("weight_") for key in z.files)
+            layers = [tuple(z[f"{kind}_{i}"] for i in range(depth)) for kind in ("weight", "bias")]
+            numbers = [z[key] for key in SCALING if key in z.files]
+    except Exception as error:  # zipfile, zlib and numpy each raise their own
+        raise ValueError(f"model: {path} is missing, truncated or altered ({error})") from None
+    if about[0] != FORMAT:
+        raise ValueError(
+            f"model: {path} has format {about[0]!r}, expected {FORMAT!r}; train it anew"
+        )
+    classes = int(about[4]) if len(about) > 4 else 3  # files of the first artifact have three
+    return Model(about[1], about[2], int(about[3]), *numbers, *layers, classes)
+
+
+def model_path(run: Run, role: str, scenario: str, seed: int) -> Path:
+    """Where a run keeps a model."""
+    return run.models / f"{role}_{scenario}_{seed}.npz"

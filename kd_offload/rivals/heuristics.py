@@ -1,0 +1,192 @@
+"""Policies without training, but for HEFT and the exact search.
+
+A function of a graph returns the policy for one task at a time, (F,) -> int8 (n,). It checks
+nothing, allocates nothing, and overwrites its result at the next call.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from ..delay import crossing, delay_kernel, transfer
+from ..graphs import TaskGraph
+from ..labels import TIE
+from ..tasks import check_tasks
+
+
+def everything(k: int, graph: TaskGraph):
+    """Every subtask at location k."""
+    n = graph.n
+    return lambda task: np.full(n, k, np.int8)
+
+
+def uniform(graph: TaskGraph):
+    """Uniform labels."""
+    n, rng = graph.n, np.random.default_rng(0)
+    return lambda task: rng.integers(0, 3, n, dtype=np.int8)
+
+
+def uniform_batch(graph: TaskGraph, tasks) -> np.ndarray:
+    """Uniform labels int8 (S, n), the same for the same S: the generator is fixed."""
+    return np.random.default_rng(0).integers(0, 3, (len(tasks), graph.n), dtype=np.int8)
+
+
+def one_at_a_time(kernel, graph: TaskGraph, *scratch):
+    """The policy that `kernel(n, first, source, task, x (n,), *scratch)` computes."""
+    n, first, source, x = graph.n, graph.first, graph.source, np.empty(graph.n, np.int8)
+
+    def decide(task):
+        kernel(n, first, source, task, x, *scratch)
+        return x
+
+    return decide
+
+
+@njit(cache=True)
+def _greedy(n, first, source, task, x, finish, free):
+    """Scratch: finish (n + 1,) and free (4, 6): when resources are free after placing at 0, 1, 2,
+    and before."""
+    state = task[n + first[n + 2] :]
+    free[3] = 0.0
+    finish[0] = 0.0
+    for j in range(1, n + 1):
+        best, done = 0, np.inf
+        for k in range(3):
+            free[k] = free[3]
+            ready = 0.0
+            for e in range(first[j], first[j + 1]):
+                i = source[e]
+                a = 0 if i == 0 else x[i - 1]
+                ready = max(ready, transfer(a, k, task[n + e], finish[i], state, free[k]))
+            if k != 2:
+                ready = max(ready, free[k, 4 + k])
+            end = ready + task[j - 1] / state[k]
+            if k != 2:
+                free[k, 4 + k] = end
+            if end < done:
+                best, done = k, end
+        x[j - 1] = best
+        finish[j] = done
+        free[3] = free[best]
+
+
+def greedy(graph: TaskGraph):
+    """Earliest finish: each subtask in turn goes where it finishes first, given all before it."""
+    return one_at_a_time(_greedy, graph, np.empty(graph.n + 1), np.empty((4, 6)))
+
+
+def is_chain(graph: TaskGraph) -> bool:
+    """Whether the subtasks are in sequence: then nothing ever waits."""
+    return graph.edges == tuple((i, i + 1) for i in range(graph.n + 1))
+
+
+@njit(cache=True)
+def _chain_dp(n, task, x, togo):
+    """Scratch togo (n + 1, 3): delay from the start of subtask j at location k to the end. Ties as
+    for labels."""
+    state = task[2 * n + 1 :]
+    for j in range(n, 0, -1):
+        for k in range(3):
+            rest = np.inf
+            for m in range(3 if j < n else 1):
+                after = togo[j, m] if j < n else 0.0
+                rest = min(rest, crossing(k, m, task[n + j], state) + after)
+            togo[j - 1, k] = task[j - 1] / state[k] + rest
+    best = np.inf
+    for k in range(3):
+        best = min(best, crossing(0, k, task[n], state) + togo[0, k])
+    at, spent = 0, 0.0
+    for j in range(1, n + 1):
+        for k in range(3):
+            arrived = spent + crossing(at, k, task[n + j - 1], state)
+            if arrived + togo[j - 1, k] <= best * (1 + TIE):
+                break
+        x[j - 1] = at = k
+        spent = arrived + task[j - 1] / state[k]
+
+
+def chain_dp(graph: TaskGraph):
+    """On a chain, exact in O(n): the delay is a plain sum, so a dynamic programme from the end."""
+    n, x, togo = graph.n, np.empty(graph.n, np.int8), np.empty((graph.n + 1, 3))
+
+    def decide(task):
+        _chain_dp(n, task, x, togo)
+        return x
+
+    return decide
+
+
+@njit(cache=True)
+def _best_single(n, first, source, task, x, finish, free):
+    """Scratch as for the delay kernel."""
+    best, least = 0, np.inf
+    for k in range(3):
+        x[:] = k
+        d = delay_kernel(n, first, source, task, x, finish, free)
+        if d < least:
+            best, least = k, d
+    x[:] = best
+
+
+def best_single(graph: TaskGraph):
+    """The best of all on the device, all at the edge, all in the cloud, by the delay model."""
+    return one_at_a_time(_best_single, graph, np.empty(graph.n + 1), np.empty(6))
+
+
+@njit(cache=True)
+def _search(n, first, source, tasks, starts, placements, delays, evaluations):
+    """See `local_search`."""
+    x, finish, free, single = np.empty(n, np.int8), np.empty(n + 1), np.empty(6), np.empty(3)
+    for s in range(len(tasks)):
+        for k in range(3):
+            x[:] = k
+            single[k] = delay_kernel(n, first, source, tasks[s], x, finish, free)
+        evaluations[s], delays[s] = 3, np.inf
+        for k in range(3):
+            if starts == 1 and k != np.argmin(single):
+                continue
+            x[:] = k
+            here, i, unmoved = single[k], 0, 0
+            while unmoved < n:  # subtask after subtask to its best location, until none moves
+                old = best = x[i]
+                for label in range(3):
+                    if label != old:
+                        x[i] = label
+                        delay = delay_kernel(n, first, source, tasks[s], x, finish, free)
+                        evaluations[s] += 1
+                        if delay < here * (1 - TIE):
+                            here, best = delay, label
+                x[i] = best
+                unmoved = unmoved + 1 if best == old else 0
+                i = (i + 1) % n
+            if here < delays[s]:
+                delays[s] = here
+                placements[s] = x
+
+
+def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, ...]:
+    """Descent by single label changes, for tasks (S, F).
+
+    starts: 3, from each single location, the best result kept; 1, from the best single location.
+    Returns placements int8 (S, n), delays (S,) s and delay evaluations (S,). Raises ValueError for
+    a bad task or other starts.
+    """
+    if starts not in (1, 3):
+        raise ValueError(f"starts: {starts}, expected 1 or 3")
+    t = check_tasks(graph, np.atleast_2d(tasks))
+    out = np.empty((len(t), graph.n), np.int8), np.empty(len(t)), np.empty(len(t), np.int64)
+    _search(graph.n, graph.first, graph.source, t, starts, *out)
+    return out
+
+
+def searched(starts: int, graph: TaskGraph):
+    """The placement of `local_search`."""
+    n, first, source = graph.n, graph.first, graph.source
+    found, delays, evaluations = np.empty((1, n), np.int8), np.empty(1), np.empty(1, np.int64)
+
+    def decide(task):
+        _search(n, first, source, task[None], starts, found, delays, evaluations)
+        return found[0]
+
+    return decide

@@ -1,0 +1,55 @@
+"""The scenarios: what is compared, on which graphs and with which workloads.
+
+A new scenario is one entry of SCENARIOS: its group and how to make its graph and workload. Networks
+are trained for the groups "shown" and "networks"; "random" graphs show how cost grows with size.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import graphs
+from ..graphs import TaskGraph
+from . import networks
+
+
+class Scenario(NamedTuple):
+    """A graph, what it is shown with, and, for real networks, a fixed workload (n + edges,)."""
+
+    graph: TaskGraph
+    group: str
+    workload: np.ndarray | None = None  # cycles, then bytes
+
+
+def _network(name: str) -> Scenario:
+    graph, workload = networks.cut(name)
+    return Scenario(graph, "networks", workload)
+
+
+SCENARIOS = {
+    "chain": lambda: Scenario(graphs.chain(), "shown"),
+    "dag": lambda: Scenario(graphs.dag(), "shown"),
+    "fusion": lambda: Scenario(graphs.fusion(), "shown"),
+    **{f"networks_{name}": partial(_network, name) for name in networks.BUILDERS},
+}
+SHOWN = ("chain", "dag", "fusion")
+TRAINED = tuple(SCENARIOS)
+RANDOM = tuple(f"random_{n}" for n in (4, 8, 12, 16, 20, 24))
+
+
+def scenario(name: str) -> Scenario:
+    """The scenario called `name`: one of SCENARIOS, or random_<n>[_<index>].
+
+    Raises ValueError for any other name.
+    """
+    if name in SCENARIOS:
+        return SCENARIOS[name]()
+    kind, _, rest = name.partition("_")
+    parts = rest.split("_")
+    if kind == "random" and len(parts) < 3 and all(p.isascii() and p.isdigit() for p in parts):
+        return Scenario(graphs.random_graph(*map(int, parts)), "random")
+    known = ", ".join([*SCENARIOS, "random_<n>", "random_<n>_<index>"])
+    raise ValueError(f"scenario: {name!r}, expected one of {known}")

@@ -1,0 +1,85 @@
+"""What takes too long for the `paper` profile: `make full`, or `python -m kd_offload.studies.slow`.
+
+Its tables are part of the repository; `paper` and open notebooks read them, every other profile
+makes its own. It goes on where it was interrupted, and makes again only what is no longer current.
+It needs the data and models of the notebooks that train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import NamedTuple
+
+import pandas as pd
+
+from ..artifact import Run, fingerprint, get_run, kept, read_table, save_table, sha256
+from ..dataset import SPLITS, digest
+from ..models import model_path
+from ..parallel import progress
+from ..rivals.dqn import dqn
+from ..rivals.policies import opened
+from ..scenarios import SHOWN
+from .any_graph import any_graph
+from .distillation import distillation
+from .ideas import OWN, ideas
+from .sensitivity import sensitivity
+
+
+class Slow(NamedTuple):
+    """A slow table: what makes it, and of which scenarios it reads the data and which models."""
+
+    make: Callable[[Run], pd.DataFrame]
+    scenarios: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+SLOW = {
+    "distillation_study": Slow(distillation, ("dag",), ("teacher",)),
+    "ideas": Slow(ideas, ("dag", "fusion"), tuple(OWN.values())),
+    "dqn_curves": Slow(dqn, SHOWN),
+    "any_graph": Slow(any_graph),
+    "sensitivity": Slow(sensitivity),
+}
+
+
+def slow(run: Run, name: str) -> pd.DataFrame:
+    """The slow table called `name`: read in `paper` and open notebooks, else made unless current.
+
+    Raises ValueError for an unknown name, or a table, model or data set that is missing.
+    """
+    if name not in SLOW:
+        raise ValueError(f"table: {name!r}, expected one of {', '.join(SLOW)}")
+    if run.profile.name == "paper" or run.lab:
+        return read_table(run, name)
+    make, scenarios, roles = SLOW[name]
+    keys = [(role, where, k) for role in roles for where in scenarios for k in run.profile.seeds]
+    for key in keys:
+        opened(run, *key)  # says so if one is missing
+    about = {"data": [digest(run, where, split) for where in scenarios for split in SPLITS]}
+    about["models"] = [sha256(model_path(run, *key)) for key in keys]
+    module = make.__module__.removeprefix("kd_offload.")
+    mark = fingerprint(module, profile=asdict(run.profile), **about)
+    kept(run.figures / f"{name}.csv", mark, lambda: save_table(run, name, make(run), **about))
+    return read_table(run, name)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="full")
+    parser.add_argument("--out", default="", help="folder, relative to the repository")
+    parser.add_argument("tables", nargs="*", default=[*SLOW], help=f"of {', '.join(SLOW)}; or all")
+    args = parser.parse_args(arguments)
+    try:
+        run = get_run(args.profile, args.out)
+        for name in progress(args.tables, len(args.tables), "slow tables", "table"):
+            slow(run, name)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

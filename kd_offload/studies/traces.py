@@ -1,0 +1,200 @@
+"""Bandwidth over time: logs in two usual formats, and links of our own with a seed.
+
+A trace begins at 0 s and is piecewise constant; at its end it begins anew, as in Mahimahi (R.
+Netravali et al., "Mahimahi: accurate record-and-replay for HTTP", USENIX ATC 2015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..artifact import written_aside
+from ..tasks import MBIT, Ranges
+
+LONGEST = 10**9  # ms of a Mahimahi trace, some eleven days: beyond are clock times
+PACKET = 1500  # bytes of one delivery opportunity in a Mahimahi trace
+BANDWIDTH_UNITS = {"bit/s": 1 / 8, "kbit/s": 1e3 / 8, "Mbit/s": MBIT, "bytes/s": 1.0}  # in bytes/s
+TIME_UNITS = {"s": 1.0, "ms": 1e-3}
+LIMITS = Ranges().B_up  # of our own links
+LEVELS, DWELL = np.geomspace(*LIMITS, 4), 60.0  # 4, 12, 34 and 100 Mbit/s; s
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A link's bandwidth: bandwidth[i] bytes/s from times[i] s on, both (T,); then over again.
+
+    times begin at 0 and increase strictly. end: when the trace begins anew, in s; without it, the
+    last value holds as long as the one before, or 1 s. Raises ValueError naming field and value.
+    """
+
+    name: str
+    times: np.ndarray
+    bandwidth: np.ndarray
+    end: float | None = None
+
+    def __post_init__(self):
+        for field in ("times", "bandwidth"):
+            value = np.array(getattr(self, field), dtype=np.float64)
+            value.flags.writeable = False
+            object.__setattr__(self, field, value)
+        t, b = self.times, self.bandwidth
+        if t.ndim != 1 or not len(t) or t.shape != b.shape:
+            raise ValueError(f"times: shape {t.shape}, bandwidth {b.shape}, expected (T,) both")
+        if not (np.isfinite(t).all() and t[0] == 0 and (np.diff(t) > 0).all()):
+            raise ValueError(f"times: {t}, expected finite seconds from 0 on, strictly increasing")
+        if (bad := ~(np.isfinite(b) & (b > 0))).any():
+            value, at = b[bad][0], t[bad][0]
+            raise ValueError(f"bandwidth: {value} bytes/s at {at:g} s, expected a positive number")
+        if self.end is None:
+            last = t[-1] - t[-2] if len(t) > 1 else 1.0
+            object.__setattr__(self, "end", float(t[-1] + last))
+        if not t[-1] < self.end < np.inf:
+            raise ValueError(f"end: {self.end} s, expected a time after the last, {t[-1]:g} s")
+
+    def at(self, t) -> np.ndarray:
+        """Bandwidth in bytes/s at times t in s, of any shape; beyond its end the trace repeats."""
+        return self.bandwidth[np.searchsorted(self.times, np.mod(t, self.end), side="right") - 1]
+
+
+def read_mahimahi(path, bin_s: float = 0.5) -> Trace:
+    """A Mahimahi trace as bandwidth in bins of `bin_s` seconds, named after its file.
+
+    Every line is a millisecond, counted from the start, at whose end the link can deliver one
+    packet of 1,500 bytes; a repeated line, several packets. The trace is as long as its last line
+    says and starts over there. Millisecond m belongs to the bin with bin_start < m <= bin_end; the
+    last bin ends with the trace, and may be shorter. A silent bin counts as one packet, the least
+    that a bin can show: a delay over a link that is silent for good would be infinite. Format: K.
+    Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic forecasts achieve high throughput and
+    low delay over cellular networks", NSDI 2013, and Mahimahi. Raises ValueError naming the file
+    and what is wrong with it.
+    """
+    width = round(1e3 * bin_s) if np.isfinite(bin_s) else 0
+    if width < 1 or abs(width - 1e3 * bin_s) > 1e-6:
+        raise ValueError(f"bin_s: {bin_s}, expected a whole number of milliseconds, at least 1")
+    at = _read(path, names=["ms"], dtype=np.int64).ms.to_numpy()
+    if (back := np.diff(at, prepend=0) < 0).any():
+        raise ValueError(f"trace: {path} has {at[back][0]} ms after a later time")
+    last = int(at[-1]) if len(at) else 0
+    if not 0 < last <= LONGEST:
+        raise ValueError(f"trace: {path} ends at {last} ms, expected 1 to {LONGEST}")
+    starts = np.arange(0, last, width)
+    packets = np.bincount((np.maximum(at, 1) - 1) // width, minlength=len(starts))
+    bandwidth = np.maximum(packets, 1) * PACKET / (np.diff(starts, append=last) / 1e3)
+    return Trace(Path(path).stem, starts / 1e3, bandwidth, last / 1e3)
+
+
+def _read(path, **options) -> pd.DataFrame:
+    try:
+        shape = {"comment": "#", "skipinitialspace": True, "index_col": False}
+        return pd.read_csv(path, encoding="utf-8-sig", **shape, **options)
+    except (OSError, ValueError) as error:  # pandas' own and unicode's errors are ValueErrors
+        raise ValueError(f"trace: {path} cannot be read ({error})") from None
+
+
+def write_mahimahi(trace: Trace, path) -> None:
+    """Write a trace in Mahimahi's format, a millisecond a line and packet.
+
+    A packet is delivered at the end of the millisecond by which its 1,500 bytes have come together,
+    so that any bin has the trace's bytes but for less than a packet at either end. The last line is
+    the trace's end, where it starts over: if no packet is due then, one is added. Raises ValueError
+    for a trace that ends within its first millisecond.
+    """
+    end = round(1e3 * trace.end)
+    if end < 1:
+        raise ValueError(f"trace: {trace.name!r} lasts {trace.end} s, expected at least 1 ms")
+    knots = np.append(trace.times, trace.end)
+    came = np.concatenate([[0.0], np.cumsum(np.diff(knots) * trace.bandwidth)])
+    by = np.floor(np.interp(np.arange(end + 1) / 1e3, knots, came) / PACKET + 1e-6).astype(np.int64)
+    packets = np.diff(by)
+    packets[-1] = max(packets[-1], 1)
+    with written_aside(path) as aside:
+        aside.write_text("".join(f"{ms}\n" for ms in np.repeat(np.arange(1, end + 1), packets)))
+
+
+def read_csv(
+    path,
+    time: str = "time_s",
+    bandwidth: str = "bandwidth_mbit_s",
+    unit: str = "Mbit/s",
+    time_unit: str = "s",
+    floor: float | None = None,
+) -> Trace:
+    """A trace from columns `time` and `bandwidth` of a CSV file, named after its file.
+
+    unit: of BANDWIDTH_UNITS; time_unit: of TIME_UNITS. The first time becomes 0. Empty lines and
+    what follows a # are passed over, other columns ignored. floor: what a smaller bandwidth counts
+    as, zero included, in `unit`; without it, a log with a zero is refused. Raises ValueError naming
+    the file and what is wrong with it.
+    """
+    if unit not in BANDWIDTH_UNITS:
+        raise ValueError(f"unit: {unit!r}, expected one of {', '.join(BANDWIDTH_UNITS)}")
+    if time_unit not in TIME_UNITS:
+        raise ValueError(f"time_unit: {time_unit!r}, expected one of {', '.join(TIME_UNITS)}")
+    frame = _read(path).rename(columns=str.strip)
+    if missing := [c for c in (time, bandwidth) if c not in frame]:
+        names = ", ".join(frame)
+        raise ValueError(f"trace: {path} has no column {missing[0]!r}, its columns are {names}")
+    try:
+        t, b = frame[[time, bandwidth]].to_numpy(dtype=float).T
+        b = np.where(b >= 0, np.maximum(b, floor or 0), b)
+        seconds = (t - t[:1]) * TIME_UNITS[time_unit]
+        return Trace(Path(path).stem, seconds, b * BANDWIDTH_UNITS[unit])
+    except ValueError as error:
+        raise ValueError(f"trace: {path}: {error}") from None
+
+
+def markov_trace(rng: np.random.Generator, duration: float) -> Trace:
+    """A Markov-modulated link of `duration` s: it jumps among LEVELS.
+
+    Each is held for an exponential time of mean DWELL. Every jump goes to one of the other levels,
+    all alike, so that each holds an equal share of the time.
+    """
+    t, now, times, at = 0.0, int(rng.integers(len(LEVELS))), [], []
+    while t < duration:
+        times.append(t)
+        at.append(now)
+        t += rng.exponential(DWELL)
+        now = (now + int(rng.integers(1, len(LEVELS)))) % len(LEVELS)
+    return Trace("markov", times, LEVELS[at], duration)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk with a phone: shadowing, and fades. Bandwidths in bytes/s, times in s.
+
+    Without fades, the logarithm of the bandwidth has mean log(median), standard deviation
+    `deviation` and correlation exp(-lag / memory). Fades begin every `fade_every` s on average,
+    last exponential times of mean `fade_s` and leave the share `depth`. All is within `limits`.
+    """
+
+    step: float = 1.0
+    median: float = 25 * MBIT
+    deviation: float = 0.7
+    memory: float = 30.0
+    fade_every: float = 60.0
+    fade_s: float = 4.0
+    depth: float = 0.2
+    limits: tuple[float, float] = LIMITS
+
+
+def walking_trace(rng: np.random.Generator, duration: float, walk: Walk = Walk()) -> Trace:
+    """A link of `duration` s: its logarithm is an Ornstein-Uhlenbeck process, with fades.
+
+    The shadowing is that of M. Gudmundson, "Correlation model for shadow fading in mobile radio
+    systems", Electronics Letters 27, 1991.
+    """
+    times, kept = np.arange(0.0, duration, walk.step), np.exp(-walk.step / walk.memory)
+    z = rng.standard_normal(len(times))
+    for i in range(1, len(times)):
+        z[i] = kept * z[i - 1] + np.sqrt(1 - kept**2) * z[i]
+    faded, t = np.zeros(len(times), bool), rng.exponential(walk.fade_every)
+    while t < duration:
+        until = t + rng.exponential(walk.fade_s)
+        faded |= (times >= t) & (times < until)
+        t = until + rng.exponential(walk.fade_every)
+    bandwidth = walk.median * np.exp(walk.deviation * z) * np.where(faded, walk.depth, 1.0)
+    return Trace("walking", times, np.clip(bandwidth, *walk.limits), duration)

@@ -1,0 +1,99 @@
+"""Tasks and system states: what their quantities are, how random ones are drawn and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from .graphs import TaskGraph
+
+MBIT = 1e6 / 8  # bytes/s in 1 Mbit/s
+STATE = ("f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan")
+UNITS = ("cycles/s",) * 3 + ("bytes/s",) * 3 + ("s",) * 2
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Log-uniform, independent ranges (low, high) in SI units; the defaults are the artifact's own.
+
+    `down_over_up` is the ratio B_down / B_up, drawn in place of B_down.
+    """
+
+    cycles: tuple[float, float] = (1e7, 5e8)
+    bytes: tuple[float, float] = (2e4, 1e6)
+    f_0: tuple[float, float] = (1e9, 3e9)
+    f_1: tuple[float, float] = (4e9, 16e9)
+    f_2: tuple[float, float] = (16e9, 48e9)
+    B_up: tuple[float, float] = (4 * MBIT, 100 * MBIT)
+    down_over_up: tuple[float, float] = (1.0, 3.0)
+    B_wan: tuple[float, float] = (10 * MBIT, 100 * MBIT)
+    tau_wireless: tuple[float, float] = (2e-3, 15e-3)
+    tau_wan: tuple[float, float] = (10e-3, 80e-3)
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if np.shape(value) != (2,) or not 0 < value[0] <= value[1] < np.inf:
+                raise ValueError(f"range {field.name}: {value}, expected 0 < low <= high")
+
+
+def feature_names(graph: TaskGraph) -> list[str]:
+    """Names of a task vector's entries, in order: w_1.., d_0_1.., then the system state."""
+    cycles = [f"w_{i}" for i in range(1, graph.n + 1)]
+    return cycles + [f"d_{i}_{j}" for i, j in graph.edges] + list(STATE)
+
+
+def unit(feature: str) -> str:
+    """The SI unit of a task vector's entry, by its name."""
+    return {"w": "cycles", "d": "bytes"}.get(feature[0]) or dict(zip(STATE, UNITS))[feature]
+
+
+def sample_tasks(
+    graph: TaskGraph, count: int, rng: np.random.Generator, ranges: Ranges = Ranges(), workload=None
+) -> np.ndarray:
+    """`count` random tasks, float64 (count, graph.n_features), in SI units.
+
+    workload: fixed cycles and bytes (n + edges,); then only the system state varies. Raises
+    ValueError if it has another shape or a value that is no workload.
+    """
+    n, edges = graph.n, len(graph.edges)
+    low_high = [ranges.cycles] * n + [ranges.bytes] * edges
+    low_high += [getattr(ranges, "down_over_up" if name == "B_down" else name) for name in STATE]
+    low, high = np.log(np.array(low_high)).T
+    tasks = np.exp(rng.uniform(low, high, size=(count, len(low_high))))
+    tasks[:, n + edges + 4] *= tasks[:, n + edges + 3]
+    if workload is not None:
+        if np.shape(workload) != (n + edges,):
+            raise ValueError(
+                f"workload: shape {np.shape(workload)}, expected ({n + edges},) for {graph.name!r}"
+            )
+        tasks[:, : n + edges] = workload
+        check_tasks(graph, tasks[:1])
+    return tasks
+
+
+def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
+    """Tasks as contiguous float64 (..., F), or ValueError naming field and value.
+
+    Bytes and propagation delays may be zero unless `positive` (a policy sees logarithms).
+    """
+    try:
+        t = np.ascontiguousarray(tasks, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"task: not numeric ({error})") from None
+    if t.ndim < 1 or t.shape[-1] != graph.n_features:
+        raise ValueError(
+            f"task: shape {t.shape}, expected (..., {graph.n_features}) for graph {graph.name!r}"
+        )
+    zero_allowed = np.zeros(graph.n_features, dtype=bool)
+    if not positive:
+        zero_allowed[graph.n : graph.n + len(graph.edges)] = True
+        zero_allowed[[-2, -1]] = True
+    good = np.isfinite(t) & ((t > 0) | (zero_allowed & (t == 0)))
+    if not good.all():
+        where = np.argwhere(~good)[0]
+        name, value = feature_names(graph)[where[-1]], t[tuple(where)]
+        kind = "not negative" if zero_allowed[where[-1]] else "positive"
+        raise ValueError(f"task: {name} = {value} {unit(name)}, expected a finite number, {kind}")
+    return t

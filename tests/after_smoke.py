@@ -1,0 +1,47 @@
+"""What a finished `make smoke` must have left; run by it, not by `make test`."""
+
+import nbformat
+import pandas as pd
+
+from kd_offload.artifact import ROOT, get_run, read_table
+from kd_offload.claims.terms import NOTES, STATEMENTS
+from kd_offload.dataset import load
+from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
+
+SMOKE, PAPER = get_run("smoke"), get_run("paper")
+
+
+def test_everything_that_the_reference_has_is_there_with_the_same_columns():
+    made = {p.name for p in SMOKE.figures.iterdir() if not p.name.startswith(".")}
+    assert {p.name for p in PAPER.figures.iterdir() if not p.name.startswith(".")} <= made
+    for path in PAPER.figures.glob("*.csv"):
+        ours, theirs = read_table(SMOKE, path.stem), read_table(PAPER, path.stem)
+        assert list(ours.columns) == list(theirs.columns) and len(ours), path.name
+
+
+def test_every_notebook_ran_to_its_end():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        book = nbformat.read(SMOKE.out / "notebooks" / path.name, as_version=4)
+        code = [c for c in book.cells if c.cell_type == "code"]
+        assert all(c.execution_count for c in code), path.name
+        assert (SMOKE.out / f"{path.stem}.done").read_text()
+
+
+def test_data_are_whole_and_no_label_differs_from_an_independent_method():
+    for name in (*TRAINED, *RANDOM):
+        assert len(load(SMOKE, name, "test").delays) == SMOKE.profile.count(name, "test")
+    assert read_table(SMOKE, "proofs").label_mismatches.sum() == 0
+
+
+def test_the_tables_make_sense():
+    """Exact is never beaten; every policy of a scenario decided the same tasks; claims are judged."""
+    latency = read_table(SMOKE, "latency")
+    assert (latency.regret_mean >= -1e-9).all()
+    assert (latency[latency.policy == "exact"].regret_mean < 1e-9).all()
+    assert latency.groupby("scenario").n_test.nunique().eq(1).all()
+    claims = read_table(SMOKE, "claims")
+    assert set(claims.claim) == set(STATEMENTS) | set(NOTES)
+    assert set(claims[claims.verdict != "-"].claim) == set(STATEMENTS)
+    times = read_table(SMOKE, "inference_time")
+    assert set(times.scenario) >= set(SHOWN) and (times.median_us > 0).all()
+    assert pd.Series(times.p99_us >= times.median_us).all()

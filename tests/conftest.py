@@ -1,0 +1,51 @@
+"""A tiny run for all tests that need data and trained models; hypothesis the same every time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kd_offload.artifact import Run
+from kd_offload.beyond.delay_aware import train_all_tuned
+from kd_offload.dataset import Order, generate
+from kd_offload.distill import PLAIN, STUDENT, TEACHER, train_all
+from kd_offload.profiles import PROFILES, SMOKE
+from kd_offload.scenarios import RANDOM, TRAINED
+
+PROFILES["tiny"] = TINY = replace(
+    SMOKE, name="tiny", resamples=20,
+    train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
+    teacher_epochs=1, student_epochs=1, imitation_steps=20, delay_steps=10, networks_steps=(5, 3),
+    linear_labels=200, random_forest_labels=100, boosting_labels=100, networks_labels=50,
+    trees=2, iterations=2,
+    dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),
+    dqn_hidden=(16,), dqn_validation=50, dqn_points=2,
+    study_labels=(200, 400), study_steps=3,
+    cell_tasks=40, cell_resamples=20, sweep_values=3, subtasks=(4, 6), size_graphs=2,
+    size_tasks=10, online_tasks=60, online_points=6,
+    other_labels=200, other_validation=50, other_test=50, other_epochs=(1, 1), other_steps=(4, 3),
+    timing_inputs=10, speed=(1, 0.003, 1, 200), proofs=2,
+)  # fmt: skip
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Run:
+    """An empty run of tiny size."""
+    return Run(TINY, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory) -> Run:
+    """A run with data, models and decisions of every scenario: to be read, not written to."""
+    run = Run(TINY, Path(tmp_path_factory.mktemp("tiny")))
+    for name in (*TRAINED, *RANDOM):
+        for split in ("train", "validation", "test") if name in TRAINED else ("test",):
+            generate(run, Order(name, split, TINY.count(name, split)))
+    train_all(run, [TEACHER], TRAINED)
+    train_all(run, [STUDENT, PLAIN], TRAINED)
+    train_all_tuned(run)
+    from kd_offload.rivals.policies import POLICIES
+    for policy in POLICIES.values():
+        if policy.train:
+            policy.train(run)
+    return run
