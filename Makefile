@@ -1,10 +1,9 @@
-# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours and installs
-# nothing. Every step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
+# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours, installing
+# nothing. A step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
 SHELL := /bin/sh
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR:
-.SUFFIXES:
 .NOTPARALLEL: # a step uses all cores by itself, and those that time something must run alone
 .PHONY: help setup check steps reproduce smoke test full export lab clean
 .DEFAULT_GOAL := help
@@ -21,25 +20,24 @@ BASE := $(firstword $(shell command -v python3.11 python3) python3)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-
 setup: $(SETUP) ## make .venv from the pinned list and install the package
 
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.txt
-	.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt
+	.venv/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
-
 check:
 	@$(PY) .ci/check.py --packages
 
 # What a notebook is executed from: its text, the core, the wings it uses, the steps it reads.
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
+CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 
-$(STEP)/%.done: notebooks/%.ipynb $(wildcard kd_offload/*.py) | $(SETUP)
+$(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
 	$(PY) -m kd_offload.run $< --profile $(PROFILE) --stamp $@
 
 $(STEP)/01_problem.done: $(call wing,rivals draw)
@@ -49,20 +47,17 @@ $(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
 $(STEP)/05_better_students.done: $(call wing,beyond draw) $(call after,04_teacher_and_student)
 $(STEP)/06_rivals.done: $(call wing,rivals draw) $(call after,03_data)
 LEARNED := $(call after,04_teacher_and_student 05_better_students 06_rivals)
-$(STEP)/07_latency.done: $(call wing,beyond rivals studies draw) $(LEARNED)
-$(STEP)/08_conditions.done: $(call wing,beyond rivals studies draw) $(LEARNED)
-$(STEP)/09_online.done: $(call wing,beyond rivals studies draw) $(LEARNED) $(wildcard data/traces/*)
+$(call after,07_latency 08_conditions 09_online): $(call wing,beyond rivals studies draw) $(LEARNED)
+$(STEP)/09_online.done: $(wildcard data/traces/*)
 $(STEP)/10_inference_time.done: $(call wing,beyond rivals studies draw device) $(call after,07_latency)
 $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_latency 10_inference_time)
 $(STEP)/12_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-# A step whose products are missing or altered runs again.
-steps:
+steps: # a step whose products are missing or altered runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## every table and figure, at the paper's sizes (about 50 minutes on 2 cores)
-
 smoke: ## the same on small sizes, into build/smoke (about 5 minutes)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
@@ -70,7 +65,6 @@ smoke: ## the same on small sizes, into build/smoke (about 5 minutes)
 full: $(LEARNED) ## what is too slow for reproduce, which reads it (more than an hour)
 	$(PY) -m kd_offload.studies.slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
-
 export: $(call after,05_better_students) ## the trained students as ONNX and C99, into exports/
 	$(PY) -m kd_offload.device.card
 
@@ -78,10 +72,8 @@ test: $(SETUP) ## lint, unit and property tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest
-
 lab: $(SETUP) ## open the notebooks; they start from the reference results and write to build/lab
 	$(PY) -m jupyter lab notebooks
-
-clean: ## delete what was generated and is not part of the repository (the environment stays)
+clean: ## delete what was generated and is not part of the repository (.venv stays)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

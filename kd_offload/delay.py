@@ -132,7 +132,7 @@ def delay_table(n, first, source, tasks, x, out):
 Times = namedtuple("Times", "run hold tau togo")
 
 
-@njit(cache=True)
+@njit(cache=True, inline="always")
 def new_times(n, edges):
     """Room for `prepare`."""
     return Times(np.empty((n + 2, 3)), np.zeros((edges, 7)), np.zeros(7), np.empty((n + 2, 3)))

@@ -94,9 +94,8 @@ def fit(
     """Train one network -> the model, and of each epoch its losses and its label accuracy.
 
     AdamW, the learning rate rising and then falling by a cosine; the order of the samples and the
-    start come from `seed` alone. soft: the teacher's logits (S, n, C) of the training tasks, needed
-    by a distilled recipe; then a task may lack its labels (-1). Runs on a GPU where there is one.
-    Raises ValueError naming what does not fit.
+    start come from `seed` alone. soft: the teacher's logits (S, n, C) for a distilled recipe; then
+    a task may lack its labels (-1). Raises ValueError naming what does not fit.
     """
     _check(recipe, train, validation, soft)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -109,9 +108,8 @@ def fit(
         nn.init.uniform_(w, -(len(w) ** -0.5), len(w) ** -0.5, generator=generator)
     net.to(device)
     rate, steps = recipe.learning_rate, recipe.epochs * -(-len(x) // recipe.batch)
-    optimiser = torch.optim.AdamW(
-        net.parameters(), rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    decay = {"weight_decay": recipe.weight_decay, "fused": True}
+    optimiser = torch.optim.AdamW(net.parameters(), rate, **decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
     curve = []
     for epoch in range(1, recipe.epochs + 1):
@@ -124,8 +122,7 @@ def fit(
             schedule.step()
             total += loss.item() * len(rows)
         curve.append({"epoch": epoch, "train_loss": total / len(x)} | _held_out(net, vx, vy))
-    made = Model(recipe.role, scenario, seed, *numbers, *net.arrays(), recipe.classes)
-    return made, curve
+    return Model(recipe.role, scenario, seed, *numbers, *net.arrays(), recipe.classes), curve
 
 
 def _check(recipe: Recipe, train: Labelled, validation: Labelled, soft) -> None:

@@ -163,8 +163,9 @@ def search_kernel(graph, ordered, limit, enough, budget, best_x, scratch):
                 break
             for k in range(at, 3 if ordered else at + 1):
                 nodes += 1
-                after = free[j, k]
-                after[:] = free[j - 1, x[j - 1]]
+                before, after = free[j - 1, x[j - 1]], free[j, k]
+                for r in range(8):  # quicker than numba's slices
+                    after[r] = before[r]
                 x[j] = k
                 finish[j] = done[j, k] = place(
                     j, k, first, source, run, hold, tau, x, finish, after

@@ -11,6 +11,7 @@ import ast
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -52,6 +53,17 @@ def execute(notebook: Path, target: Path, parameters: dict) -> None:
         aside.write_text(text + "\n", encoding="utf-8")
 
 
+@contextmanager
+def recorded():
+    """A file to which every product made meanwhile, here or in a child process, adds its path."""
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["KD_PRODUCTS"] = str(Path(scratch) / "products")
+        try:
+            yield Path(os.environ["KD_PRODUCTS"])
+        finally:
+            del os.environ["KD_PRODUCTS"]
+
+
 def stamp(path: Path, record: Path) -> None:
     """Write the files named in `record` with their digests, as `sha256sum` checks them."""
     products = sorted({Path(line) for line in record.read_text().splitlines()})
@@ -87,9 +99,7 @@ def main() -> None:
             raise ValueError(f"parameter: say --{taken[0]} instead of -p {taken[0]}")
         folder = run.out / ("notebooks/executed" if run.out == ROOT else "notebooks")
         parameters = {"profile": args.profile, "out": args.out} | given
-        with tempfile.TemporaryDirectory() as scratch:
-            record = Path(scratch) / "products"
-            os.environ["KD_PRODUCTS"] = str(record)
+        with recorded() as record:
             execute(args.notebook, folder / args.notebook.name, parameters)
             if args.stamp:
                 stamp(args.stamp, record)

@@ -34,7 +34,7 @@ def test_data_are_whole_and_no_label_differs_from_an_independent_method():
 
 
 def test_the_tables_make_sense():
-    """Exact is never beaten; every policy of a scenario decided the same tasks; claims are judged."""
+    """Exact is never beaten; all policies of a scenario decided the same tasks."""
     latency = read_table(SMOKE, "latency")
     assert (latency.regret_mean >= -1e-9).all()
     assert (latency[latency.policy == "exact"].regret_mean < 1e-9).all()

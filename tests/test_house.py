@@ -7,7 +7,7 @@ import pytest
 
 from kd_offload.artifact import PACKAGE, ROOT
 
-WINGS = ("proofs", "beyond", "rivals", "studies", "draw", "device", "claims")
+WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "claims")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

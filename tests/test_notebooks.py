@@ -69,7 +69,7 @@ def test_the_runner_refuses_and_keeps_what_there_was(tmp_path):
         execute(good, target, {"b": 5})
     with pytest.raises(Exception, match="ZeroDivisionError"):
         execute(notebook(tmp_path / "bad.ipynb", "a = 1", "1 / 0"), target, {})
-    with pytest.raises(ValueError, match="stopped before its cell"):
+    with pytest.raises(ValueError, match="stopped before cell 1"):
         execute(
             notebook(tmp_path / "quit.ipynb", "a = 1", "import sys; sys.exit(0)", "print(a)"),
             target,

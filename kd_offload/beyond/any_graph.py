@@ -12,6 +12,7 @@ is 1 or 0. What is not there has the middle of its range, which the scaling make
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -19,9 +20,11 @@ import numpy as np
 from numba import njit
 from torch.optim.lr_scheduler import OneCycleLR
 
+from ..artifact import Run
 from ..graphs import TaskGraph, random_graph
 from ..labels import solve
-from ..models import Model, logits
+from ..models import Model, logits, model_path, save
+from ..parallel import in_parallel
 from ..tasks import STATE, Ranges, check_tasks, sample_tasks
 from .delay_aware import (
     Stage,
@@ -47,30 +50,19 @@ KINDS = ("cycles", "bytes", *("down_over_up" if q == "B_down" else q for q in ST
 ANY = Tuning("student_any", (128, 96), 8, 2, 3000, 6000, 2e-3)
 
 
-def padded_names() -> list[str]:
-    """Names of a padded vector's entries, in order."""
-    names = []
-    for j in range(1, MOST + 1):
-        block = [f"w_{j}", *(f"d_{j - back}_{j}" for back in range(1, WINDOW + 1)), f"d_{j}_sink"]
-        names += [entry for name in block for entry in (name, f"{name} there")]
-    return names + list(STATE)
-
-
 @lru_cache
 def padded_scaling(ranges: Ranges = Ranges()) -> tuple[np.ndarray, ...]:
     """(mean, deviation, low, high), each (FEATURES,), of the logarithms of padded tasks drawn from
     `ranges`: exact, for quantities that are there; flags stay 0 and 1."""
-    flags = np.array([name.endswith("there") for name in padded_names()])
-    kinds = dict(zip("wd", KINDS)) | dict(zip(STATE, KINDS[2:]))
-    low, high = np.zeros(FEATURES), np.ones(FEATURES)
-    for at, name in enumerate(padded_names()):
-        if not flags[at]:
-            low[at], high[at] = np.log(getattr(ranges, kinds.get(name) or kinds[name[0]]))
+    block = [entry for kind in ("cycles", *["bytes"] * (WINDOW + 1)) for entry in (kind, "flag")]
+    kinds = block * MOST + list(KINDS[2:])
+    low, high = np.log([getattr(ranges, kind, (1, THERE)) for kind in kinds]).T
     mean, deviation = (low + high) / 2, (high - low) / np.sqrt(12)
-    up, down = (FEATURES - len(STATE) + STATE.index(name) for name in ("B_up", "B_down"))
+    up, down = (kinds.index(kind) for kind in ("B_up", "down_over_up"))
     deviation[down] = np.hypot(deviation[down], deviation[up])
     for bound in (mean, low, high):
         bound[down] += bound[up]
+    flags = np.array(kinds) == "flag"
     mean[flags], deviation[flags] = 0.0, 1.0
     deviation[deviation == 0] = 1.0  # a constant tells nothing
     return mean, deviation, low, high
@@ -261,3 +253,14 @@ def propose_any(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     out = logits(model, pad(graph, tasks))  # (S, K, MOST, 3) or, of one hypothesis, (S, MOST, 3)
     out = out.reshape(len(out), model.hypotheses, MOST, 3)[:, :, : graph.n]
     return out.argmax(-1).astype(np.int8)
+
+
+def train_all_any(run: Run) -> list[Model]:
+    """Train and save a network for every seed of a run, in parallel."""
+    p = run.profile
+    steps = {"imitation_steps": max(40, p.imitation_steps), "delay_steps": 3 * p.delay_steps}
+    recipe = replace(ANY, labels=min(ANY.labels, p.train), **steps)
+    trained = in_parallel(fit_any, [(recipe, seed) for seed in p.seeds], recipe.role)
+    for model, _ in trained:
+        save(model, model_path(run, model.role, model.scenario, model.seed))
+    return [model for model, _ in trained]

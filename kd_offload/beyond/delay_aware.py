@@ -78,8 +78,8 @@ def tuning(run: Run, role: str, name: str) -> Tuning:
     """The recipe of `role` for scenario `name` at a run's sizes. ValueError for an unknown role."""
     if role not in TUNED:
         raise ValueError(f"role: {role!r}, expected one of {', '.join(TUNED)}")
-    p, small = run.profile, scenario(name).graph.n <= 12
-    networks = name.startswith("networks")
+    p, (graph, group, _) = run.profile, scenario(name)
+    networks, small = group == "networks", graph.n <= 12
     imitation, steps = p.networks_steps if networks else (p.imitation_steps, p.delay_steps)
     if role == "student_tuned" and small:
         return Tuning(role, (96, 64), 1, 6, imitation, 2 * steps, 4e-3)

@@ -39,7 +39,7 @@ def online(table: pd.DataFrame):
         if last := [y for ax in row for y, *_ in ends[ax]]:
             row[0].set_ylim(min(last) / 8, max(last) * 2)  # the first few tasks would take half
     st.finish(fig)
-    fig.canvas.draw()  # names go by the final heights
+    fig.draw_without_rendering()  # names go by the final heights
     for ax, lines in ends.items():
         _name(ax, lines)
     return fig

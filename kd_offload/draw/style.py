@@ -7,7 +7,8 @@ A colour has one meaning: a location, or a kind of policy; the two palettes shar
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+import seaborn as sns
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.stats import t
 
 from ..artifact import Run, provenance, written_aside
@@ -42,11 +43,11 @@ QUANTITIES = {  # label, and factor from SI
 
 def style() -> None:
     """Set the look of all figures drawn from now on."""
-    plt.style.use("seaborn-v0_8-whitegrid")
+    sns.set_theme(context="paper", style="whitegrid", palette=None, font="DejaVu Sans")
     plt.rc("figure", dpi=110)
     plt.rc("savefig", dpi=200)
     plt.rc("pdf", fonttype=42)
-    plt.rc("font", family="DejaVu Sans", size=8)  # matplotlib brings it: the same everywhere
+    plt.rc("font", size=8)  # DejaVu Sans comes with matplotlib: the same everywhere
     plt.rc("axes", titlesize=8, labelsize=8)
     plt.rc(("xtick", "ytick"), labelsize=7)
     plt.rc(("xtick.major", "ytick.major"), pad=2)
@@ -64,11 +65,8 @@ def save(run: Run, figure, name: str) -> None:
             figure.savefig(aside, metadata=inside)
 
 
-# Panels: made by `panels` or `by_scenario`, completed by `finish`
-
-
 def panels(rows: int, columns: int, height: float, xlabel="", ylabel="", log="", **options):
-    """A figure and its axes (rows, columns).
+    """A figure, to be completed by `finish`, and its axes (rows, columns).
 
     height: inches, as is `width` in `options`. xlabel, ylabel: of the lowest and the leftmost
     panels. log: the logarithmic axes, "x", "y" or "xy". Other options: those of `plt.subplots`.
@@ -116,7 +114,7 @@ def finish(fig, *handles, columns: int = 5, **options):
                 steps = (1, 1.5, 2, 3, 5) if high < 10 * low else steps
                 axis.set_major_locator(LogLocator(subs=steps))
                 axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.9g}"))
-            axis.set_minor_formatter(NullFormatter())
+            axis.set_minor_locator(NullLocator())
     found |= {handle.get_label(): handle for handle in handles}
     if found:
         where = {"loc": "outside lower center", "ncols": columns}
@@ -132,9 +130,6 @@ def key(label: str, **look):
 def location_keys(**look) -> list:
     """An entry of a legend for every location."""
     return [key(k, marker="o", color=c, **look) for k, c in LOCATION_COLOURS.items()]
-
-
-# Policies
 
 
 def kind(name: str) -> str:
@@ -161,9 +156,6 @@ def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
         out[policy] = {"color": KIND_COLOURS[its], "ls": LINES[at % 6], "marker": POINTS[at % 6]}
         out[policy] |= {"lw": 2, "zorder": 3} if policy in OURS else {"lw": 1, "alpha": 0.85}
     return out
-
-
-# Values and their intervals
 
 
 def percent(share, floor: float = FLOOR):
@@ -194,10 +186,9 @@ def dot(ax, y: float, values, colour: str, bar=(), marker: str = "o") -> None:
 def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
     """low, mean, high of column y by value of x, a row a training seed: Student's 95 % interval.
 
-    Where there is one seed, or all agree, both ends are the mean.
+    Where there is one seed, both ends are the mean.
     """
     by = rows.groupby(x)[y]
     mean = by.mean()
-    low, high = t.interval(0.95, by.count() - 1, mean, by.sem())
-    frame = pd.DataFrame({"low": low, "mean": mean, "high": high}, mean.index)
-    return frame.apply(lambda column: column.fillna(mean))
+    half = (by.sem() * t.ppf(0.975, by.count() - 1)).fillna(0)
+    return pd.DataFrame({"low": mean - half, "mean": mean, "high": mean + half})

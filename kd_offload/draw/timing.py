@@ -56,7 +56,7 @@ def tradeoff(table: pd.DataFrame):
         ax.step(front.median_us, front.y, where="post", color=st.NEUTRAL, lw=1, ls=":")
     known = [st.key(r, marker=m, ms=5) for r, m in MARKERS.items() if r in set(table.runtime)]
     st.finish(fig, *known, columns=len(known))
-    fig.canvas.draw()  # names go by the final places
+    fig.draw_without_rendering()  # names go by the final places
     for ax, part in row:
         points = part[part.named]
         _name(ax, list(zip(points.policy, points.median_us, points.y)))
@@ -71,7 +71,7 @@ def _name(ax, points: list[tuple[str, float, float]]) -> None:
     sides = [(6, 3), (6, -9), (-6, 3), (-6, -9)]
     offsets = [(dx, dy + np.sign(dy) * r) for r in range(0, 45, 9) for dx, dy in sides]
     for (name, *xy), (x, y) in zip(points, at):
-        wide, high = 4.3 * unit * len(name), 8 * unit
+        wide, high = 4.6 * unit * len(name), 8 * unit
         boxes = {}
         for dx, dy in offsets:
             left, low = x + dx * unit - (wide if dx < 0 else 0), y + dy * unit

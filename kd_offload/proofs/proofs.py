@@ -17,8 +17,8 @@ import pandas as pd
 from .. import delay, graphs, labels
 from ..artifact import get_run, save_table
 from ..beyond.prices import regret_table
-from ..scenarios.networks import BUILDERS, cut
 from ..parallel import progress
+from ..scenarios.networks import BUILDERS, cut
 from ..tasks import sample_tasks
 from . import oracles
 
@@ -178,12 +178,12 @@ def prove(tasks: int, seed: int = 2020) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The command line; its status is 1 where something differs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="paper")
     parser.add_argument("--out", default="", help="folder, relative to the repository")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     run = get_run(args.profile, args.out)
     table = save_table(run, "proofs", prove(run.profile.proofs, run.profile.seed))
     print(table.to_string(index=False), file=sys.stderr)

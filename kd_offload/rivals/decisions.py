@@ -76,8 +76,7 @@ def decisions(policy: str, train: Callable, run: Run, name: str, seed: int) -> n
 
 def _verified(path: Path, tests: str) -> np.ndarray:
     saved = read_decisions(path)
-    # BRIDGE: runs of the code before the rebuild have no digest of the tests beside trees' decisions.
-    if str(saved.get("tests", tests)) != tests:
+    if str(saved["tests"]) != tests:
         raise ValueError(f"decisions: {path} was made for other test tasks; train it anew")
     return saved["placements"]
 

@@ -104,7 +104,7 @@ def train_dqn(
     tasks, best = check_tasks(where.graph, validation.tasks, positive=True), validation.delays
     a_round, threads = recipe.environments * n, torch.get_num_threads()
     due = [a_round * (recipe.rounds * i // points) for i in range(1, points + 1)]
-    network = _network(where, recipe, int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1))
+    start = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
 
     def note(*_):
         if (steps := network.num_timesteps) in due:
@@ -115,6 +115,7 @@ def train_dqn(
 
     torch.set_num_threads(1)
     try:
+        network = _network(where, recipe, start)
         network.learn(recipe.rounds * a_round, callback=note)
     finally:
         torch.set_num_threads(threads)

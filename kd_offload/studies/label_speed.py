@@ -1,4 +1,4 @@
-"""How fast labels are generated: `python -m kd_offload.studies.label_speed --profile paper`.
+"""How fast labels are generated, by branch and bound and by its rivals.
 
 In rounds, every method on the same graphs in every round, so that a disturbance of the machine
 meets all of them. The first round, of three tasks, tells how many fit into those that follow.
@@ -16,7 +16,6 @@ two.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,13 +25,12 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numba import njit
 
-from ..artifact import get_run, save_table
 from ..beyond.prices import regret_table
 from ..delay import all_delays, new_times, place, prepare
 from ..graphs import TaskGraph
 from ..labels import TIE, UNLIMITED, new_scratch, search, solve, solve_kernel, structure
 from ..parallel import progress
-from ..profiles import PROFILES, Profile
+from ..profiles import Profile
 from ..proofs import oracles
 from ..rivals.heuristics import local_search
 from ..scenarios import SHOWN, scenario
@@ -194,17 +192,3 @@ def label_speed(profile: Profile) -> pd.DataFrame:
         if each.method != "public_solver" or each.seconds <= 3 * seconds * number:
             each.turn(seconds, rng)
     return pd.DataFrame([*(each.row() for each in work), _two_workers(4 * rounds, shard)])
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line: measures, and writes `figures/label_generation.csv` of the run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", choices=PROFILES, default="paper")
-    parser.add_argument("--out", default="", help="folder of the run, if not the profile's")
-    chosen = parser.parse_args(arguments)
-    run = get_run(chosen.profile, chosen.out)
-    save_table(run, "label_generation", label_speed(run.profile))
-
-
-if __name__ == "__main__":
-    main()

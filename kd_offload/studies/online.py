@@ -129,20 +129,28 @@ def curves(
     for b in range(points, 0, -every):
         if not (arrived := tasks[:b].sum()):
             continue
-        mean = np.array([v[:, :b].sum(1).mean() for v in summed]) / arrived
-        ends = np.full((2, len(summed)), np.nan)
-        if b >= FEWEST_BLOCKS:
-            drawn = bootstrap_means([tasks[None, :b], *(v[:, :b] for v in summed)], resamples, rng)
-            ends = interval(drawn[:, 1:] / np.maximum(drawn[:, :1], 1e-300))
-        beyond, regret = np.split(np.vstack([mean, ends]), 2, axis=1)  # mean, low, high
-        for c, policy in enumerate(delays):
-            row = {"trace": stream.trace.name, "policy": policy, "seeds": len(delays[policy])}
+        found = _a_task(tasks[:b], [v[:, :b] for v in summed], resamples, rng)
+        for c, (policy, beyond, regret) in enumerate(zip(delays, *np.split(found, 2))):
+            row = {"trace": stream.trace.name, "policy": policy, "seeds": len(total[c])}
             row |= {"time_s": b * width, "tasks": int(arrived)}
-            row |= zip(("beyond_s", "beyond_low_s", "beyond_high_s"), beyond[:, c] * arrived)
-            row |= zip(("regret_mean", "regret_low", "regret_high"), regret[:, c])
+            row |= zip(("beyond_s", "beyond_low_s", "beyond_high_s"), beyond * arrived)
+            row |= zip(("regret_mean", "regret_low", "regret_high"), regret)
             rows.append(row | {"mean_total_ms": 1e3 * total[c][:, :b].sum(1).mean() / arrived})
     order = {policy: c for c, policy in enumerate(delays)}
     return pd.DataFrame(sorted(rows, key=lambda row: (order[row["policy"]], row["time_s"])))
+
+
+def _a_task(tasks: np.ndarray, sums: list[np.ndarray], resamples: int, rng) -> np.ndarray:
+    """Mean a task, and the ends of its interval, of sums (K, B) over blocks: (len(sums), 3).
+
+    tasks (B,): how many arrived in a block; a mean's numerator and denominator are resampled both.
+    """
+    mean = np.array([v.sum(1).mean() for v in sums]) / tasks.sum()
+    ends = np.full((2, len(sums)), np.nan)
+    if len(tasks) >= FEWEST_BLOCKS:
+        drawn = bootstrap_means([tasks[None], *sums], resamples, rng)
+        ends = interval(drawn[:, 1:] / np.maximum(drawn[:, :1], 1e-300))
+    return np.vstack([mean, ends]).T
 
 
 def own_traces(run: Run) -> list[Trace]:

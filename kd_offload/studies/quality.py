@@ -17,6 +17,7 @@ from ..rivals.policies import OURS, POLICIES, learned, opened, place, policies_f
 from ..scenarios import RANDOM, TRAINED, scenario
 from ..tasks import STATE
 from . import statistics
+from .conditions import generator
 from .statistics import bootstrap_means, bounded, interval
 
 FEW = 20  # cases below which an interval would say nothing
@@ -70,9 +71,9 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
     """
     tables = {t: [] for t in ("latency", "paired", "wrong_labels", "adaptation", "following")}
     names, resamples = (*TRAINED, *RANDOM), run.profile.resamples
-    for number, name in enumerate(progress(names, len(names), "evaluation", "scenario")):
+    for name in progress(names, len(names), "evaluation", "scenario"):
         test, results = run_policies(run, name)
-        rng = np.random.default_rng([run.profile.seed, number])
+        rng = generator(run, name)
         tables["latency"] += latency_rows(name, test, results, resamples, rng)
         if name in TRAINED:
             few = resamples // 5
@@ -146,8 +147,9 @@ def paired_rows(name, test: Labelled, results: Results, resamples: int, rng) -> 
     for own, prefix in OURS.items():
         mine = policies.index(own)
         for field, sample in draws.items():
-            difference, ends = value[field][mine] - value[field], sample[:, [mine]] - sample
-            table |= bounded(f"{prefix}{field}_difference", difference, interval(ends))
+            difference = value[field][mine] - value[field]
+            ends = interval(sample[:, [mine]] - sample)
+            table |= bounded(f"{prefix}{field}_difference", difference, ends)
         table[f"{own}_wins"] = [(regret[mine].mean(0) < r.mean(0) - 1e-9).mean() for r in regret]
         family = against_all(regret, draws["regret"], mine)
         table |= {f"{prefix}{key}": column for key, column in family.items()}

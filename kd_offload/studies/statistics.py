@@ -61,15 +61,6 @@ def quantile_intervals(values, quantiles, level: float = 0.95) -> np.ndarray:
     return np.array([test.confidence_interval(level) for test in tests])
 
 
-def seeds_interval(values, level: float = 0.95) -> tuple[float, float]:
-    """Student's t interval of the mean of one value a seed (K,); that value itself if all agree."""
-    mean = float(np.mean(values))
-    if len(values) < 2 or np.ptp(values) == 0:
-        return mean, mean
-    low, high = stats.t.interval(level, len(values) - 1, mean, stats.sem(values))
-    return float(low), float(high)
-
-
 def simultaneous_intervals(estimates, samples, freedom=np.inf, level: float = 0.95) -> np.ndarray:
     """Intervals (2, J), low and high, that hold for all J estimates together with chance `level`.
 
