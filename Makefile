@@ -40,12 +40,12 @@ NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 $(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
 	$(PY) -m kd_offload.run $< --profile $(PROFILE) --stamp $@
 
-$(STEP)/01_problem.done: $(call wing,rivals draw)
-$(STEP)/02_labels.done: $(call wing,proofs rivals draw) kd_offload/studies/label_speed.py
+$(STEP)/01_problem.done: $(call wing,beyond rivals draw)
+$(STEP)/02_labels.done: $(call wing,beyond proofs rivals draw) kd_offload/studies/label_speed.py
 $(STEP)/03_data.done: $(call wing,draw) kd_offload/beyond/prices.py
 $(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
-$(STEP)/05_better_students.done: $(call wing,beyond draw) $(call after,04_teacher_and_student)
-$(STEP)/06_rivals.done: $(call wing,rivals draw) $(call after,03_data)
+$(STEP)/05_better_students.done: $(call wing,beyond rivals studies draw) $(call after,04_teacher_and_student)
+$(STEP)/06_rivals.done: $(call wing,beyond rivals studies draw) $(call after,03_data)
 LEARNED := $(call after,04_teacher_and_student 05_better_students 06_rivals)
 $(call after,07_latency 08_conditions 09_online): $(call wing,beyond rivals studies draw) $(LEARNED)
 $(STEP)/09_online.done: $(wildcard data/traces/*)
@@ -62,18 +62,19 @@ smoke: ## the same on small sizes, into build/smoke (about 5 minutes)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
 
-full: $(LEARNED) ## what is too slow for reproduce, which reads it (more than an hour)
+full: $(call after,03_data) ## what is too slow for reproduce, which reads it (more than an hour)
 	$(PY) -m kd_offload.studies.slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
-export: $(call after,05_better_students) ## the trained students as ONNX and C99, into exports/
+export: $(call after,07_latency) ## the trained students as ONNX and C99, into exports/
 	$(PY) -m kd_offload.device.card
 
 test: $(SETUP) ## lint, unit and property tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest
-lab: $(SETUP) ## open the notebooks; they start from the reference results and write to build/lab
-	$(PY) -m jupyter lab notebooks
+lab: $(SETUP) ## open copies of the notebooks, in build/lab, on the reference results
+	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
+	$(PY) -m jupyter lab build/lab/notebooks
 clean: ## delete what was generated and is not part of the repository (.venv stays)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

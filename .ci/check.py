@@ -15,8 +15,11 @@ def main() -> None:
     if "--packages" in sys.argv:
         lines = (Path(__file__).parents[1] / "environment.yml").read_text().splitlines()
         names = [line.strip(" -").split("==")[0] for line in lines if "==" in line]
-        modules = [n for n in names if n.isidentifier() and n not in ("jupyter", "ruff", "fpdf2")]
-        if lacking := [n for n in modules if not find_spec(n)]:
+        modules = {"scikit-learn": "sklearn", "fpdf2": "fpdf"} | {
+            n: None for n in ("jupyter", "ruff")
+        }
+        wanted = ((n, modules.get(n, n)) for n in [*names, "jinja2", "scipy", "threadpoolctl"])
+        if lacking := [n for n, module in wanted if module and not find_spec(module)]:
             sys.exit(f"error: {sys.executable} lacks {', '.join(lacking)}; see environment.yml")
     elif not (find_spec("venv") and find_spec("ensurepip")):
         sys.exit("error: Python's venv module is missing (on Debian: apt install python3.11-venv)")

@@ -4,8 +4,8 @@ The paper: H. Chen, L. Zeng, S. Yu, X. Chen, "Knowledge Distillation for Mobile 
 Offloading", arXiv 2004.04366 (2020).
 
 Read graphs, tasks, delay, labels, models, distill, in this order: they are the paper. The other
-modules carry it. Folders are wings, each importing the core and the wings named before it: beyond,
-proofs, rivals, studies, draw, device, claims.
+modules carry it, `scenarios` among them. The other folders are wings, each importing the core and
+the wings named before it: beyond, proofs, rivals, studies, draw, device, claims.
 """
 
 import hashlib

@@ -102,7 +102,7 @@ def generate(
             aside.write_bytes(shard)
         set_current(paths[i], mark)
     for stale in {*folder.glob("*.parquet"), *folder.glob(".*.part*")} - set(paths):
-        stale.unlink()
+        stale.unlink(missing_ok=True)
     digests = {path.name: _sha256(path.read_bytes()) for path in paths}
     save_json(manifest, {**about, "fingerprint": mark, "sha256": digests})
     set_current(manifest, mark)

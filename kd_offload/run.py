@@ -1,4 +1,4 @@
-"""Execute a notebook: `python -m kd_offload.run notebooks/05_quality.ipynb --profile smoke`.
+"""Execute a notebook: `python -m kd_offload.run notebooks/07_latency.ipynb --profile smoke`.
 
 A thin layer over papermill. It refuses undeclared parameters, notices cells that never ran, strips
 what belongs to one machine, and moves the executed copy into place only when all went well.
@@ -84,9 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("notebook", type=Path)
     parser.add_argument("--profile", default="paper")
-    parser.add_argument(
-        "--out", default="", help="folder of the products, relative to the repository"
-    )
+    parser.add_argument("--out", default="", help="folder of the products, within the repository")
     parser.add_argument("--stamp", type=Path, help="file that lists what was made, for make")
     parser.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     args = parser.parse_args()
@@ -97,6 +95,8 @@ def main() -> None:
         given = {name: _value(value) for name, value in args.p}
         if taken := sorted({"profile", "out"} & set(given)):
             raise ValueError(f"parameter: say --{taken[0]} instead of -p {taken[0]}")
+        if given and run.out == ROOT:
+            raise ValueError("parameter: one that is changed needs a folder of its own, --out")
         folder = run.out / ("notebooks/executed" if run.out == ROOT else "notebooks")
         parameters = {"profile": args.profile, "out": args.out} | given
         with recorded() as record:

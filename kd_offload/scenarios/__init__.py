@@ -24,18 +24,13 @@ class Scenario(NamedTuple):
     workload: np.ndarray | None = None  # cycles, then bytes
 
 
-def _network(name: str) -> Scenario:
-    graph, workload = networks.cut(name)
-    return Scenario(graph, "networks", workload)
-
-
-SCENARIOS = {
-    "chain": lambda: Scenario(graphs.chain(), "shown"),
-    "dag": lambda: Scenario(graphs.dag(), "shown"),
-    "fusion": lambda: Scenario(graphs.fusion(), "shown"),
-    **{f"networks_{name}": partial(_network, name) for name in networks.BUILDERS},
+SCENARIOS = {  # name, which is the graph's too: group, and what makes graph and workload
+    "chain": ("shown", lambda: (graphs.chain(), None)),
+    "dag": ("shown", lambda: (graphs.dag(), None)),
+    "fusion": ("shown", lambda: (graphs.fusion(), None)),
+    **{f"networks_{n}": ("networks", partial(networks.cut, n)) for n in networks.BUILDERS},
 }
-SHOWN = ("chain", "dag", "fusion")
+SHOWN = tuple(name for name, (group, _) in SCENARIOS.items() if group == "shown")
 TRAINED = tuple(SCENARIOS)
 RANDOM = tuple(f"random_{n}" for n in (4, 8, 12, 16, 20, 24))
 
@@ -43,10 +38,14 @@ RANDOM = tuple(f"random_{n}" for n in (4, 8, 12, 16, 20, 24))
 def scenario(name: str) -> Scenario:
     """The scenario called `name`: one of SCENARIOS, or random_<n>[_<index>].
 
-    Raises ValueError for any other name.
+    Raises ValueError for any other name, and for an entry whose graph has another.
     """
     if name in SCENARIOS:
-        return SCENARIOS[name]()
+        group, make = SCENARIOS[name]
+        graph, workload = make()
+        if graph.name != name:
+            raise ValueError(f"scenario: {name!r}, but its graph is called {graph.name!r}")
+        return Scenario(graph, group, workload)
     kind, _, rest = name.partition("_")
     parts = rest.split("_")
     if kind == "random" and len(parts) < 3 and all(p.isascii() and p.isdigit() for p in parts):
