@@ -1,11 +1,15 @@
 """What a finished `make smoke` must have left; run by it, not by `make test`."""
 
+import subprocess
+
 import nbformat
 import pandas as pd
+import pytest
 
 from kd_offload.artifact import ROOT, get_run, read_table
 from kd_offload.claims.terms import NOTES, STATEMENTS
 from kd_offload.dataset import load
+from kd_offload.run import execute
 from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
 
 SMOKE, PAPER = get_run("smoke"), get_run("paper")
@@ -45,3 +49,16 @@ def test_the_tables_make_sense():
     times = read_table(SMOKE, "inference_time")
     assert set(times.scenario) >= set(SHOWN) and (times.median_us > 0).all()
     assert pd.Series(times.p99_us >= times.median_us).all()
+
+
+@pytest.mark.parametrize("name", ["01_problem", "09_online", "12_claims"])
+def test_an_open_notebook_runs_by_itself_and_touches_nothing(name, tmp_path):
+    """With its default profile, from the reference's tables and models alone."""
+
+    def status():
+        command = ["git", "status", "--porcelain"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+    before = status()
+    execute(ROOT / "notebooks" / f"{name}.ipynb", tmp_path / "done.ipynb", {"out": str(tmp_path)})
+    assert status() == before and list((tmp_path / "figures").glob("*.csv"))
