@@ -58,7 +58,7 @@ steps: # a step whose products are missing or altered runs again
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## every table and figure, at the paper's sizes (about 50 minutes on 2 cores)
-smoke: ## the same on small sizes, into build/smoke (about 5 minutes)
+smoke: ## the same on small sizes, into build/smoke (about 7 minutes)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
 
