@@ -47,11 +47,11 @@ $(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
 $(STEP)/05_better_students.done: $(call wing,beyond rivals studies draw) $(call after,04_teacher_and_student)
 $(STEP)/06_rivals.done: $(call wing,beyond rivals studies draw) $(call after,03_data)
 LEARNED := $(call after,04_teacher_and_student 05_better_students 06_rivals)
-$(call after,07_latency 08_conditions 09_online): $(call wing,beyond rivals studies draw) $(LEARNED)
+$(call after,07_latency 08_conditions 09_online 12_scale): $(call wing,beyond rivals studies draw) $(LEARNED)
 $(STEP)/09_online.done: $(wildcard data/traces/*)
 $(STEP)/10_inference_time.done: $(call wing,beyond rivals studies draw device) $(call after,07_latency)
 $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_latency 10_inference_time)
-$(STEP)/12_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
+$(STEP)/13_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
 steps: # a step whose products are missing or altered runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done

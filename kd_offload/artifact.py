@@ -123,7 +123,7 @@ def _source(module: str) -> tuple[str, frozenset[str]]:
 
 @cache
 def code_digest(*modules: str) -> str:
-    """Digest of modules (`"labels"`, `"beyond.delay_aware"`) and of what they import, all the way
+    """Digest of modules (`"labels"`, `"beyond.training"`) and of what they import, all the way
     down; comments, docstrings and PLUMBING aside, templates (`.in`) beside them included."""
     known, todo = set(), set(modules)
     while todo:

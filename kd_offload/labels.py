@@ -74,7 +74,7 @@ Scratch = namedtuple("Scratch", "times x finish free done low rank order turn me
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _join_bound(m, j, first, source, run, hold, tau, togo, x, finish, free):
+def join_bound(m, j, first, source, run, hold, tau, togo, x, finish, free):
     """Bound from subtask m and those of its inputs that are placed, up to j: no resource is free
     earlier than now."""
     best = np.inf
@@ -175,7 +175,7 @@ def search_kernel(graph, ordered, limit, enough, budget, best_x, scratch):
                 for p in range(join_first[j], join_first[j + 1]):
                     if bound < limit:
                         m = join[p]
-                        joined = _join_bound(
+                        joined = join_bound(
                             m, j, first, source, run, hold, tau, togo, x, finish, after
                         )
                         bound = max(bound, joined)
@@ -206,13 +206,14 @@ def search_kernel(graph, ordered, limit, enough, budget, best_x, scratch):
 
 
 @njit(cache=True, error_model="numpy")
-def solve_kernel(graph, task, budget, best_x, scratch):
+def solve_kernel(graph, task, budget, best_x, scratch, limit=np.inf):
     """`solve` for one task, unchecked -> (delay of best_x, nodes, lower bound of the optimum).
 
-    graph: a `Structure`; best_x int8 (n,) is the label if nodes <= budget; scratch: a `Scratch`.
+    graph: a `Structure`; best_x int8 (n,) is the label if nodes <= budget; scratch: a `Scratch`;
+    limit: a delay known to be above the optimum's.
     """
     prepare(graph.n, graph.first, graph.source, task, 0, 0, scratch.times)
-    delay, nodes, bound = search_kernel(graph, True, np.inf, 0.0, budget, best_x, scratch)
+    delay, nodes, bound = search_kernel(graph, True, limit, 0.0, budget, best_x, scratch)
     if nodes <= budget:
         limit = delay * (1 + TIE)
         found, more, _ = search_kernel(graph, False, limit, limit, budget - nodes, best_x, scratch)
@@ -316,13 +317,14 @@ def anytime(graph: TaskGraph, tasks, node_budget: int) -> tuple[np.ndarray, np.n
 
 
 class Solver:
-    """`solve` for one task at a time: unchecked, and with all memory allocated once."""
+    """`solve` for one task at a time, or the best within `budget` nodes: unchecked, and with all
+    memory allocated once."""
 
-    def __init__(self, graph: TaskGraph):
-        self.placement = np.empty(graph.n, np.int8)
+    def __init__(self, graph: TaskGraph, budget: int = UNLIMITED):
+        self.placement, self._budget = np.empty(graph.n, np.int8), budget
         self._graph, self._scratch = structure(graph), new_scratch(graph)
 
     def solve_one(self, task: np.ndarray) -> np.ndarray:
-        """Optimal placement int8 (n,) of one task, float64 (F,); the next call overwrites it."""
-        solve_kernel(self._graph, task, UNLIMITED, self.placement, self._scratch)
+        """Placement int8 (n,) of one task, float64 (F,); the next call overwrites it."""
+        solve_kernel(self._graph, task, self._budget, self.placement, self._scratch)
         return self.placement

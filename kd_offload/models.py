@@ -27,8 +27,6 @@ class Model:
     """A trained network: weights[l] (in, out) and biases[l] (out,) in float32, scaling in float64.
 
     mean, deviation (F,): of the inputs' logarithms. low, high (F,): bounds of its training range.
-    A network of K hypotheses proposes K placements: its last two biases have a row each, (K, out),
-    and all else is shared.
     """
 
     role: str
@@ -43,19 +41,14 @@ class Model:
     classes: int = 3
 
     @property
-    def hypotheses(self) -> int:
-        """Placements that it proposes for a task."""
-        return len(np.atleast_2d(self.biases[-1]))
-
-    @property
     def parameters(self) -> int:
         """Number of weights and biases."""
         return sum(a.size for a in (*self.weights, *self.biases))
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one decision, unverified; the last layer runs once a hypothesis."""
-        return sum(w.size for w in self.weights[:-1]) + self.hypotheses * self.weights[-1].size
+        """Multiply-adds of one decision."""
+        return sum(w.size for w in self.weights)
 
     @property
     def bytes(self) -> int:
@@ -81,14 +74,13 @@ def standardise(model: Model, tasks: np.ndarray) -> np.ndarray:
 
 
 def logits(model: Model, tasks: np.ndarray) -> np.ndarray:
-    """Logits (S, n, C) of tasks (S, F), in NumPy; (S, K, n, C) of a network of K > 1 hypotheses."""
+    """Logits (S, n, C) of tasks (S, F), in NumPy."""
     h = standardise(model, tasks)
     for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
-        h = h @ w
-        h = (h[:, None] if b.ndim == 2 and h.ndim == 2 else h) + b
+        h = h @ w + b
         if layer < len(model.weights) - 1:
             np.maximum(h, 0, out=h)
-    return h.reshape(*h.shape[:-1], -1, model.classes)
+    return h.reshape(len(h), -1, model.classes)
 
 
 def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
@@ -116,23 +108,28 @@ def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     return t
 
 
-class Network(nn.Module):
-    """A model's network in torch, without scaling: (S, F) -> logits (S, n, C), or (S, K, n, C)."""
+def decide(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
+    """The model's placements (S, n) for tasks (S, F) in SI units, or (n,) for one task (F,).
 
-    def __init__(self, sizes: list[int], hypotheses: int = 1, classes: int = 3):
+    Raises and warns as `check_inputs` does.
+    """
+    t = check_inputs(model, graph, tasks)
+    x = logits(model, np.atleast_2d(t)).argmax(-1).astype(np.int8)
+    return x if t.ndim == 2 else x[0]
+
+
+class Network(nn.Module):
+    """A model's network in torch, without scaling: (S, F) -> logits (S, n, C)."""
+
+    def __init__(self, sizes: list[int], classes: int = 3):
         super().__init__()
         self.classes = classes
         self.weights = nn.ParameterList(torch.empty(a, b) for a, b in zip(sizes, sizes[1:]))
-        last = len(sizes) - 3  # from this layer on, every hypothesis has biases of its own
-        rows = [
-            (hypotheses,) * (hypotheses > 1 and layer >= last) for layer in range(len(sizes) - 1)
-        ]
-        self.biases = nn.ParameterList(torch.zeros(*r, b) for r, b in zip(rows, sizes[1:]))
+        self.biases = nn.ParameterList(torch.zeros(b) for b in sizes[1:])
 
     def forward(self, x):
         for layer, (w, b) in enumerate(zip(self.weights, self.biases)):
-            x = x @ w  # (S, out) or (S, K, out)
-            x = (x[:, None] if b.ndim == 2 and x.ndim == 2 else x) + b
+            x = x @ w + b
             if layer < len(self.weights) - 1:
                 x = torch.relu(x)
         return x.unflatten(-1, (-1, self.classes))
@@ -146,7 +143,7 @@ class Network(nn.Module):
 def torch_module(model: Model) -> Network:
     """The network alone, without scaling, in torch with the model's weights."""
     sizes = [len(model.weights[0]), *(w.shape[1] for w in model.weights)]
-    net = Network(sizes, model.hypotheses, model.classes)
+    net = Network(sizes, model.classes)
     for parameters, arrays in ((net.weights, model.weights), (net.biases, model.biases)):
         for p, a in zip(parameters, arrays):
             p.data = torch.from_numpy(a.copy())

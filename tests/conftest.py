@@ -11,22 +11,23 @@ from kd_offload.dataset import Order, generate
 from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, train_all
 from kd_offload.parallel import in_parallel
 from kd_offload.profiles import PROFILES, SMOKE
-from kd_offload.rivals.policies import POLICIES
+from kd_offload.rivals.policies import ANY, POLICIES, seeds_of
 from kd_offload.scenarios import RANDOM, TRAINED
 
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,
     train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
-    teacher_epochs=1, student_epochs=1, imitation_steps=20, delay_steps=10, networks_steps=(5, 3),
+    teacher_epochs=1, student_epochs=1, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
     linear_labels=200, random_forest_labels=100, boosting_labels=100, networks_labels=50,
     trees=2, iterations=2,
     dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),
     dqn_hidden=(16,), dqn_validation=50, dqn_points=2,
     study_labels=(200, 400), study_steps=3,
-    cell_tasks=40, cell_resamples=20, sweep_values=3, subtasks=(4, 6), size_graphs=2,
-    size_tasks=10, online_tasks=60, online_points=6,
-    other_labels=200, other_validation=50, other_test=50, other_epochs=(1, 1), other_steps=(4, 3),
-    timing_inputs=10, speed=(1, 0.003, 1, 200), proofs=2,
+    cell_tasks=40, cell_resamples=20, sweep_values=3,
+    scale_sizes=(5, 12, 41), scale_graphs=2, scale_tasks=3, scale_nodes=(50, 400),
+    warm_sizes=(12,), operators_tasks=4, online_tasks=60, online_points=6,
+    other_labels=200, other_validation=50, other_test=50, other_epochs=(1, 1),
+    timing_inputs=10, speed=(1, 0.003, 1, 200), proofs=2, worst_steps=2,
 )  # fmt: skip
 
 
@@ -49,8 +50,8 @@ def tiny(tmp_path_factory) -> Run:
         (run, policy.name, name, seed)
         for policy in POLICIES.values()
         if policy.train and policy.name not in RECIPES
-        for name in policy.scenarios
-        for seed in TINY.seeds
+        for name in policy.scenarios[: 1 if policy.name == ANY else None]
+        for seed in seeds_of(run, policy.name)
     ]
     in_parallel(_train, todo, "policies")
     return run

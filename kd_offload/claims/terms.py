@@ -18,7 +18,7 @@ NOTES = {
     "N1": "What exact methods leave to learn",
     "N2": "What it costs to look at nothing",
     "N3": "Cheap policies that ask the delay model",
-    "N4": "What verification changes",
+    "N4": "What one network for any graph changes",
 }
 SOURCES = (
     "latency", "paired", "following", "wrong_labels",

@@ -9,8 +9,6 @@ import jinja2
 import numpy as np
 
 from ..artifact import written_aside
-from ..beyond.verification import default_evaluations, moves
-from ..delay import THAT, THIS
 from ..graphs import TaskGraph
 from ..models import FORMAT, Model
 from ..tasks import feature_names
@@ -18,7 +16,7 @@ from ..tasks import feature_names
 # -O3 unrolls the inner loops away from the vector unit: two to three times slower with gcc 12.
 FAST = ("-O2", "-ftree-vectorize", "-ffp-contract=fast", "-march=native")
 LIMIT = 64 * 1024  # bytes of constants of a C file
-BYTES = {"float": 4, "double": 8, "signed char": 1, "unsigned char": 1}
+BYTES = {"float": 4, "double": 8}
 MODES = {"hot": "--time", "cold": "--cold"}  # times of the file's own command
 TEMPLATE = jinja2.Environment(
     variable_start_string="@", variable_end_string="@", line_statement_prefix="//%",
@@ -29,14 +27,14 @@ TEMPLATE = jinja2.Environment(
 def export_c(
     model: Model, graph: TaskGraph, path: Path, limit: int | None = LIMIT
 ) -> dict[str, int]:
-    """Write a C99 file that decides as `verification.decide` does.
+    """Write a C99 file that decides as `models.decide` does.
 
     Returns {"constants": bytes, "working": bytes of stack}. Raises ValueError for a model that does
     not choose among three locations, or whose constants take more than `limit` bytes.
     """
     if model.classes != 3:
         raise ValueError(f"classes: {model.classes}, expected a model of 3 locations")
-    tables, verifies = _tables(model, graph), model.hypotheses > 1
+    tables = _tables(model)
     constants = sum(BYTES[kind] * np.size(values) for kind, _, values in tables)
     if limit is not None and constants > limit:
         raise ValueError(
@@ -45,14 +43,11 @@ def export_c(
         )
     widths = [_rows(b).shape[1] for b in model.biases]
     widest = 8 + max(*widths, graph.n_features)
-    working = 4 * (4 * widest + 8) + model.hypotheses * graph.n
-    working += verifies * (8 * (20 * (graph.n + 2) + 7 * len(graph.edges) + 7) + graph.n + 2)
+    working = 4 * (4 * widest + 8)
     text = TEMPLATE.render(
-        model=model, graph=graph, format=FORMAT, names=feature_names(graph),
-        budget=(default_evaluations(graph) - 1) * graph.n, moves=len(moves(graph)), widest=widest,
-        verifies=int(verifies), constants=constants, working=working, last=len(widths) - 1,
-        tables=[_table(*t) for t in tables], this=_braces("unsigned char", THIS, ", "),
-        that=_braces("unsigned char", THAT, ", "), widths=widths,
+        model=model, graph=graph, format=FORMAT, names=feature_names(graph), widest=widest,
+        constants=constants, working=working, last=len(widths) - 1, widths=widths,
+        tables=[table(*t) for t in tables],
     )  # fmt: skip
     with written_aside(path) as aside:
         aside.write_text(text)
@@ -65,28 +60,25 @@ def _rows(a: np.ndarray) -> np.ndarray:
     return np.pad(a, ((0, 0), (0, -a.shape[1] % 8)))
 
 
-def _tables(model: Model, graph: TaskGraph) -> list[tuple[str, str, np.ndarray]]:
+def _tables(model: Model) -> list[tuple[str, str, np.ndarray]]:
     """The file's constants: (type in C, name, values)."""
     tables = [("double", "MEAN", model.mean), ("double", "INVERSE", 1 / model.deviation)]
     tables += [("double", "LOW", model.low), ("double", "HIGH", model.high)]
     for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
         tables += [("float", f"W{layer}", _rows(w)), ("float", f"B{layer}", _rows(b))]
-    if model.hypotheses > 1:
-        tables += [("unsigned char", "FIRST", graph.first)]
-        tables += [("unsigned char", "SOURCE", graph.source)]
-        tables += [("signed char", "MOVES", moves(graph))]
     return tables
 
 
-def _table(kind: str, name: str, values) -> str:
+def table(kind: str, name: str, values) -> str:
+    """A constant's definition in C: its type, name and values."""
     size = "".join(f"[{d}]" for d in np.shape(values))
-    return f"static const {kind} {name}{size} = {_braces(kind, values)};\n"
+    return f"static const {kind} {name}{size} = {braces(kind, values)};\n"
 
 
-def _braces(kind: str, values, between: str = ",\n") -> str:
+def braces(kind: str, values, between: str = ",\n") -> str:
     """A vector or matrix as C writes it; numbers in C99's hexadecimal notation are exact."""
     if np.ndim(values) == 2:
-        return "{" + between.join(_braces(kind, row) for row in values) + "}"
+        return "{" + between.join(braces(kind, row) for row in values) + "}"
     end = {"float": "f", "double": ""}.get(kind)
     numbers = (str(v) if end is None else float(v).hex() + end for v in values)
     return "{" + ", ".join(numbers) + "}"

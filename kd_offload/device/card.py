@@ -14,15 +14,17 @@ import jinja2
 import numpy as np
 
 from ..artifact import ROOT, Run, get_run, read_table, written_aside
+from ..beyond.decide import STATES
 from ..graphs import TaskGraph
 from ..models import Model
-from ..rivals.policies import opened
+from ..rivals.policies import ANY, opened, seeds_of
 from ..scenarios import SHOWN, scenario
 from ..tasks import STATE, feature_names, unit
+from .c_any import export_any
 from .c_file import export_c
 from .onnx_file import export_onnx
 
-EXPORTED = ("student", "student_tuned", "student_verified")
+EXPORTED = ("student", ANY)
 TEMPLATE = jinja2.Template(
     (Path(__file__).parent / "card.md.in").read_text(),
     trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
@@ -35,25 +37,32 @@ def export(run: Run, folder: Path) -> None:
     Raises ValueError naming a model or the table of regrets if it is missing.
     """
     table = read_table(run, "latency").set_index(["policy", "scenario", "seed"]).regret_mean
-    exported = []
+    exported, any_seed = [], seeds_of(run, ANY)[0]
     for name in SHOWN:
-        graph = scenario(name).graph
-        for role in EXPORTED:
-            model = opened(run, role, name, run.profile.seeds[0])
-            export_onnx(model, graph, folder / f"{role}_{name}.onnx")
-            size = export_c(model, graph, folder / f"{role}_{name}.c")
-            exported.append((model, graph, size, f"{100 * table[role, name, model.seed]:.2f} %"))
+        graph, model = scenario(name).graph, opened(run, "student", name, run.profile.seeds[0])
+        export_onnx(model, graph, folder / f"student_{name}.onnx")
+        size = export_c(model, graph, folder / f"student_{name}.c")
+        exported.append((model, graph, size, f"{100 * table['student', name, model.seed]:.2f} %"))
+    general = opened(run, ANY, SHOWN[0], any_seed)
+    size = export_any(general, folder / f"{ANY}.c")
+    size |= {name: f"{100 * table[ANY, name, any_seed]:.2f} %" for name in SHOWN}
     with written_aside(folder / "README.md") as aside:
-        aside.write_text(card(exported))
+        aside.write_text(card(exported, general, size))
 
 
-def card(exported: list[tuple[Model, TaskGraph, dict[str, int], str]]) -> str:
-    """The model card in Markdown; a tuple a model: model, graph, sizes in C, mean test regret."""
+def card(exported: list[tuple[Model, TaskGraph, dict[str, int], str]], general, size) -> str:
+    """The model card in Markdown.
+
+    exported: a tuple a student: model, graph, sizes in C, mean test regret; general, size:
+    `student_any`, its sizes in C and its mean test regrets.
+    """
     first, graph, *_ = exported[0]
     names, low, high = feature_names(graph), np.exp(first.low), np.exp(first.high)
     told = {0: "w_i", graph.n: "d_i_j"} | {names.index(q): q for q in STATE}
     ranges = [(name, unit(name), low[i], high[i]) for i, name in told.items()]
-    return TEMPLATE.render(exported=exported, first=first, names=names, ranges=ranges)
+    states = [(q, unit(q), *ends) for q, ends in zip(STATE, STATES)]
+    both = {"exported": exported, "first": first, "names": names, "ranges": ranges}
+    return TEMPLATE.render(**both, general=general, size=size, states=states, shown=SHOWN)
 
 
 def main() -> None:

@@ -11,29 +11,23 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from ..artifact import written_aside
-from ..beyond.verification import default_evaluations, improve
 from ..graphs import TaskGraph
-from ..models import FORMAT, Model, check_inputs
+from ..models import FORMAT, Model
 from ..tasks import feature_names
 
 
 def export_onnx(model: Model, graph: TaskGraph, path: Path) -> None:
     """Write one ONNX graph of scaling, network and decision: task float64 (S, F) in SI units ->
-    placement int8 (S, n).
-
-    A network of K hypotheses gives proposals (S, K, n); the delay model that verifies them is not
-    in the file.
-    """
+    placement int8 (S, n)."""
     constants, nodes, at = [], [], "task"
     for number, (operator, values, attributes) in enumerate(_operators(model, graph)):
         for name, array in values.items():
             constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         inputs, at = [at, *values], f"{operator.lower()}_{number}"
         nodes.append(helper.make_node(operator, inputs, [at], **attributes))
-    many = [model.hypotheses] if model.hypotheses > 1 else []
-    nodes[-1].output[0] = called = "proposals" if many else "placement"
+    nodes[-1].output[0] = "placement"
     task = helper.make_tensor_value_info("task", TensorProto.DOUBLE, ["S", graph.n_features])
-    out = helper.make_tensor_value_info(called, TensorProto.INT8, ["S", *many, graph.n])
+    out = helper.make_tensor_value_info("placement", TensorProto.INT8, ["S", graph.n])
     made = helper.make_model(
         helper.make_graph(nodes, model.scenario, [task], [out], constants),
         opset_imports=[helper.make_opsetid("", 17)],
@@ -54,17 +48,12 @@ def _operators(model: Model, graph: TaskGraph):
     yield "Sub", {"mean": model.mean}, {}
     yield "Div", {"deviation": model.deviation}, {}
     yield "Cast", {}, {"to": TensorProto.FLOAT}
-    apart = False  # whether hypotheses have an axis of their own by now
     for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
         yield "MatMul", {f"weight_{layer}": w}, {}
-        if b.ndim == 2 and not apart:
-            apart = True
-            yield "Unsqueeze", {"one": np.array([1])}, {}
         yield "Add", {f"bias_{layer}": b}, {}
         if layer < len(model.weights) - 1:
             yield "Relu", {}, {}
-    shape = [-1, *([model.hypotheses] if apart else []), graph.n, model.classes]
-    yield "Reshape", {"shape": np.array(shape)}, {}
+    yield "Reshape", {"shape": np.array([-1, graph.n, model.classes])}, {}
     yield "ArgMax", {}, {"axis": -1, "keepdims": 0}
     yield "Cast", {}, {"to": TensorProto.INT8}
 
@@ -95,15 +84,6 @@ def open_onnx(path: Path, graph: TaskGraph) -> onnxruntime.InferenceSession:
     return session
 
 
-def run_onnx(session, graph: TaskGraph, tasks: np.ndarray) -> np.ndarray:
-    """Placements int8 (S, n) of tasks float64 (S, F), unchecked.
-
-    Several proposals a task are verified by the delay model, as everywhere.
-    """
-    x = session.run(None, {"task": tasks})[0]
-    return improve(graph, tasks, x, default_evaluations(graph))[0] if x.ndim == 3 else x
-
-
-def decide_onnx(session, model: Model, graph: TaskGraph, tasks) -> np.ndarray:
-    """Placements int8 (S, n) of tasks (S, F) or (F,), checked as `models.check_inputs` does."""
-    return run_onnx(session, graph, check_inputs(model, graph, np.atleast_2d(tasks)))
+def run_onnx(session, tasks: np.ndarray) -> np.ndarray:
+    """Placements int8 (S, n) of tasks float64 (S, F), unchecked."""
+    return session.run(None, {"task": tasks})[0]

@@ -55,40 +55,12 @@ def _areas(ax, part: pd.DataFrame) -> None:
     best = part[part.policy == "exact"]
     look = {"colors": st.LOCATION_COLOURS.values(), "alpha": 0.75, "lw": 0}
     ax.stackplot(best.value, best[PLACES].T, labels=[f"optimum: {k}" for k in PLACES], **look)
-    for policy, dashes in (("student", "-"), ("student_verified", "--")):
+    for policy, dashes in (("student", "-"), ("student_any", "--")):
         own = part[part.policy == policy]
         bounds = own[PLACES].cumsum(axis=1).to_numpy()[:, :2]
         look = {"color": "black", "lw": 1.4, "label": [f"{policy}'s", None]}
         ax.plot(own.value, bounds, dashes, **look)
     ax.grid(False)
-
-
-def by_size(table: pd.DataFrame):
-    """Regret, and mean, median and p99 of a decision's time, by the number of subtasks.
-
-    table: n_subtasks, policy, regret, low, high, mean_us, median_us and p99_us with their
-    intervals, max_us.
-    """
-    fig, ((regret, *times),) = st.panels(1, 4, 2.9, "subtasks", "mean regret (%)", "y")
-    columns = {"median_us": "median time", "mean_us": "mean time", "p99_us": "p99 of time"}
-    for policy, look in st.looks(table.policy.unique()).items():
-        part = table[table.policy == policy].sort_values("n_subtasks")
-        stopped = policy.removeprefix("exact_")
-        label = policy if stopped == policy else f"exact, stopped at {int(stopped):,} nodes"
-        if policy != "exact":
-            st.line(regret, part.n_subtasks, st.percent(part[REGRET]), look)
-        for ax, column in zip(times, columns):
-            ends = [column] * 3 if column == "mean_us" else st.interval(column)
-            st.line(ax, part.n_subtasks, part[ends], look, label)
-    longest = table[table.policy == "exact"].sort_values("n_subtasks")
-    look = {"color": "black", "lw": 0.8, "label": "exact, longest seen"}
-    times[2].plot(longest.n_subtasks, longest.max_us, "x:", **look)
-    regret.set(title=f"regret, drawn from {st.FLOOR} %")
-    for ax, title in zip(times, columns.values()):
-        ax.set(ylabel="µs a decision", title=title, ylim=(0.5, 1.3 * longest.max_us.max()))
-    for ax in (regret, *times):
-        ax.set_xticks(sorted(table.n_subtasks.unique()))
-    return st.finish(fig, columns=4)
 
 
 def label_cost(table: pd.DataFrame):
@@ -164,7 +136,7 @@ def sensitivity(table: pd.DataFrame):
     """Mean regret of every policy by variant of the ranges; a dot a seed, and the verdicts.
 
     table: variant, policy, seed, regret, regret_low and regret_high (of the mean, over tasks and
-    seeds), student_verdict, student_verified_verdict.
+    seeds), student_verdict, student_any_verdict.
     """
     table = table[[st.kind(p) != "optimal" and p != "random" for p in table.policy]]
     order = table.groupby("policy").regret.mean().sort_values(ascending=False).index
@@ -180,7 +152,7 @@ def sensitivity(table: pd.DataFrame):
             low, high = st.percent(seeds[["regret_low", "regret_high"]].iloc[0])
             st.dot(ax, y, (low, values.mean(), high), own)
         one = part.iloc[0]
-        verdicts = f"student: {one.student_verdict}\nverified: {one.student_verified_verdict}"
+        verdicts = f"student: {one.student_verdict}\nstudent_any: {one.student_any_verdict}"
         ax.set_title(f"{variant.replace('_', ' ')}\n{verdicts}", fontsize=7)
         ax.set_yticks(range(len(order)), order)
     return st.finish(fig)

@@ -1,6 +1,5 @@
 """Figures of learning: curves of training, studies of distillation, and rivals that learn."""
 
-import numpy as np
 import pandas as pd
 
 from ..distill import STUDENT
@@ -8,9 +7,7 @@ from . import style as st
 
 # The kind of what studies try that is no policy by its own name.
 TRIED = dict.fromkeys(("distilled", "transfer"), "student")
-TRIED |= dict.fromkeys(("plain", "labels alone", "labels of the same tasks"), "learned")
-TRIED |= {"soft targets from regret": "learned", "fine-tuned on delay": "ours"}
-TRIED |= {f"K hypotheses, {how}": "ours" for how in ("fine-tuned", "imitation alone")}
+TRIED["plain"] = "learned"
 FACTORS = {  # of the distillation study: its axis, and where the student and its like stand on it
     "labels": ("exact labels", {}),
     "temperature": ("temperature", {}),
@@ -34,17 +31,18 @@ def training_curves(curves: pd.DataFrame):
     return st.finish(fig)
 
 
-def tuning_curves(curves: pd.DataFrame):
-    """Validation regret of the delay-aware students by step, imitation first; a line a seed.
+def any_curves(curves: pd.DataFrame):
+    """Objectives of `student_any` by step: its imitation, then the delay; a line a seed.
 
-    curves: role, scenario, seed, stage, step, validation_regret.
+    curves: role, seed, stage, step, objective (a loss, then the best proposal's excess over the
+    contention-free optimum).
     """
-    fig, (row,) = st.by_scenario(curves, 2.6, "step", "validation regret (%)", log="y")
-    for ax, part in row:
-        start = part[part.stage == "imitation"].step.max()
-        step = part.step + np.where(part.stage == "delay", start, 0)
-        _by_seed(ax, step, 100 * part.validation_regret, part)
-        ax.axvline(start, color=st.NEUTRAL, ls=":", lw=1)
+    stages = curves.groupby("stage", sort=False)
+    fig, axes = st.panels(1, len(stages), 2.4, "step", sharey=False)
+    for ax, (stage, part) in zip(axes[0], stages):
+        excess = stage == "delay"
+        ax.set(title=stage, ylabel="excess over no waiting (%)" if excess else "loss")
+        _by_seed(ax, part.step, part.objective * (100 if excess else 1), part)
     return st.finish(fig)
 
 
@@ -83,37 +81,34 @@ def distillation_study(table: pd.DataFrame):
     return st.finish(fig)
 
 
-def ideas(table: pd.DataFrame):
-    """Regret by the budget of delay evaluations, a line an idea: means over seeds, 95 % intervals.
+def design(table: pd.DataFrame):
+    """Regret of `student_any` by width, with a teacher and without; and without each choice.
 
-    table: scenario, idea, evaluations, seed, regret.
+    table: variant, width, seed, graphs, regret. Bands: 95 % intervals over seeds; dots are seeds.
     """
-    table = table.assign(idea=table.idea.str.removesuffix(", verified"))
-    labels = "budget of delay evaluations (1: none)", "mean regret (%)"
-    fig, (row,) = st.by_scenario(table, 4, *labels, log="xy")
-    looks = st.looks(table.idea.unique(), TRIED)
-    for ax, part in row:
-        for idea, rows in part.groupby("idea", sort=False):
-            means = st.percent(st.over_seeds(rows, "evaluations", "regret"))
-            st.line(ax, np.maximum(means.index, 1), means, looks[idea], idea)
-        ax.set_xticks([1, 5, 10, 20, 50], [1, 5, 10, 20, 50])
-    return st.finish(fig, columns=4)
-
-
-def any_graph(table: pd.DataFrame):
-    """Regret on graphs never seen by their number of subtasks, mean and p99, a line a policy.
-
-    table: n_subtasks, policy, seed, regret, regret_p99; bands: 95 % intervals over seeds.
-    """
-    fig, axes = st.panels(1, 2, 3.2, "subtasks", "regret (%)", "y")
-    looks = st.looks(table.policy.unique())
-    looks["student_any, verified"]["lw"] = 2
-    for ax, column, title in zip(axes[0], ("regret", "regret_p99"), ("mean", "99th percentile")):
-        ax.set_title(title)
-        for policy, part in table.groupby("policy", sort=False):
-            means = st.percent(st.over_seeds(part, "n_subtasks", column))
-            st.line(ax, means.index, means, looks[policy], policy)
-    return st.finish(fig, columns=3)
+    sets = list(table.graphs.unique())
+    fig, axes = st.panels(2, len(sets), 4.6, sharey="row")
+    looks = st.looks(["distilled", "plain", "teacher"], TRIED | {"teacher": "ours"})
+    widths = sorted(table[table.variant == "plain"].width.unique())
+    others = [v for v in table.variant.unique() if v not in looks]
+    for (above, below), (name, part) in zip(axes.T, table.groupby("graphs", sort=False)):
+        for variant in looks:
+            rows = part[part.variant == variant]
+            look = looks[variant] | {"marker": "o", "ms": 2.5, "lw": 1.2}
+            means = st.percent(st.over_seeds(rows, "width", "regret"))
+            st.line(above, means.index, means, look, variant)
+        above.set(title=name, xscale="log", yscale="log", xlabel="width")
+        above.set_xticks([*widths, table.width.max()], [*widths, table.width.max()])
+        whole = part[(part.variant == "plain") & (part.width == widths[-1])].regret
+        for y, variant in enumerate([None, *others]):
+            values = whole if variant is None else part[part.variant == variant].regret
+            below.plot(st.percent(values), [y] * len(values), "o", color=st.NEUTRAL, ms=3)
+        below.axvline(st.percent(whole).mean(), color=st.NEUTRAL, lw=0.8, ls=":")
+        below.set(xlabel="mean regret (%)")
+        below.locator_params(axis="x", nbins=4)
+    axes[0, 0].set_ylabel("mean regret (%)")
+    axes[1, 0].set_yticks(range(len(others) + 1), ["all of it", *others])
+    return st.finish(fig)
 
 
 def dqn_curves(table: pd.DataFrame):

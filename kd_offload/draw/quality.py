@@ -59,7 +59,7 @@ def adaptation(table: pd.DataFrame, scenario: str):
     with its low and high. The optimum and the students; bands are 95 % intervals over test tasks.
     """
     fig, axes = st.panels(1, 4, 2.6, "", "share of subtasks", "x", sharey=True)
-    lines = {"exact": "-", "student": "--", "student_verified": ":"}
+    lines = {"exact": "-", "student": "--", "student_any": ":"}
     for ax, quantity in zip(axes[0], ("B_up", "B_wan", "tau_wan", "f_0")):
         label, unit = st.QUANTITIES[quantity]
         ax.set(xlabel=label)

@@ -153,7 +153,8 @@ def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
     for policy in policies:
         its = (kinds or {}).get(policy) or kind(policy)
         at = seen[its] = seen.get(its, -1) + 1
-        out[policy] = {"color": KIND_COLOURS[its], "ls": LINES[at % 6], "marker": POINTS[at % 6]}
+        marker = POINTS[(at + at // 6) % 6]  # the second six differ from the first
+        out[policy] = {"color": KIND_COLOURS[its], "ls": LINES[at % 6], "marker": marker}
         out[policy] |= {"lw": 2, "zorder": 3} if policy in OURS else {"lw": 1, "alpha": 0.85}
     return out
 

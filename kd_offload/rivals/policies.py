@@ -19,21 +19,26 @@ import numpy as np
 import torch
 
 from ..artifact import Run
-from ..beyond.delay_aware import train_tuned
-from ..beyond.verification import decide, decide_one, default_evaluations, improve, packed
+from ..beyond.decide import decide_any, decider
+from ..beyond.sweep import Sweep, open_sweep
+from ..beyond.training import any_path, course, train_any
 from ..delay import check_placements
 from ..distill import RECIPES, TEACHER, train
 from ..graphs import TaskGraph
 from ..labels import Solver, solve
-from ..models import Model, logits, model_path, open_model, standardise, torch_module
+from ..models import Model, decide, logits, model_path, open_model, standardise, torch_module
 from ..scenarios import SHOWN, TRAINED
 from ..tasks import check_tasks
 from . import heuristics as h
 from .classifiers import train_classifier
+from .compiled import decide_one, packed
 from .decisions import Decider, decisions
 from .dqn import train_agent
 from .heft import heft
+from .lookahead import beam, lookahead, lookahead_mended
+from .split import split
 
+STOPPED = 300  # nodes after which `exact_stopped` gives the best it has: some 10 to 20 µs
 Place = Callable[[TaskGraph, np.ndarray], np.ndarray]
 
 
@@ -84,6 +89,10 @@ def _imitate(run: Run, role: str, name: str, seed: int) -> Path:
     return train(run, RECIPES[role], name, seed)
 
 
+def _any(run: Run, role: str, name: str, seed: int) -> Path:
+    return train_any(run, course(run), seed)
+
+
 def _exact(graph: TaskGraph, tasks) -> np.ndarray:
     return solve(graph, tasks).placements
 
@@ -98,6 +107,13 @@ _RECORDS = (
     Policy("best_single", "heuristic", decider=h.best_single),
     Policy("local_search_1", "heuristic", decider=partial(h.searched, 1)),
     Policy("local_search_3", "heuristic", decider=partial(h.searched, 3)),
+    Policy("split", "heuristic", decider=split),
+    Policy("lookahead", "heuristic", decider=lookahead),
+    Policy("lookahead_mended", "heuristic", decider=lookahead_mended),
+    Policy("lookahead_joins", "heuristic", decider=partial(beam, 1)),
+    Policy("beam_8", "heuristic", decider=partial(beam, 8)),
+    Policy("beam_64", "heuristic", decider=partial(beam, 64)),
+    Policy("exact_stopped", "heuristic", decider=lambda g: Solver(g, STOPPED).solve_one),
     Policy("chain_dp", "optimal", decider=h.chain_dp, applies=h.is_chain),
     Policy("exact", "optimal", _exact, lambda graph: Solver(graph).solve_one),
     Policy("random_forest", "learned", train=train_classifier, scenarios=TRAINED),
@@ -107,15 +123,15 @@ _RECORDS = (
     Policy("teacher", "learned", train=_imitate, role=True, scenarios=TRAINED),
     Policy("student", "student", train=_imitate, role=True, scenarios=TRAINED),
     Policy("student_plain", "learned", train=_imitate, role=True, scenarios=TRAINED),
-    Policy("student_tuned", "ours", train=train_tuned, role=True, scenarios=TRAINED),
-    Policy("student_verified", "ours", train=train_tuned, role=True, scenarios=TRAINED),
+    Policy("student_any", "ours", train=_any, role=True, scenarios=TRAINED),
 )
 POLICIES = {policy.name: policy for policy in _RECORDS}  # in the order of all tables
 LEARNED = tuple(name for name, policy in POLICIES.items() if policy.role)
 FIXED = tuple(name for name, policy in POLICIES.items() if policy.kind == "fixed")
 OPTIMAL = tuple(name for name, policy in POLICIES.items() if policy.kind == "optimal")
+ANY = "student_any"  # one network for all scenarios
 # Whom the others are compared with, and the prefix of the columns that do so.
-OURS = {"student": "", "student_verified": "verified_"}
+OURS = {"student": "", "student_any": "any_"}
 
 
 def policies_for(graph: TaskGraph) -> list[str]:
@@ -142,22 +158,34 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function: Place | None
         raise ValueError(f"policy {name!r}: {error}") from None
 
 
-def learned(model: Model) -> Place:
-    """A trained network as a policy; with several hypotheses, its proposals are verified."""
+def seeds_of(run: Run, policy: str) -> tuple[int, ...]:
+    """Seeds that a policy is trained with: fewer for the one network that serves all scenarios."""
+    return run.profile.any_seeds if policy == ANY else run.profile.seeds
+
+
+def path_of(run: Run, role: str, name: str, seed: int) -> Path:
+    """Where a run keeps a network: one a scenario, or one for all."""
+    return any_path(run, seed) if role == ANY else model_path(run, role, name, seed)
+
+
+def learned(model: Model | Sweep) -> Place:
+    """A trained network as a policy."""
+    if isinstance(model, Sweep):
+        return lambda graph, tasks: decide_any(model, graph, tasks)[0]
     return lambda graph, tasks: decide(model, graph, tasks)
 
 
-def opened(run: Run, role: str, name: str, seed: int) -> Model:
+def opened(run: Run, role: str, name: str, seed: int) -> Model | Sweep:
     """A network of a run; one that an open notebook lacks is trained first, at the lab's size.
 
     Raises ValueError for an unknown role and for a file that is missing or altered.
     """
     if role not in LEARNED:
         raise ValueError(f"role: {role!r}, expected one of {', '.join(LEARNED)}")
-    path = run.found(model_path(run, role, name, seed))
+    path = run.found(path_of(run, role, name, seed))
     if run.lab and not path.exists():
         POLICIES[role].train(run, role, name, seed)
-    return open_model(path)
+    return open_sweep(path) if role == ANY else open_model(path)
 
 
 def compiled_deciders(graph: TaskGraph) -> list[Decider]:
@@ -167,31 +195,25 @@ def compiled_deciders(graph: TaskGraph) -> list[Decider]:
     return [Decider(p.name, runtimes.get(p.kind, "numba"), p.decider(graph)) for p in able]
 
 
-def model_deciders(model: Model, graph: TaskGraph) -> list[Decider]:
-    """A network in the runtimes numba, numpy and torch, from the raw task to the placement.
+def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
+    """A network in the runtimes that it has, from the raw task to the placement.
 
-    Whatever proposes, verification is the same compiled code.
+    numba, numpy and torch; `student_any`, whose decision is more than its network, numba alone.
     """
-    n, net, pack = graph.n, torch_module(model), packed(model, graph)
-    x, evaluations = np.empty(n, np.int8), default_evaluations(graph)
-
-    def chosen(proposals, task):
-        if model.hypotheses == 1:
-            return proposals
-        return improve(graph, task, proposals[None], evaluations)[0][0]
+    if isinstance(model, Sweep):
+        size = model.parameters, model.macs(graph), 4 * model.parameters
+        return [Decider(model.role, "numba", decider(model, graph), *size)]
+    net, pack, x = torch_module(model), packed(model), np.empty(graph.n, np.int8)
 
     def by_numba(task):
         decide_one(*pack, task, x)
         return x
 
-    def by_numpy(task):
-        return chosen(logits(model, task[None])[0].argmax(-1), task)
-
     @torch.inference_mode()
     def by_torch(task):
-        inputs = torch.from_numpy(standardise(model, task[None]))
-        return chosen(net(inputs)[0].argmax(-1).numpy(), task)
+        return net(torch.from_numpy(standardise(model, task[None])))[0].argmax(-1).numpy()
 
+    by_numpy = lambda task: logits(model, task[None])[0].argmax(-1)
     size = model.parameters, model.macs, model.bytes
     runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
     return [Decider(model.role, runtime, f, *size) for runtime, f in runtimes.items()]

@@ -1,7 +1,8 @@
 """The scenarios: what is compared, on which graphs and with which workloads.
 
 A new scenario is one entry of SCENARIOS: its group and how to make its graph and workload. Networks
-are trained for the groups "shown" and "networks"; "random" graphs show how cost grows with size.
+are trained for the groups "shown" and "networks"; "operators" are real networks unseen in training,
+and "random" graphs show how cost grows with size.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from .. import graphs
 from ..graphs import TaskGraph
-from . import networks
+from . import networks, operators
 
 
 class Scenario(NamedTuple):
@@ -29,9 +30,10 @@ SCENARIOS = {  # name, which is the graph's too: group, and what makes graph and
     "dag": ("shown", lambda: (graphs.dag(), None)),
     "fusion": ("shown", lambda: (graphs.fusion(), None)),
     **{f"networks_{n}": ("networks", partial(networks.cut, n)) for n in networks.BUILDERS},
+    **{f"operators_{n}": ("operators", partial(operators.cut, n)) for n in operators.FILES},
 }
 SHOWN = tuple(name for name, (group, _) in SCENARIOS.items() if group == "shown")
-TRAINED = tuple(SCENARIOS)
+TRAINED = tuple(name for name, (group, _) in SCENARIOS.items() if group in ("shown", "networks"))
 RANDOM = tuple(f"random_{n}" for n in (4, 8, 12, 16, 20, 24))
 
 

@@ -18,7 +18,7 @@ from ..artifact import Run
 from ..delay import delay
 from ..graphs import TaskGraph
 from ..parallel import in_parallel
-from ..rivals.policies import LEARNED, POLICIES, learned, opened, place, policies_for
+from ..rivals.policies import LEARNED, POLICIES, learned, opened, place, policies_for, seeds_of
 from ..scenarios import scenario
 from ..tasks import sample_tasks
 from .statistics import bootstrap_means, interval
@@ -43,9 +43,9 @@ def all_policies(run: Run, name: str) -> Policies:
     """The untrained policies that can decide for a scenario, then LEARNED; ValueError for a model
     that is missing."""
     untrained = {p: [POLICIES[p].place] for p in policies_for(scenario(name).graph)}
-    seeds = run.profile.seeds
     return untrained | {
-        role: [learned(opened(run, role, name, seed)) for seed in seeds] for role in LEARNED
+        role: [learned(opened(run, role, name, seed)) for seed in seeds_of(run, role)]
+        for role in LEARNED
     }
 
 

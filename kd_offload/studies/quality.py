@@ -13,7 +13,7 @@ from ..delay import delay
 from ..graphs import LOCATIONS
 from ..labels import Labelled
 from ..parallel import progress
-from ..rivals.policies import OURS, POLICIES, learned, opened, place, policies_for
+from ..rivals.policies import OURS, POLICIES, learned, opened, place, policies_for, seeds_of
 from ..scenarios import RANDOM, TRAINED, scenario
 from ..tasks import STATE
 from . import statistics
@@ -24,7 +24,7 @@ FEW = 20  # cases below which an interval would say nothing
 BINS = 8
 QUANTILES = {"normalised_median": 0.5, "normalised_p95": 0.95, "normalised_p99": 0.99}
 BOOTSTRAPPED = ("mean_delay_ms", "label_accuracy", "subset_accuracy", "normalised_mean")
-FOLLOWED = ("exact", "student", "student_verified", "best_single")  # whose shares are shown
+FOLLOWED = ("exact", "student", "student_any", "best_single")  # whose shares are shown
 
 
 class Decisions(NamedTuple):
@@ -58,7 +58,8 @@ def run_policies(run: Run, name: str) -> tuple[Labelled, Results]:
     results = {policy: [decisions(policy)] for policy in policies_for(graph)}
     for key, policy in POLICIES.items():
         if name in policy.scenarios:
-            results[key] = [decisions(key, s, trained(policy, s)) for s in run.profile.seeds]
+            seeds = seeds_of(run, key)
+            results[key] = [decisions(key, s, trained(policy, s)) for s in seeds]
     return test, results
 
 

@@ -17,14 +17,12 @@ import pandas as pd
 
 from ..artifact import Run, fingerprint, get_run, kept, read_table, save_table, sha256
 from ..dataset import SPLITS, digest
-from ..models import model_path
 from ..parallel import progress
 from ..rivals.dqn import dqn
-from ..rivals.policies import POLICIES
+from ..rivals.policies import POLICIES, path_of, seeds_of
 from ..scenarios import SHOWN
-from .any_graph import any_graph
+from .design import design
 from .distillation import distillation
-from .ideas import OWN, ideas
 from .sensitivity import sensitivity
 
 
@@ -38,10 +36,9 @@ class Slow(NamedTuple):
 
 SLOW = {
     "distillation_study": Slow(distillation, ("dag",), ("teacher",)),
-    "ideas": Slow(ideas, ("dag", "fusion"), tuple(OWN.values())),
+    "design": Slow(design),
     "dqn_curves": Slow(dqn, SHOWN),
-    "any_graph": Slow(any_graph),
-    "sensitivity": Slow(sensitivity),
+    "sensitivity": Slow(sensitivity, ("dag",), ("student_any",)),
 }
 
 
@@ -55,12 +52,12 @@ def slow(run: Run, name: str) -> pd.DataFrame:
     if run.profile.name == "paper" or run.lab:
         return read_table(run, name)
     make, scenarios, roles = SLOW[name]
-    keys = [(role, where, k) for role in roles for where in scenarios for k in run.profile.seeds]
+    keys = [(r, where, k) for r in roles for where in scenarios for k in seeds_of(run, r)]
     for role, where, seed in keys:
-        if not model_path(run, role, where, seed).exists():
+        if not path_of(run, role, where, seed).exists():
             POLICIES[role].train(run, role, where, seed)
     about = {"data": [digest(run, where, split) for where in scenarios for split in SPLITS]}
-    about["models"] = [sha256(model_path(run, *key)) for key in keys]
+    about["models"] = [sha256(path_of(run, *key)) for key in keys]
     module = make.__module__.removeprefix("kd_offload.")
     mark = fingerprint(module, profile=asdict(run.profile), **about)
     kept(run.figures / f"{name}.csv", mark, lambda: save_table(run, name, make(run), **about))

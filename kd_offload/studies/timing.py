@@ -11,15 +11,17 @@ import pandas as pd
 import torch
 
 from ..artifact import Run
-from ..beyond.verification import decide_batch, packed
+from ..beyond import decide as any_graph
+from ..beyond.sweep import Sweep
 from ..dataset import load
-from ..models import logits, model_path, standardise, torch_module
+from ..models import logits, standardise, torch_module
 from ..parallel import in_parallel, progress
 from ..rivals import policies
 from ..rivals.classifiers import boosting_decider, fit_forest, forest_decider, grow
+from ..rivals.compiled import decide_batch, packed
 from ..rivals.decisions import Decider
 from ..rivals.dqn import agent_deciders
-from ..rivals.policies import LEARNED, OURS, POLICIES, opened
+from ..rivals.policies import LEARNED, OURS, POLICIES, opened, path_of, seeds_of
 from ..scenarios import SHOWN, TRAINED, scenario
 from .statistics import bounded, interval, quantile_intervals
 
@@ -35,10 +37,10 @@ def model_digests(run: Run) -> dict[str, str]:
     """
     digests = {}
     for policy in POLICIES.values():
-        for name, seed in product(policy.scenarios, run.profile.seeds):
+        for name, seed in product(policy.scenarios, seeds_of(run, policy.name)):
             if policy.role:
                 opened(run, policy.name, name, seed)  # says so if it is missing
-                content = run.found(model_path(run, policy.name, name, seed)).read_bytes()
+                content = run.found(path_of(run, policy.name, name, seed)).read_bytes()
             else:
                 content = np.ascontiguousarray(policy.decided(run, name, seed)).tobytes()
             digests[f"{policy.name}_{name}_{seed}"] = hashlib.sha256(content).hexdigest()
@@ -91,7 +93,7 @@ def inference_time(run: Run) -> pd.DataFrame:
     """The table of decision times: every policy and runtime, a task at a time, one thread.
 
     From the raw task vector to the placement; medians and p99 over tasks, with intervals from order
-    statistics. over_student, over_verified: the median over that of `student` or `student_verified`
+    statistics. over_student, over_any: the median over that of `student` or `student_any`
     in the same runtime, with an interval that resamples tasks, the same for both. cold_us: the
     median with caches cold, from fewer tasks, numba only. n_timed: how many tasks; few for policies
     that take milliseconds.
@@ -146,7 +148,7 @@ def throughput(run: Run) -> pd.DataFrame:
     tasks, seed = load(run, "dag", "test").tasks, run.profile.seeds[0]
     tasks = np.ascontiguousarray(tasks[np.arange(BATCH) % len(tasks)])
     models = [opened(run, role, "dag", seed) for role in LEARNED]
-    deciders = [d for model in models for d in _batch_deciders(model)]
+    deciders = [d for model in models for d in _batch_deciders(model, scenario("dag").graph)]
     rows = []
     for (policy, runtime), us in _spent(deciders, [tasks] * ROUNDS, warmup=1).items():
         ends = BATCH / quantile_intervals(us, (0.5,))[0, ::-1] * 1e6
@@ -155,13 +157,19 @@ def throughput(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _batch_deciders(model) -> list[Decider]:
-    """A network for tasks (BATCH, F): compiled; of one that decides alone, numpy and torch too."""
-    graph, net = scenario(model.scenario).graph, torch_module(model)
-    pack, x = packed(model, graph), np.empty((BATCH, graph.n), np.int8)
+def _batch_deciders(model, graph) -> list[Decider]:
+    """A network for tasks (BATCH, F), in all its runtimes."""
+    x = np.empty((BATCH, graph.n), np.int8)
+    if isinstance(model, Sweep):
+        pack = any_graph.packed(model, graph)
+        more = x, np.empty(BATCH), np.empty(BATCH, np.int64)
+        batch = lambda tasks: any_graph.decide_batch(*pack, tasks, *more)
+        return [Decider(model.role, "numba", batch)]
+    net, pack = torch_module(model), packed(model)
     by_torch = lambda t: net(torch.from_numpy(standardise(model, t))).argmax(-1)
-    runtimes = {"numba": lambda tasks: decide_batch(*pack, tasks, x)}
-    if model.hypotheses == 1:
-        runtimes["numpy"] = lambda tasks: logits(model, tasks).argmax(-1)
-        runtimes["torch"] = torch.inference_mode()(by_torch)
+    runtimes = {
+        "numba": lambda tasks: decide_batch(*pack, tasks, x),
+        "numpy": lambda tasks: logits(model, tasks).argmax(-1),
+        "torch": torch.inference_mode()(by_torch),
+    }
     return [Decider(model.role, runtime, decide) for runtime, decide in runtimes.items()]

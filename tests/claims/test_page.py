@@ -32,7 +32,7 @@ def claims(long=1):
             row(claim, name, statement, f"metric of {claim}", verdicts[(at + k) % 3])
             row(claim, name, statement, "one that only informs", "-")
             if claim == "C5":
-                row(claim, name, statement, "student_verified's regret", "reproduced")
+                row(claim, name, statement, "student_any's regret", "reproduced")
     for note in NOTES:
         for name in SHOWN:
             row(note, name, f"{note} of {name} takes < 3 µs " * long, "m", "-")

@@ -12,14 +12,15 @@ from matplotlib.text import Text
 
 from kd_offload.artifact import get_run, read_table
 from kd_offload.draw import conditions, labels, learning, online, problem, quality, style, timing
+from kd_offload.draw.scale import scale
 from kd_offload.graphs import dag
 from kd_offload.rivals.policies import POLICIES
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.tuning_curves, learning.distillation_study, learning.ideas, learning.any_graph]
+SAME += [learning.any_curves, learning.distillation_study, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
-SAME += [conditions.sweeps, conditions.by_size, conditions.label_cost, conditions.robustness]
+SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in (*SAME, conditions.sensitivity)} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
@@ -81,7 +82,7 @@ def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():
     assert {p.kind for p in POLICIES.values()} == set(style.KIND_COLOURS)
     looks = style.looks(POLICIES).values()
     assert len({(look["color"], look["ls"], look["marker"]) for look in looks}) == len(POLICIES)
-    assert style.kind("exact_100") == "optimal" and style.kind("student_any, verified") == "ours"
+    assert style.kind("exact_100") == "optimal" and style.kind("student_any, 80") == "ours"
 
 
 def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
@@ -116,6 +117,25 @@ def test_names_at_the_ends_of_lines_are_all_there_and_apart():
     assert [ax.get_title() for ax in figure.axes[:2]] == ["markov", "walking"]
     for ax in figure.axes[4:]:
         names = [t.get_text() for t in ax.texts]
-        assert {"all_device", "student_verified"} <= set(names) and len(names) == len(set(names))
+        assert {"all_device", "student_any"} <= set(names) and len(names) == len(set(names))
         heights = sorted(Text.get_window_extent(t).y0 for t in ax.texts)  # without their arrows
         assert min(np.diff(heights)) > 6 * figure.dpi / 72
+
+
+def test_scale_draws_the_table_and_its_title_is_the_lead():
+    policies = {"best_single": (3, 0.4), "lookahead": (5, 0.3), "split": (9, 0.2)}
+    policies |= {"lookahead_mended": (40, 0.07), "local_search_3": (300, 0.1)}
+    policies |= {"lookahead_joins": (12, 0.15), "beam_8": (70, 0.04)}
+    policies |= {"exact_300": (20, 0.1), "exact_1000": (400, 0.02), "exact": (50_000, 0.0)}
+    policies |= {"student_any": (90, 0.03), "student_any_80": (100, 0.01)}
+    rows = [(n, p, us, 2 * us, r) for n in (12, 40, 64, 100) for p, (us, r) in policies.items()]
+    rows += [(n, "student_any", 110, 200, 0.01) for n in (12, 40, 64, 100)]
+    names = ["n_subtasks", "policy", "median_us", "p99_us", "regret_mean"]
+    table = pd.DataFrame(rows, columns=names)
+    ends = {"regret_ci_low": table.regret_mean / 2, "regret_ci_high": 2 * table.regret_mean}
+    check(figure := scale(table.assign(**ends)))
+    assert [ax.get_title() for ax in figure.axes] == ["40 subtasks", "64 subtasks", "100 subtasks"]
+    assert figure.get_suptitle().endswith("a rival as good as student_any takes 4 times as long")
+    drawn = [line.get_xydata().tolist() for line in figure.axes[2].lines]
+    assert [[100, 2]] in drawn and [[12, 15], [70, 4]] in drawn
+    assert [[20, 10], [400, 2]] in drawn and [[3, 40]] in drawn

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS, chain, dag, fusion, random_graph
-from kd_offload.labels import anytime, solve
+from kd_offload.labels import Solver, anytime, solve
 from kd_offload.proofs.oracles import reference_delay
 from kd_offload.rivals.policies import LEARNED, POLICIES, Policy, place, policies_for
-from kd_offload.studies import conditions, label_cost, robustness, sizes, sweeps
+from kd_offload.studies import conditions, label_cost, robustness, sweeps
 from kd_offload.studies.effective import effective
 from kd_offload.studies.quality import FEW
 from kd_offload.studies.statistics import bootstrap_means, interval
@@ -33,7 +33,6 @@ def tables(tiny):
             "sweeps": sweeps.sweeps(tiny, ("dag",)),
             "robustness": robustness.robustness(tiny, ("dag",)),
             "label_cost": label_cost.label_cost(tiny, ("chain", "fusion")),
-            "by_size": sizes.by_size(tiny),
         }
 
 
@@ -52,7 +51,7 @@ def test_a_cell_has_every_policy_and_an_interval(tiny, tables, name, cell):
 
 def test_the_exact_search_has_no_regret_where_it_sees_the_truth(tables):
     sees = tables["robustness"].query("disturbance == 'out_of_range' or level == 0")
-    for part in (tables["sweeps"], sees, tables["by_size"]):
+    for part in (tables["sweeps"], sees):
         exact = part[part.policy == "exact"]
         assert len(exact) and exact[["regret", "low", "high"]].abs().to_numpy().max() < 1e-9
     noise = tables["robustness"].query("policy == 'exact' and disturbance == 'noise'")
@@ -253,19 +252,13 @@ def test_a_missing_feature_is_its_training_median():
         assert np.array_equal(seen, few)
 
 
-def test_the_search_stopped_is_what_anytime_finds_and_enough_nodes_are_exact(tiny, tables):
+def test_the_search_stopped_is_what_anytime_finds_and_enough_nodes_are_exact():
     graph = random_graph(16, 1)
     tasks = sample_tasks(graph, 30, np.random.default_rng(6))
     best, regret = solve(graph, tasks).delays, {}
     for nodes in (60, 10**7):
-        decide = sizes.stopped_decider(graph, nodes).decide
+        decide = Solver(graph, nodes).solve_one
         regret[nodes] = [delay(graph, t, decide(t)) / d - 1 for t, d in zip(tasks, best)]
         found = anytime(graph, tasks, nodes)[1]
         assert regret[nodes] == pytest.approx(found / best - 1, abs=1e-9)
     assert max(regret[10**7]) < 1e-9 < max(regret[60])
-    table, p = tables["by_size"], tiny.profile
-    stopped = {f"exact_{nodes}" for nodes in sizes.STOPPED}
-    rest = {name for name in policies_for(graph) if POLICIES[name].kind != "fixed"}
-    assert {*table.policy} == stopped | rest
-    assert {*table.n_subtasks} == {*p.subtasks} and (table.graphs == p.size_graphs).all()
-    assert (table.median_us <= table.p99_us).all() and (table.p99_us <= table.max_us).all()

@@ -30,7 +30,7 @@ def made_up_results(tasks=300):
     labels = rng.integers(0, 3, (tasks, 4), dtype=np.int8)
     test = Labelled(np.ones((tasks, 17)), labels, np.ones(tasks), None)
     means = {"exact": 0, "rival": 0.5, "same": 0.2}
-    means |= {"student": 0.2, "student_plain": 0.21, "student_verified": 0.01}
+    means |= {"student": 0.2, "student_plain": 0.21, "student_any": 0.01}
     results = {}
     for policy, mean in means.items():
         noise, results[policy] = rng.uniform(0, 2, tasks), []

@@ -1,0 +1,119 @@
+"""What each choice of `student_any` brings, and whether a wide teacher buys a smaller student.
+
+Every row is a network trained anew, all by as many steps, far fewer than the artifact's own: the
+table compares choices, it does not show the best that any of them can do.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..artifact import Run
+from ..beyond.decide import decide_any
+from ..beyond.propose import propose
+from ..beyond.sweep import Sweep
+from ..beyond.training import Course, course, fit_any
+from ..delay import delay
+from ..graphs import dag, fusion, random_graph
+from ..labels import anytime
+from ..parallel import in_parallel
+from ..tasks import sample_tasks
+from .conditions import generator
+
+WIDTHS = (8, 12, 16, 24)
+TEACHER = 64  # the width of `teacher_any`
+SWEEPS = ("P", "U", "M", "E", "S")  # all that carries anything from node to node
+
+
+class Case(NamedTuple):
+    """One network of the study: what was changed, and its width."""
+
+    variant: str
+    width: int
+    seed: int
+
+
+def _changed(run: Run, variant: str) -> dict:
+    """What a variant changes of the course."""
+    first, then = run.profile.any_study_steps
+    return {
+        "no sweeps": {"without": SWEEPS},
+        "no term in the node before": {"without": ("P",)},
+        "one way only": {"without": ("S", "A")},
+        "one family": {"families": ("near",)},
+        "default ranges only": {"default": 1.0},
+        "1 hypothesis": {"hypotheses": 1},
+        "8 hypotheses": {"hypotheses": 8},
+        "imitation alone": {"imitation_steps": first + then, "delay_steps": 0},
+        "delay alone": {"imitation_steps": 0, "delay_steps": first + then},
+    }.get(variant, {})
+
+
+ABLATIONS = (
+    "no sweeps", "no term in the node before", "one way only", "one family", "default ranges only",
+    "1 hypothesis", "8 hypotheses", "imitation alone", "delay alone",
+)  # fmt: skip
+
+
+def design(run: Run) -> pd.DataFrame:
+    """The table of the study: variant, width, seed, parameters, graphs, n_test, regret, best_of_k.
+
+    variant: plain; distilled (its first stage learns the outputs of a network TEACHER wide, trained
+    as long, in place of labels); teacher; or one of ABLATIONS, of the artifact's own width. regret:
+    of the decision with 40 evaluations; best_of_k: of the best proposal, unmended; means over tasks
+    against the best known. graphs: the test set, never trained on. Slow: most of an hour.
+    """
+    seeds = run.profile.any_study_seeds
+    wide = [Case("teacher", TEACHER, seed) for seed in seeds]
+    taught = in_parallel(_trained, [(run, case, None) for case in wide], "wide networks")
+    own = course(run).width
+    todo = [(run, Case("plain", w, seed), None) for w in WIDTHS for seed in seeds]
+    for teacher in taught:
+        todo += [(run, Case("distilled", w, teacher.seed), teacher) for w in WIDTHS]
+    todo += [(run, Case(what, own, seed), None) for what in ABLATIONS for seed in seeds[:2]]
+    models = [*taught, *in_parallel(_trained, todo, "networks of the study")]
+    cases = [*wide, *(case for _, case, _ in todo)]
+    sets = test_sets(run)
+    return pd.DataFrame(
+        [case._asdict() | row for case, m in zip(cases, models) for row in _rows(m, sets)]
+    )
+
+
+def _trained(run: Run, case: Case, teacher: Sweep | None) -> Sweep:
+    first, then = run.profile.any_study_steps
+    steps = {"imitation_steps": first, "delay_steps": then}
+    changes = {"role": case.variant, "width": case.width} | steps | _changed(run, case.variant)
+    chosen: Course = course(run, **changes)
+    return fit_any(chosen, case.seed, teacher)[0]
+
+
+def test_sets(run: Run) -> dict[str, list[tuple]]:
+    """Name -> [(graph, tasks (S, F), best known delays (S,) s)]: never trained on."""
+    p, sets = run.profile, {"dag": [dag()], "fusion": [fusion()]}
+    for n in (24, 40):
+        sets[f"random_{n}"] = [random_graph(n, index) for index in range(p.scale_graphs)]
+    made = {}
+    for name, graphs in sets.items():
+        rng = generator(run, f"design {name}")
+        count = p.scale_graphs * p.scale_tasks // len(graphs)
+        drawn = [(g, sample_tasks(g, count, rng)) for g in graphs]
+        made[name] = [(g, t, anytime(g, t, 300_000)[1]) for g, t in drawn]
+    return made
+
+
+def _rows(model: Sweep, sets) -> list[dict]:
+    rows = []
+    for name, parts in sets.items():
+        regret, proposed = [], []
+        for graph, tasks, best in parts:
+            x = propose(model, graph, tasks)
+            each = [delay(graph, tasks, x[:, k]) for k in range(model.hypotheses)]
+            regret.append(decide_any(model, graph, tasks)[1] / best - 1)
+            proposed.append(np.min(each, axis=0) / best - 1)
+        regret, proposed = map(np.concatenate, (regret, proposed))
+        row = {"parameters": model.parameters, "graphs": name, "n_test": len(regret)}
+        rows.append(row | {"regret": regret.mean(), "best_of_k": proposed.mean()})
+    return rows

@@ -1,0 +1,223 @@
+"""How good and how quick policies are on graphs of a dozen to a hundred subtasks.
+
+The graphs are `random_graph`s that no network was trained on. Where a proof takes too long, regret
+is against the best known: the least delay that any policy or any search found.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from ..artifact import Run
+from ..beyond.decide import EVALUATIONS, decide_any, decide_batch, decider, packed
+from ..beyond.sweep import Sweep
+from ..delay import delay
+from ..graphs import TaskGraph, random_graph
+from ..labels import TIE, Solver, anytime, new_scratch, solve_kernel, structure
+from ..parallel import in_parallel, progress
+from ..rivals.lookahead import beam
+from ..rivals.policies import ANY, POLICIES, opened, seeds_of
+from ..tasks import sample_tasks
+from .conditions import generator
+from .statistics import bootstrap_means, bounded, interval
+from .timing import time_interleaved
+
+Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
+PLAIN = (
+    "best_single",
+    "split",
+    "local_search_3",
+    "lookahead",
+    "lookahead_joins",
+    "lookahead_mended",
+)
+WIDTHS = (8, 64, 512)  # of beams
+BUDGETS = (EVALUATIONS, 80, 160, 640)  # of student_any
+PROVABLE = 40  # subtasks up to which a search is let run until it ends or SPARE times the last stop
+SPARE = 3
+SLOW = 3000.0  # µs: what takes longer is timed on the first task of each graph only
+WITHIN = (1, 10, 100)  # times as long as student_any
+
+
+def students(run: Run, budgets=(EVALUATIONS,)) -> dict[Who, tuple[Sweep, int]]:
+    """The networks of all seeds at every budget of evaluations; the default one's name is ANY."""
+    names = {e: ANY if e == EVALUATIONS else f"{ANY}_{e}" for e in budgets}
+    seeds = seeds_of(run, ANY)
+    return {(names[e], s): (opened(run, ANY, "dag", s), e) for e in budgets for s in seeds}
+
+
+def contestants(
+    graph: TaskGraph, trained: dict[Who, tuple[Sweep, int]], plain=PLAIN, widths=WIDTHS
+) -> dict[Who, Callable]:
+    """Deciders for one task at a time: policies without training, beams and `students`."""
+    able = {(p, ""): POLICIES[p].decider(graph) for p in plain}
+    able |= {(f"beam_{w}", ""): beam(w, graph) for w in widths}
+    return able | {who: decider(model, graph, e) for who, (model, e) in trained.items()}
+
+
+def searches(run: Run, n: int) -> dict[Who, int]:
+    """The exact search by the number of nodes it is stopped at, the longest last."""
+    stops = {(f"exact_{nodes}", ""): nodes for nodes in run.profile.scale_nodes}
+    last = run.profile.scale_nodes[-1]
+    return stops | {("exact", ""): SPARE * last} if n <= PROVABLE else stops
+
+
+def played(graph: TaskGraph, tasks, deciders: dict[Who, Callable], stops: dict[Who, int]):
+    """Regrets {who: (S,)} against the best known; whether that is proven (S,); seconds of the last
+    search."""
+    delays = {
+        who: delay(graph, tasks, np.array([decide(t).copy() for t in tasks]))
+        for who, decide in deciders.items()
+    }
+    for who, nodes in stops.items():
+        start = time.thread_time()
+        _, delays[who], bounds = anytime(graph, tasks, nodes)
+        seconds = time.thread_time() - start
+    best = np.min([*delays.values()], axis=0)
+    return {who: d / best - 1 for who, d in delays.items()}, bounds >= best * (1 - TIE), seconds
+
+
+def regret_rows(regret: dict[Who, np.ndarray], resamples: int, rng) -> list[dict]:
+    """A row a contestant from regrets (graphs, tasks); both are resampled for the interval."""
+    ends, rows = interval(bootstrap_means([*regret.values()], resamples, rng)).T, []
+    for ((policy, seed), r), (low, high) in zip(regret.items(), ends):
+        row = {"policy": policy, "seed": seed, "n_test": r.size, "regret_mean": r.mean()}
+        row |= {"regret_ci_low": low, "regret_ci_high": high}
+        rows.append(row | {"regret_p99": np.quantile(r, 0.99)})
+    return rows
+
+
+def scale(run: Run) -> pd.DataFrame:
+    """Regret and time of a decision on random graphs of a dozen to a hundred subtasks.
+
+    student_any_<e>: with e evaluations; beam_<w>: w prefixes kept; exact_<nodes>: the exact search,
+    stopped; exact: until it ends, at most SPARE times as many. Columns: n_subtasks, policy, seed,
+    n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs and tasks), regret_p99;
+    median_us, p99_us, mean_us of one compiled decision, one thread, over n_timed tasks, but the
+    mean of the longest search over all; evaluations: of the delay model, on average; proven_share:
+    of the tasks, those whose best known is proven optimal; parameters.
+    """
+    p, rows = run.profile, []
+    todo = [(run, n, index) for n in p.scale_sizes for index in range(p.scale_graphs)]
+    done = in_parallel(_played, todo, "graphs of all sizes")
+    for n in progress(p.scale_sizes, len(p.scale_sizes), "timing", "size"):
+        cells = [cell for (_, size, _), cell in zip(todo, done) if size == n]
+        regret = {who: np.array([c[0][who] for c in cells]) for who in cells[0][0]}
+        evaluations = pd.DataFrame([c[3] for c in cells]).mean()
+        spent, last = _spent(run, n), [*searches(run, n)][-1]
+        sizes = {who: model.parameters for who, (model, _) in students(run, BUDGETS).items()}
+        for row in regret_rows(regret, p.resamples, generator(run, f"scale_{n}")):
+            who = row["policy"], row["seed"]
+            us = spent[who]
+            row |= dict(zip(("median_us", "p99_us"), np.quantile(us, (0.5, 0.99))))
+            row |= {"mean_us": us.mean(), "n_timed": len(us)}
+            if who == last:
+                row["mean_us"] = 1e6 * sum(c[2] for c in cells) / row["n_test"]
+            row |= {"evaluations": evaluations.get(who), "parameters": sizes.get(who)}
+            row["proven_share"] = np.mean([c[1] for c in cells])
+            rows.append({"n_subtasks": n} | row)
+    return pd.DataFrame(rows)
+
+
+def _case(run, n, index):
+    graph = random_graph(n, index)
+    return graph, sample_tasks(graph, run.profile.scale_tasks, generator(run, graph.name))
+
+
+def _played(run, n, index):
+    """`played` on one random graph, and the mean evaluations of every student."""
+    graph, tasks = _case(run, n, index)
+    trained = students(run, BUDGETS)
+    spent = {who: decide_any(m, graph, tasks, e)[2].mean() for who, (m, e) in trained.items()}
+    return *played(graph, tasks, contestants(graph, trained), searches(run, n)), spent
+
+
+def _spent(run, n) -> dict[Who, np.ndarray]:
+    """Microseconds of decisions, one at a time, nothing else running: on one task of every graph;
+    where that is quick, on all of them, the less of two runs."""
+    numbers, both = range(run.profile.scale_graphs), range(2)
+    few = np.concatenate([_times(run, n, i, slice(1)) for i in numbers], axis=1)
+    quick = np.median(few, axis=1) < SLOW
+    many = [np.minimum(*(_times(run, n, i, slice(None), quick) for _ in both)) for i in numbers]
+    many = iter(np.concatenate(many, axis=1))
+    who = [*contestants(random_graph(n), students(run, BUDGETS)), *searches(run, n)]
+    return {w: next(many) if one else us for w, us, one in zip(who, few, quick)}
+
+
+def _times(run, n, index, which: slice, chosen=None) -> np.ndarray:
+    """Microseconds (contestants, tasks) of all or the chosen ones on some tasks of one graph."""
+    graph, tasks = _case(run, n, index)
+    able = [*contestants(graph, students(run, BUDGETS)).values()]
+    able += [Solver(graph, nodes).solve_one for nodes in searches(run, n).values()]
+    able = [f for f, one in zip(able, np.ones(len(able)) if chosen is None else chosen) if one]
+    return time_interleaved(able, [*tasks[which]])
+
+
+def ahead(table: pd.DataFrame) -> pd.DataFrame:
+    """How far student_any is ahead, by number of subtasks, from the table of `scale`.
+
+    by: whether times are medians or means. regret, us: its own, means over seeds. rival_<t>x,
+    regret_<t>x: the best policy of the others that takes at most t times as long. proof: how many
+    times as long the exact search takes, where it was let run until it ended.
+    """
+    rows = []
+    for (n, part), by in product(table.groupby("n_subtasks"), ("median", "mean")):
+        others, us = part[~part.policy.str.startswith(ANY)], f"{by}_us"
+        own = part[part.policy == ANY][["regret_mean", us]].mean()
+        row = {"n_subtasks": n, "by": by, "regret": own.regret_mean, "us": own[us]}
+        for times in WITHIN:
+            rivals = others[others[us] <= times * own[us]]
+            if len(rivals):
+                best = rivals.loc[rivals.regret_mean.idxmin()]
+                row |= {f"rival_{times}x": best.policy, f"regret_{times}x": best.regret_mean}
+        rows.append(row | {"proof": others[others.policy == "exact"][us].mean() / own[us]})
+    return pd.DataFrame(rows)
+
+
+def warm_start(run: Run) -> pd.DataFrame:
+    """Whether student_any's delay, as the first limit of the exact search, makes labels cheaper.
+
+    Columns: n_subtasks, n_test, nodes_cold, nodes_warm (means), ratio (warm over cold, with an
+    interval over graphs and tasks), ms_cold, ms_warm (means of CPU time, student_any's included),
+    ms_ratio. Tasks that need more nodes than the longest search of `scale` are left out.
+    """
+    p, rows = run.profile, []
+    for n in p.warm_sizes:
+        todo = [(run, n, index) for index in range(p.scale_graphs)]
+        both = np.array(in_parallel(_warm, todo, f"proofs of {n} subtasks"))  # (graphs, 4, tasks)
+        ended = np.isfinite(both).all(axis=1)
+        cold, warm, ms_cold, ms_warm = np.where(ended[:, None], both, 0).transpose(1, 0, 2)
+        draws = bootstrap_means([cold, warm], p.resamples, generator(run, f"warm_{n}"))
+        row = {"n_subtasks": n, "n_test": ended.sum()}
+        names = "nodes_cold", "nodes_warm", "ms_cold", "ms_warm"
+        row |= {k: v.sum() / ended.sum() for k, v in zip(names, (cold, warm, ms_cold, ms_warm))}
+        row |= bounded("ratio", warm.sum() / cold.sum(), interval(draws[:, 1] / draws[:, 0]))
+        rows.append(row | {"ms_ratio": ms_warm.sum() / ms_cold.sum()})
+    return pd.DataFrame(rows)
+
+
+def _warm(run, n, index):
+    """(4, tasks): nodes of a cold and a warm search, inf if stopped; ms of both."""
+    graph, tasks = _case(run, n, index)
+    (model, evaluations), *_ = students(run).values()
+    known, scratch, x = structure(graph), new_scratch(graph), np.empty(n, np.int8)
+    most, out = SPARE * run.profile.scale_nodes[-1], np.empty((4, len(tasks)))
+    batch = packed(model, graph, evaluations)
+    single = np.empty((1, n), np.int8), np.empty(1), np.empty(1, np.int64)
+
+    def proof(task, warm: bool):
+        start, limit = time.thread_time_ns(), np.inf
+        if warm:
+            decide_batch(*batch, task[None], *single)
+            limit = single[1][0] * (1 + TIE)
+        nodes = solve_kernel(known, task, most, x, scratch, limit)[1]
+        return nodes if nodes <= most else np.inf, (time.thread_time_ns() - start) / 1e6
+
+    for task, column in zip(tasks[[0, *range(len(tasks))]], (out.T[0], *out.T)):  # first: compile
+        (column[0], column[2]), (column[1], column[3]) = proof(task, False), proof(task, True)
+    return out
