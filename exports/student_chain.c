@@ -17,15 +17,13 @@
 #define KD_SCENARIO "chain"
 #define KD_ROLE "student"
 enum {
-    KD_N = 10, KD_F = 29, KD_EDGES = 11,
-    KD_K = 1, KD_BUDGET = 150, KD_MOVES = 57, KD_WIDEST = 72
+    KD_N = 10, KD_F = 29, KD_WIDEST = 72
 };
 enum { KD_OK = 0, KD_NOT_FINITE = 1, KD_NOT_POSITIVE = 2 };
 
 const char *const kd_feature_names[KD_F] = {"w_1", "w_2", "w_3", "w_4", "w_5", "w_6", "w_7", "w_8", "w_9", "w_10", "d_0_1", "d_1_2", "d_2_3", "d_3_4", "d_4_5", "d_5_6", "d_6_7", "d_7_8", "d_8_9", "d_9_10", "d_10_11", "f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan"};
-#define KD_VERIFIES 0
 #define KD_CONSTANTS 33568
-#define KD_WORKING 1194
+#define KD_WORKING 1184
 static const double MEAN[29] = {0x1.212dc7eadb336p+4, 0x1.212596a78fbf5p+4, 0x1.214eaf4627effp+4, 0x1.212af1463a6ddp+4, 0x1.2136b90a06c5dp+4, 0x1.212979fe35a3dp+4, 0x1.2128679927f93p+4, 0x1.21264a87b002dp+4, 0x1.212db10c3dcf5p+4, 0x1.2117bbfb51b50p+4, 0x1.7b87df41b1507p+3, 0x1.7b99eb01b9c0fp+3, 0x1.7b832818ad5ddp+3, 0x1.7b9b7b2931beap+3, 0x1.7b80d1e5183b8p+3, 0x1.7b8d88f03ded6p+3, 0x1.7b5b8a5d70e48p+3, 0x1.7b65d9feb3220p+3, 0x1.7b90e884fafc6p+3, 0x1.7b825bd883139p+3, 0x1.7b7dea9ca6cd6p+3, 0x1.5456e93618101p+4, 0x1.6cdbe044bcf8dp+4, 0x1.80b569075c487p+4, 0x1.d76200f208e7bp+3, 0x1.e8f249cba057cp+3, 0x1.e613ed8e01465p+3, -0x1.4d2f14cc8fa7fp+2, -0x1.c86f73fbca8bfp+1};
 static const double INVERSE[29] = {0x1.c5c4aa85ba8fcp-1, 0x1.c4f4b83d09b39p-1, 0x1.c4e028fed67a6p-1, 0x1.c58abe6644c39p-1, 0x1.c5f9f2d0050d2p-1, 0x1.c53a56ec010a9p-1, 0x1.c559729daa2d9p-1, 0x1.c5eb884966061p-1, 0x1.c56a357d7af63p-1, 0x1.c4bba6fe104c1p-1, 0x1.c53d63031f35ep-1, 0x1.c5c3e70762cbcp-1, 0x1.c53328d526173p-1, 0x1.c5645b690781ap-1, 0x1.c58ffb47b8586p-1, 0x1.c5c679186ae2ap-1, 0x1.c5cf6357e9b26p-1, 0x1.c520d3b26e590p-1, 0x1.c5a362dad1c5bp-1, 0x1.c556ca2fdc63ap-1, 0x1.c50741589a9c7p-1, 0x1.9310005f2b6f6p+1, 0x1.40032d9303125p+1, 0x1.92b6065cffc17p+1, 0x1.1338cb5cbdbdcp+0, 0x1.04a9b335fe83dp+0, 0x1.812194a10dcf8p+0, 0x1.b8909936e090cp+0, 0x1.aa86a2757e3fbp+0};
 static const double LOW[29] = {0x1.fd851d98750e2p+3, 0x1.fd855a9fca7cdp+3, 0x1.fd851df9838c3p+3, 0x1.fd854c8bb7cd5p+3, 0x1.fd85396ec50efp+3, 0x1.fd852a780f40fp+3, 0x1.fd8521313bfbdp+3, 0x1.fd85928ca450cp+3, 0x1.fd853d7aa9a04p+3, 0x1.fd851434dfbd6p+3, 0x1.36a70c3f2274dp+3, 0x1.36a7137662d1bp+3, 0x1.36a71c8a0dce9p+3, 0x1.36a722d2dccd6p+3, 0x1.36a71d3dd7a86p+3, 0x1.36a7a504659f6p+3, 0x1.36a84a9f9f18ep+3, 0x1.36a715d496b68p+3, 0x1.36a71bef3485bp+3, 0x1.36a7444d1d376p+3, 0x1.36a7481e50163p+3, 0x1.4ab18127ed037p+4, 0x1.60a4ef812092bp+4, 0x1.770e12137eafap+4, 0x1.9ec40069d5c64p+3, 0x1.9d2967f721fcdp+3, 0x1.bd8d95a17c821p+3, -0x1.942ebbb8aa4f3p+2, -0x1.2d627ac7d61cdp+2};
@@ -216,8 +214,8 @@ static int relu(const float *z, const float *bias, int width, int *active, float
         for (int o = 0; o < WIDTH; o++) out[o] += a * r[o] + b * s[o] + c * t[o] + d * u[o];       \
     }
 
-/* The network: KD_K placements for a task that is known to be good. */
-static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N])
+/* The network's placement of a task that is known to be good. */
+static void kd_place(const double task[KD_F], signed char placement[KD_N])
 {
     float z[KD_WIDEST], out[KD_WIDEST], value[KD_WIDEST + 4];
     int active[KD_WIDEST + 4], m = KD_F;
@@ -234,145 +232,14 @@ static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N
     m = relu(z, B0[0], 64, active, value);
     for (int o = 0; o < 64; o++) z[o] = 0.0f;
     PRODUCT(W1, 64, z)
-    for (int k = 0; k < KD_K; k++) {
-        m = relu(z, B1[0], 64, active, value);
-        for (int o = 0; o < 32; o++) out[o] = B2[0][o];
-        PRODUCT(W2, 32, out)
-        for (int i = 0; i < KD_N; i++) {
-            const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
-            proposals[k][i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
-        }
+    m = relu(z, B1[0], 64, active, value);
+    for (int o = 0; o < 32; o++) out[o] = B2[0][o];
+    PRODUCT(W2, 32, out)
+    for (int i = 0; i < KD_N; i++) {
+        const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
+        placement[i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
     }
 }
-
-#if KD_VERIFIES
-static double longer(double a, double b) { return a > b ? a : b; }
-static double shorter(double a, double b) { return a < b ? a : b; }
-
-typedef struct {
-    double run[KD_N + 2][3], hold[KD_EDGES][7], tau[7], togo[KD_N + 2][3];
-    double finish[KD_N + 2], kept[KD_N + 2], free[KD_N + 2][8];
-    unsigned char x[KD_N + 2];
-} kd_scratch;
-
-/* Durations, and the least time from each subtask's finish to the result if nothing ever waits. */
-static void prepare(const double *task, kd_scratch *w)
-{
-    const double *state = task + KD_N + KD_EDGES;
-    for (int j = 1; j <= KD_N; j++)
-        for (int k = 0; k < 3; k++) w->run[j][k] = task[j - 1] / state[k];
-    w->run[KD_N + 1][0] = 0.0;
-    w->run[KD_N + 1][1] = w->run[KD_N + 1][2] = HUGE_VAL;
-    w->tau[0] = w->tau[1] = state[6];
-    w->tau[2] = w->tau[3] = state[7];
-    w->tau[4] = w->tau[5] = w->tau[6] = 0.0;
-    for (int j = 0; j < KD_N + 2; j++)
-        for (int k = 0; k < 3; k++) w->togo[j][k] = 0.0;
-    for (int j = KD_N + 1; j > 0; j--) {
-        const double at0 = w->run[j][0] + w->togo[j][0], at1 = w->run[j][1] + w->togo[j][1];
-        const double at2 = w->run[j][2] + w->togo[j][2];
-        for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-            double *hold = w->hold[e], *togo = w->togo[SOURCE[e]];
-            const double size = task[KD_N + e];
-            hold[0] = size / state[3];
-            hold[1] = size / state[4];
-            hold[2] = hold[3] = size / state[5];
-            hold[4] = hold[5] = hold[6] = 0.0;
-            const double up = hold[0] + w->tau[0], down = hold[1] + w->tau[1],
-                         wan = hold[2] + w->tau[2];
-            togo[0] = longer(togo[0], shorter(at0, shorter(up + at1, up + wan + at2)));
-            togo[1] = longer(togo[1], shorter(down + at0, shorter(at1, wan + at2)));
-            togo[2] = longer(togo[2], shorter(wan + down + at0, shorter(wan + at1, at2)));
-        }
-    }
-}
-
-/* Finish of node j at k; reserves resources: wireless up and down, WAN up and down, device, edge,
- * and one that is always free. */
-static double place(int j, int k, kd_scratch *w, double *now)
-{
-    static const unsigned char THIS[3][3] = {{6, 0, 0}, {1, 6, 2}, {3, 3, 6}}, THAT[3][3] = {{6, 6, 2}, {6, 6, 6}, {1, 6, 6}};
-    double ready = 0.0, done;
-    for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-        const int i = SOURCE[e], first = THIS[w->x[i]][k], then = THAT[w->x[i]][k];
-        double at = longer(w->finish[i], now[first]) + w->hold[e][first];
-        now[first] = at;
-        now[6] = 0.0;
-        at = longer(at + w->tau[first], now[then]) + w->hold[e][then];
-        now[then] = at;
-        now[6] = 0.0;
-        ready = longer(ready, at + w->tau[then]);
-    }
-    done = longer(ready, now[4 + k]) + w->run[j][k];
-    now[4 + k] = done;
-    now[6] = 0.0;
-    return done;
-}
-
-/* The delay of w->x from subtask a on, or infinity once `best` is out of reach; *after: the next
- * subtask. */
-static double run_from(int a, kd_scratch *w, double best, int *after)
-{
-    double now[8];
-    for (int r = 0; r < 8; r++) now[r] = w->free[a][r];
-    for (int j = a; j <= KD_N; j++) {
-        if (best == HUGE_VAL)
-            for (int r = 0; r < 8; r++) w->free[j][r] = now[r];
-        w->finish[j] = place(j, w->x[j], w, now);
-        if (w->finish[j] + w->togo[j][w->x[j]] >= best) {
-            *after = j + 1;
-            return HUGE_VAL;
-        }
-    }
-    *after = KD_N + 1;
-    return place(KD_N + 1, 0, w, now);
-}
-
-/* The best of the proposals by the delay model, then moves that help, in a fixed order, until the
- * budget is spent. */
-static void verify(const double *task, signed char proposals[KD_K][KD_N],
-                   signed char placement[KD_N])
-{
-    kd_scratch w = {.x = {0}};
-    double best = HUGE_VAL;
-    int spent = KD_N, chosen = 0, after, since = 0, at = 0;
-    prepare(task, &w);
-    for (int k = 0; k < KD_K; k++) {
-        for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[k][i];
-        const double delay = run_from(1, &w, best, &after);
-        spent += after - 1;
-        if (delay < best) {
-            best = delay;
-            chosen = k;
-        }
-    }
-    for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[chosen][i];
-    run_from(1, &w, HUGE_VAL, &after);
-    for (int j = 0; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-    while (spent < KD_BUDGET && since < KD_MOVES) {
-        const int a = MOVES[at][0], b = MOVES[at][1], k = MOVES[at][2];
-        const unsigned char was_a = w.x[a], was_b = w.x[b];
-        at = at + 1 < KD_MOVES ? at + 1 : 0;
-        since++;
-        if (was_a == k || (b > 0 && was_b == k)) continue;
-        w.x[a] = (unsigned char)k;
-        if (b > 0) w.x[b] = (unsigned char)k;
-        const double delay = run_from(a, &w, best, &after);
-        spent += after - a;
-        if (delay < best) {
-            best = delay;
-            since = 0;
-            run_from(a, &w, HUGE_VAL, &after);
-            for (int j = a; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-        } else {
-            w.x[a] = was_a;
-            if (b > 0) w.x[b] = was_b;
-            for (int j = a; j < after; j++) w.finish[j] = w.kept[j];
-        }
-    }
-    for (int i = 0; i < KD_N; i++) placement[i] = (signed char)w.x[i + 1];
-}
-#endif
 
 /* Index + 1 of the first feature outside the training range, or 0. Such a task is decided all the
  * same. */
@@ -388,7 +255,6 @@ int kd_outside(const double task[KD_F])
  * bad value. */
 int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature)
 {
-    signed char proposals[KD_K][KD_N];
     for (int i = 0; i < KD_F; i++) {
         const int bad = !(task[i] - task[i] == 0.0) ? KD_NOT_FINITE
                         : task[i] <= 0.0            ? KD_NOT_POSITIVE
@@ -398,12 +264,7 @@ int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature
             return bad;
         }
     }
-    kd_propose(task, proposals);
-#if KD_VERIFIES
-    verify(task, proposals, placement);
-#else
-    for (int i = 0; i < KD_N; i++) placement[i] = proposals[0][i];
-#endif
+    kd_place(task, placement);
     return KD_OK;
 }
 
@@ -447,9 +308,9 @@ int main(int argc, char **argv)
     signed char x[KD_N];
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "--about")) {
-        printf("%s %s %s: %d subtasks, %d inputs, %d proposals, "
+        printf("%s %s %s: %d subtasks, %d inputs, "
                "%d bytes of constants, %d of working memory\n",
-               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_K, KD_CONSTANTS, KD_WORKING);
+               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_CONSTANTS, KD_WORKING);
         return 0;
     }
     if (mode[0] && strcmp(mode, "--time") && strcmp(mode, "--cold")) {

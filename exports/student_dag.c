@@ -17,15 +17,13 @@
 #define KD_SCENARIO "dag"
 #define KD_ROLE "student"
 enum {
-    KD_N = 10, KD_F = 33, KD_EDGES = 15,
-    KD_K = 1, KD_BUDGET = 150, KD_MOVES = 69, KD_WIDEST = 72
+    KD_N = 10, KD_F = 33, KD_WIDEST = 72
 };
 enum { KD_OK = 0, KD_NOT_FINITE = 1, KD_NOT_POSITIVE = 2 };
 
 const char *const kd_feature_names[KD_F] = {"w_1", "w_2", "w_3", "w_4", "w_5", "w_6", "w_7", "w_8", "w_9", "w_10", "d_0_1", "d_1_2", "d_1_3", "d_1_4", "d_2_5", "d_3_5", "d_3_6", "d_4_6", "d_5_7", "d_6_7", "d_6_8", "d_7_9", "d_8_9", "d_9_10", "d_10_11", "f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan"};
-#define KD_VERIFIES 0
 #define KD_CONSTANTS 34720
-#define KD_WORKING 1194
+#define KD_WORKING 1184
 static const double MEAN[33] = {0x1.213647b983d7cp+4, 0x1.2126fb61ff0d1p+4, 0x1.21341907cdd68p+4, 0x1.21310b8072d0ep+4, 0x1.213a9905d8fcap+4, 0x1.213ad61438cfdp+4, 0x1.212970f376469p+4, 0x1.21384af0f4c4ep+4, 0x1.2123ddd651277p+4, 0x1.2130622255deap+4, 0x1.7b677dad82845p+3, 0x1.7b707fb2f9ee8p+3, 0x1.7b63dc7816310p+3, 0x1.7b4b62a5a0ffcp+3, 0x1.7b89434f67491p+3, 0x1.7b7784ea2126bp+3, 0x1.7b6791f9a5a01p+3, 0x1.7b7f9ceb84bb7p+3, 0x1.7b76474e0cbc8p+3, 0x1.7b6484e39d316p+3, 0x1.7b9d8f22c7ae4p+3, 0x1.7b586a8d0044cp+3, 0x1.7b7807b3f384bp+3, 0x1.7b5cb23e9c99ap+3, 0x1.7b79a43c46316p+3, 0x1.545cb164c0dbfp+4, 0x1.6cd3c8d0030e9p+4, 0x1.80b2248a640e7p+4, 0x1.d762e13e39bbcp+3, 0x1.e8ff8124667dbp+3, 0x1.e61c6a7f177bfp+3, -0x1.4d3c6c0ac027ep+2, -0x1.c81e0f94e21d3p+1};
 static const double INVERSE[33] = {0x1.c5a2d3b0b5453p-1, 0x1.c5d28ebd2f205p-1, 0x1.c5acc89b067d1p-1, 0x1.c4ce6177a45d4p-1, 0x1.c50e57b3884b8p-1, 0x1.c5bbe633e4467p-1, 0x1.c507c8a0aba5cp-1, 0x1.c5969707d9bd7p-1, 0x1.c58feb0415088p-1, 0x1.c4ab125714203p-1, 0x1.c53e2e5170bf5p-1, 0x1.c4d3a22f6f1a6p-1, 0x1.c5a86319add7cp-1, 0x1.c52b2ee34a92ap-1, 0x1.c49e5c131d240p-1, 0x1.c55212b8428edp-1, 0x1.c544b0b7a7e2dp-1, 0x1.c5827a19ba4ffp-1, 0x1.c4bf29e6d93bfp-1, 0x1.c588622af8467p-1, 0x1.c5fd52aca341ep-1, 0x1.c5d675304ea2ap-1, 0x1.c50537d70fc71p-1, 0x1.c514c854765aep-1, 0x1.c4585f4d1d8dap-1, 0x1.9411583e87177p+1, 0x1.40234f3a096c9p+1, 0x1.94cfc784c9f59p+1, 0x1.13d93dfa55cebp+0, 0x1.0541bc2e1d22cp+0, 0x1.817578fe7f216p+0, 0x1.b7df0666d6d04p+0, 0x1.aa9e9b2a31d30p+0};
 static const double LOW[33] = {0x1.fd851ec33c482p+3, 0x1.fd85294804a70p+3, 0x1.fd853d8fc6988p+3, 0x1.fd8520473c786p+3, 0x1.fd851e489baf3p+3, 0x1.fd851a46d2c61p+3, 0x1.fd853038005edp+3, 0x1.fd85580a2156fp+3, 0x1.fd8523d1d8faap+3, 0x1.fd85547091a32p+3, 0x1.36a70b2cc9743p+3, 0x1.36a746e0fc190p+3, 0x1.36a71585e7620p+3, 0x1.36a705a2a447cp+3, 0x1.36a720675d86ap+3, 0x1.36a764ef8603bp+3, 0x1.36a74071d969cp+3, 0x1.36a78cbde4994p+3, 0x1.36a708c67dd09p+3, 0x1.36a70dfc82138p+3, 0x1.36a7184bdd167p+3, 0x1.36a7593dee94cp+3, 0x1.36a77bd031abap+3, 0x1.36a7100c77027p+3, 0x1.36a70c0ddc5a7p+3, 0x1.4ab18311873a7p+4, 0x1.60a4d8c598ffdp+4, 0x1.770e06e61df44p+4, 0x1.9ec4444c8e122p+3, 0x1.9d57ebeee2ce6p+3, 0x1.bd8d8cc3beeecp+3, -0x1.942eb070f3fb2p+2, -0x1.2d62667dbc045p+2};
@@ -220,8 +218,8 @@ static int relu(const float *z, const float *bias, int width, int *active, float
         for (int o = 0; o < WIDTH; o++) out[o] += a * r[o] + b * s[o] + c * t[o] + d * u[o];       \
     }
 
-/* The network: KD_K placements for a task that is known to be good. */
-static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N])
+/* The network's placement of a task that is known to be good. */
+static void kd_place(const double task[KD_F], signed char placement[KD_N])
 {
     float z[KD_WIDEST], out[KD_WIDEST], value[KD_WIDEST + 4];
     int active[KD_WIDEST + 4], m = KD_F;
@@ -238,145 +236,14 @@ static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N
     m = relu(z, B0[0], 64, active, value);
     for (int o = 0; o < 64; o++) z[o] = 0.0f;
     PRODUCT(W1, 64, z)
-    for (int k = 0; k < KD_K; k++) {
-        m = relu(z, B1[0], 64, active, value);
-        for (int o = 0; o < 32; o++) out[o] = B2[0][o];
-        PRODUCT(W2, 32, out)
-        for (int i = 0; i < KD_N; i++) {
-            const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
-            proposals[k][i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
-        }
+    m = relu(z, B1[0], 64, active, value);
+    for (int o = 0; o < 32; o++) out[o] = B2[0][o];
+    PRODUCT(W2, 32, out)
+    for (int i = 0; i < KD_N; i++) {
+        const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
+        placement[i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
     }
 }
-
-#if KD_VERIFIES
-static double longer(double a, double b) { return a > b ? a : b; }
-static double shorter(double a, double b) { return a < b ? a : b; }
-
-typedef struct {
-    double run[KD_N + 2][3], hold[KD_EDGES][7], tau[7], togo[KD_N + 2][3];
-    double finish[KD_N + 2], kept[KD_N + 2], free[KD_N + 2][8];
-    unsigned char x[KD_N + 2];
-} kd_scratch;
-
-/* Durations, and the least time from each subtask's finish to the result if nothing ever waits. */
-static void prepare(const double *task, kd_scratch *w)
-{
-    const double *state = task + KD_N + KD_EDGES;
-    for (int j = 1; j <= KD_N; j++)
-        for (int k = 0; k < 3; k++) w->run[j][k] = task[j - 1] / state[k];
-    w->run[KD_N + 1][0] = 0.0;
-    w->run[KD_N + 1][1] = w->run[KD_N + 1][2] = HUGE_VAL;
-    w->tau[0] = w->tau[1] = state[6];
-    w->tau[2] = w->tau[3] = state[7];
-    w->tau[4] = w->tau[5] = w->tau[6] = 0.0;
-    for (int j = 0; j < KD_N + 2; j++)
-        for (int k = 0; k < 3; k++) w->togo[j][k] = 0.0;
-    for (int j = KD_N + 1; j > 0; j--) {
-        const double at0 = w->run[j][0] + w->togo[j][0], at1 = w->run[j][1] + w->togo[j][1];
-        const double at2 = w->run[j][2] + w->togo[j][2];
-        for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-            double *hold = w->hold[e], *togo = w->togo[SOURCE[e]];
-            const double size = task[KD_N + e];
-            hold[0] = size / state[3];
-            hold[1] = size / state[4];
-            hold[2] = hold[3] = size / state[5];
-            hold[4] = hold[5] = hold[6] = 0.0;
-            const double up = hold[0] + w->tau[0], down = hold[1] + w->tau[1],
-                         wan = hold[2] + w->tau[2];
-            togo[0] = longer(togo[0], shorter(at0, shorter(up + at1, up + wan + at2)));
-            togo[1] = longer(togo[1], shorter(down + at0, shorter(at1, wan + at2)));
-            togo[2] = longer(togo[2], shorter(wan + down + at0, shorter(wan + at1, at2)));
-        }
-    }
-}
-
-/* Finish of node j at k; reserves resources: wireless up and down, WAN up and down, device, edge,
- * and one that is always free. */
-static double place(int j, int k, kd_scratch *w, double *now)
-{
-    static const unsigned char THIS[3][3] = {{6, 0, 0}, {1, 6, 2}, {3, 3, 6}}, THAT[3][3] = {{6, 6, 2}, {6, 6, 6}, {1, 6, 6}};
-    double ready = 0.0, done;
-    for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-        const int i = SOURCE[e], first = THIS[w->x[i]][k], then = THAT[w->x[i]][k];
-        double at = longer(w->finish[i], now[first]) + w->hold[e][first];
-        now[first] = at;
-        now[6] = 0.0;
-        at = longer(at + w->tau[first], now[then]) + w->hold[e][then];
-        now[then] = at;
-        now[6] = 0.0;
-        ready = longer(ready, at + w->tau[then]);
-    }
-    done = longer(ready, now[4 + k]) + w->run[j][k];
-    now[4 + k] = done;
-    now[6] = 0.0;
-    return done;
-}
-
-/* The delay of w->x from subtask a on, or infinity once `best` is out of reach; *after: the next
- * subtask. */
-static double run_from(int a, kd_scratch *w, double best, int *after)
-{
-    double now[8];
-    for (int r = 0; r < 8; r++) now[r] = w->free[a][r];
-    for (int j = a; j <= KD_N; j++) {
-        if (best == HUGE_VAL)
-            for (int r = 0; r < 8; r++) w->free[j][r] = now[r];
-        w->finish[j] = place(j, w->x[j], w, now);
-        if (w->finish[j] + w->togo[j][w->x[j]] >= best) {
-            *after = j + 1;
-            return HUGE_VAL;
-        }
-    }
-    *after = KD_N + 1;
-    return place(KD_N + 1, 0, w, now);
-}
-
-/* The best of the proposals by the delay model, then moves that help, in a fixed order, until the
- * budget is spent. */
-static void verify(const double *task, signed char proposals[KD_K][KD_N],
-                   signed char placement[KD_N])
-{
-    kd_scratch w = {.x = {0}};
-    double best = HUGE_VAL;
-    int spent = KD_N, chosen = 0, after, since = 0, at = 0;
-    prepare(task, &w);
-    for (int k = 0; k < KD_K; k++) {
-        for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[k][i];
-        const double delay = run_from(1, &w, best, &after);
-        spent += after - 1;
-        if (delay < best) {
-            best = delay;
-            chosen = k;
-        }
-    }
-    for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[chosen][i];
-    run_from(1, &w, HUGE_VAL, &after);
-    for (int j = 0; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-    while (spent < KD_BUDGET && since < KD_MOVES) {
-        const int a = MOVES[at][0], b = MOVES[at][1], k = MOVES[at][2];
-        const unsigned char was_a = w.x[a], was_b = w.x[b];
-        at = at + 1 < KD_MOVES ? at + 1 : 0;
-        since++;
-        if (was_a == k || (b > 0 && was_b == k)) continue;
-        w.x[a] = (unsigned char)k;
-        if (b > 0) w.x[b] = (unsigned char)k;
-        const double delay = run_from(a, &w, best, &after);
-        spent += after - a;
-        if (delay < best) {
-            best = delay;
-            since = 0;
-            run_from(a, &w, HUGE_VAL, &after);
-            for (int j = a; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-        } else {
-            w.x[a] = was_a;
-            if (b > 0) w.x[b] = was_b;
-            for (int j = a; j < after; j++) w.finish[j] = w.kept[j];
-        }
-    }
-    for (int i = 0; i < KD_N; i++) placement[i] = (signed char)w.x[i + 1];
-}
-#endif
 
 /* Index + 1 of the first feature outside the training range, or 0. Such a task is decided all the
  * same. */
@@ -392,7 +259,6 @@ int kd_outside(const double task[KD_F])
  * bad value. */
 int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature)
 {
-    signed char proposals[KD_K][KD_N];
     for (int i = 0; i < KD_F; i++) {
         const int bad = !(task[i] - task[i] == 0.0) ? KD_NOT_FINITE
                         : task[i] <= 0.0            ? KD_NOT_POSITIVE
@@ -402,12 +268,7 @@ int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature
             return bad;
         }
     }
-    kd_propose(task, proposals);
-#if KD_VERIFIES
-    verify(task, proposals, placement);
-#else
-    for (int i = 0; i < KD_N; i++) placement[i] = proposals[0][i];
-#endif
+    kd_place(task, placement);
     return KD_OK;
 }
 
@@ -451,9 +312,9 @@ int main(int argc, char **argv)
     signed char x[KD_N];
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "--about")) {
-        printf("%s %s %s: %d subtasks, %d inputs, %d proposals, "
+        printf("%s %s %s: %d subtasks, %d inputs, "
                "%d bytes of constants, %d of working memory\n",
-               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_K, KD_CONSTANTS, KD_WORKING);
+               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_CONSTANTS, KD_WORKING);
         return 0;
     }
     if (mode[0] && strcmp(mode, "--time") && strcmp(mode, "--cold")) {

@@ -17,15 +17,13 @@
 #define KD_SCENARIO "fusion"
 #define KD_ROLE "student"
 enum {
-    KD_N = 20, KD_F = 58, KD_EDGES = 30,
-    KD_K = 1, KD_BUDGET = 780, KD_MOVES = 141, KD_WIDEST = 72
+    KD_N = 20, KD_F = 58, KD_WIDEST = 72
 };
 enum { KD_OK = 0, KD_NOT_FINITE = 1, KD_NOT_POSITIVE = 2 };
 
 const char *const kd_feature_names[KD_F] = {"w_1", "w_2", "w_3", "w_4", "w_5", "w_6", "w_7", "w_8", "w_9", "w_10", "w_11", "w_12", "w_13", "w_14", "w_15", "w_16", "w_17", "w_18", "w_19", "w_20", "d_0_1", "d_0_2", "d_1_3", "d_2_4", "d_1_5", "d_2_6", "d_1_7", "d_2_8", "d_3_9", "d_5_9", "d_4_10", "d_6_10", "d_5_11", "d_7_11", "d_6_12", "d_8_12", "d_9_13", "d_11_13", "d_10_14", "d_12_14", "d_11_15", "d_12_16", "d_13_17", "d_15_17", "d_14_18", "d_16_18", "d_17_19", "d_18_19", "d_19_20", "d_20_21", "f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan"};
-#define KD_VERIFIES 0
 #define KD_CONSTANTS 50240
-#define KD_WORKING 1204
+#define KD_WORKING 1184
 static const double MEAN[58] = {0x1.2121bc84bb0b2p+4, 0x1.212e3ba54c261p+4, 0x1.21397fae347a9p+4, 0x1.213b4d3a086b4p+4, 0x1.212ed5f28bac4p+4, 0x1.21304e0a6397bp+4, 0x1.213ca299fa500p+4, 0x1.2133fac104c61p+4, 0x1.212877cb0da43p+4, 0x1.213260372fdcdp+4, 0x1.2131a37b3e6aap+4, 0x1.2129b71b7166dp+4, 0x1.21362017b72f6p+4, 0x1.2133fea18e8f8p+4, 0x1.213acafa36ec0p+4, 0x1.21456f41eb273p+4, 0x1.211cf2929da46p+4, 0x1.213dabf71d03dp+4, 0x1.213427ba264f9p+4, 0x1.212ed3326e444p+4, 0x1.7b5c436995027p+3, 0x1.7b5aad63adc60p+3, 0x1.7b74a3c106a5ap+3, 0x1.7b8a1c301c485p+3, 0x1.7b618f69a1d84p+3, 0x1.7b7cf79c63741p+3, 0x1.7b777d6aadfd3p+3, 0x1.7b81b0b0e1208p+3, 0x1.7b7a0a2a0b312p+3, 0x1.7b89cb6419df4p+3, 0x1.7b6ce3e48ccbap+3, 0x1.7b8c5d67c25edp+3, 0x1.7ba2e8a09e256p+3, 0x1.7b6a3c3666b13p+3, 0x1.7ba08ce1b3632p+3, 0x1.7b9a13c243a95p+3, 0x1.7b7e27a161fb8p+3, 0x1.7b97510e8246fp+3, 0x1.7b652884a6351p+3, 0x1.7b8b41027315ap+3, 0x1.7b6e21e759483p+3, 0x1.7b76010b85049p+3, 0x1.7b6f848b29d22p+3, 0x1.7b6025fddeceap+3, 0x1.7b80973a750d3p+3, 0x1.7b933fe579137p+3, 0x1.7b5ebd20d5aacp+3, 0x1.7b83662650426p+3, 0x1.7b8a922c3edf5p+3, 0x1.7b76c1d9eb41dp+3, 0x1.545abe7f1c9f3p+4, 0x1.6cd9651f2b348p+4, 0x1.80be3287463e7p+4, 0x1.d77f81eae9529p+3, 0x1.e90e9e4134e79p+3, 0x1.e61dbeaad7134p+3, -0x1.4d46ab5276e0ep+2, -0x1.c82375eb0817bp+1};
 static const double INVERSE[58] = {0x1.c54c8d78c28f1p-1, 0x1.c53087af8298ap-1, 0x1.c54555a24af06p-1, 0x1.c5800655c75d8p-1, 0x1.c62bc7d7e3556p-1, 0x1.c5f76d0ec2a8fp-1, 0x1.c55a98f06ab43p-1, 0x1.c4c9ca6b82de8p-1, 0x1.c57d8ad690fa8p-1, 0x1.c5d9120eb4a98p-1, 0x1.c571b2e469d30p-1, 0x1.c517336759810p-1, 0x1.c4ea41f670113p-1, 0x1.c5c49beef9819p-1, 0x1.c4f07a59938d0p-1, 0x1.c53ed7ce6f067p-1, 0x1.c55d64c7e1b77p-1, 0x1.c581e7852f5bdp-1, 0x1.c5244cfd2b6b1p-1, 0x1.c4b857d059fd9p-1, 0x1.c619bb9e28310p-1, 0x1.c5fc4226dd974p-1, 0x1.c4ea57931ba08p-1, 0x1.c627f35ab1c72p-1, 0x1.c5699ab777713p-1, 0x1.c56cadf613bc6p-1, 0x1.c515217b4d7e6p-1, 0x1.c564025f9b1f6p-1, 0x1.c613bfa85d50cp-1, 0x1.c45dfed20c724p-1, 0x1.c5e3bce793196p-1, 0x1.c4c3a52d862fdp-1, 0x1.c571bce9c4551p-1, 0x1.c691987b31e54p-1, 0x1.c509e2116bf69p-1, 0x1.c4f87a51f970cp-1, 0x1.c4f89e401279ap-1, 0x1.c5407cb324636p-1, 0x1.c5c38d0a0a85ap-1, 0x1.c5661f072f43ep-1, 0x1.c5215be75d7f1p-1, 0x1.c50f0d8e84bacp-1, 0x1.c48c2834737dap-1, 0x1.c550b1a2306cep-1, 0x1.c5a9a68a4b9d6p-1, 0x1.c5694a3aa60a8p-1, 0x1.c4732e79cf6b6p-1, 0x1.c53892080061cp-1, 0x1.c4ae838b08968p-1, 0x1.c42d0897e97dap-1, 0x1.92c3e332d770ap+1, 0x1.405a61eac0dcep+1, 0x1.93db154808f78p+1, 0x1.138e969215111p+0, 0x1.04b08408a9bd8p+0, 0x1.805d96660d14ep+0, 0x1.b89887a2b5febp+0, 0x1.ab9b1b750e14fp+0};
 static const double LOW[58] = {0x1.fd8524985f938p+3, 0x1.fd8518d1cfecep+3, 0x1.fd85222405246p+3, 0x1.fd858f445d2b9p+3, 0x1.fd855a47a6af6p+3, 0x1.fd851b9d1dd11p+3, 0x1.fd853bc0abdcep+3, 0x1.fd85278fb0ae5p+3, 0x1.fd851ad217c67p+3, 0x1.fd852710db2a8p+3, 0x1.fd851830d543dp+3, 0x1.fd852c4ee6179p+3, 0x1.fd8528b97ee88p+3, 0x1.fd8533e79f5a3p+3, 0x1.fd85daee4cd53p+3, 0x1.fd85898178208p+3, 0x1.fd852eecd605cp+3, 0x1.fd85326177c00p+3, 0x1.fd852608e19e9p+3, 0x1.fd85150d2c4d4p+3, 0x1.36a712c455e59p+3, 0x1.36a746a3a1cffp+3, 0x1.36a757181246ep+3, 0x1.36a72e9e61484p+3, 0x1.36a7295fee81fp+3, 0x1.36a70cae6d6a6p+3, 0x1.36a7039f9261bp+3, 0x1.36a70ce57b2cfp+3, 0x1.36a70c6577687p+3, 0x1.36a7168ff6370p+3, 0x1.36a718cbff153p+3, 0x1.36a7365722282p+3, 0x1.36a7163813ef2p+3, 0x1.36a70b05121afp+3, 0x1.36a72b0e4fff0p+3, 0x1.36a74e68d5e4dp+3, 0x1.36a71d6b5bd2cp+3, 0x1.36a713ebb0b71p+3, 0x1.36a7655818ef6p+3, 0x1.36a72139fd342p+3, 0x1.36a80ec730115p+3, 0x1.36a72865bd58ap+3, 0x1.36a71173858c3p+3, 0x1.36a706aa4496ep+3, 0x1.36a7f3e38f96ep+3, 0x1.36a7187bb238ep+3, 0x1.36a725f0b8720p+3, 0x1.36a7220f2c3e7p+3, 0x1.36a71690c6d97p+3, 0x1.36a70a38f89f7p+3, 0x1.4ab181eeba537p+4, 0x1.60a4dd10a5163p+4, 0x1.770e144bf2116p+4, 0x1.9ec413a2b658ap+3, 0x1.9d38da149b725p+3, 0x1.bd8d9bcce4f86p+3, -0x1.942e61c35bf26p+2, -0x1.2d62533d54f6ep+2};
@@ -245,8 +243,8 @@ static int relu(const float *z, const float *bias, int width, int *active, float
         for (int o = 0; o < WIDTH; o++) out[o] += a * r[o] + b * s[o] + c * t[o] + d * u[o];       \
     }
 
-/* The network: KD_K placements for a task that is known to be good. */
-static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N])
+/* The network's placement of a task that is known to be good. */
+static void kd_place(const double task[KD_F], signed char placement[KD_N])
 {
     float z[KD_WIDEST], out[KD_WIDEST], value[KD_WIDEST + 4];
     int active[KD_WIDEST + 4], m = KD_F;
@@ -263,145 +261,14 @@ static void kd_propose(const double task[KD_F], signed char proposals[KD_K][KD_N
     m = relu(z, B0[0], 64, active, value);
     for (int o = 0; o < 64; o++) z[o] = 0.0f;
     PRODUCT(W1, 64, z)
-    for (int k = 0; k < KD_K; k++) {
-        m = relu(z, B1[0], 64, active, value);
-        for (int o = 0; o < 64; o++) out[o] = B2[0][o];
-        PRODUCT(W2, 64, out)
-        for (int i = 0; i < KD_N; i++) {
-            const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
-            proposals[k][i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
-        }
+    m = relu(z, B1[0], 64, active, value);
+    for (int o = 0; o < 64; o++) out[o] = B2[0][o];
+    PRODUCT(W2, 64, out)
+    for (int i = 0; i < KD_N; i++) {
+        const float u = out[3 * i], v = out[3 * i + 1], w = out[3 * i + 2];
+        placement[i] = u >= v ? (u >= w ? 0 : 2) : (v >= w ? 1 : 2);
     }
 }
-
-#if KD_VERIFIES
-static double longer(double a, double b) { return a > b ? a : b; }
-static double shorter(double a, double b) { return a < b ? a : b; }
-
-typedef struct {
-    double run[KD_N + 2][3], hold[KD_EDGES][7], tau[7], togo[KD_N + 2][3];
-    double finish[KD_N + 2], kept[KD_N + 2], free[KD_N + 2][8];
-    unsigned char x[KD_N + 2];
-} kd_scratch;
-
-/* Durations, and the least time from each subtask's finish to the result if nothing ever waits. */
-static void prepare(const double *task, kd_scratch *w)
-{
-    const double *state = task + KD_N + KD_EDGES;
-    for (int j = 1; j <= KD_N; j++)
-        for (int k = 0; k < 3; k++) w->run[j][k] = task[j - 1] / state[k];
-    w->run[KD_N + 1][0] = 0.0;
-    w->run[KD_N + 1][1] = w->run[KD_N + 1][2] = HUGE_VAL;
-    w->tau[0] = w->tau[1] = state[6];
-    w->tau[2] = w->tau[3] = state[7];
-    w->tau[4] = w->tau[5] = w->tau[6] = 0.0;
-    for (int j = 0; j < KD_N + 2; j++)
-        for (int k = 0; k < 3; k++) w->togo[j][k] = 0.0;
-    for (int j = KD_N + 1; j > 0; j--) {
-        const double at0 = w->run[j][0] + w->togo[j][0], at1 = w->run[j][1] + w->togo[j][1];
-        const double at2 = w->run[j][2] + w->togo[j][2];
-        for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-            double *hold = w->hold[e], *togo = w->togo[SOURCE[e]];
-            const double size = task[KD_N + e];
-            hold[0] = size / state[3];
-            hold[1] = size / state[4];
-            hold[2] = hold[3] = size / state[5];
-            hold[4] = hold[5] = hold[6] = 0.0;
-            const double up = hold[0] + w->tau[0], down = hold[1] + w->tau[1],
-                         wan = hold[2] + w->tau[2];
-            togo[0] = longer(togo[0], shorter(at0, shorter(up + at1, up + wan + at2)));
-            togo[1] = longer(togo[1], shorter(down + at0, shorter(at1, wan + at2)));
-            togo[2] = longer(togo[2], shorter(wan + down + at0, shorter(wan + at1, at2)));
-        }
-    }
-}
-
-/* Finish of node j at k; reserves resources: wireless up and down, WAN up and down, device, edge,
- * and one that is always free. */
-static double place(int j, int k, kd_scratch *w, double *now)
-{
-    static const unsigned char THIS[3][3] = {{6, 0, 0}, {1, 6, 2}, {3, 3, 6}}, THAT[3][3] = {{6, 6, 2}, {6, 6, 6}, {1, 6, 6}};
-    double ready = 0.0, done;
-    for (int e = FIRST[j]; e < FIRST[j + 1]; e++) {
-        const int i = SOURCE[e], first = THIS[w->x[i]][k], then = THAT[w->x[i]][k];
-        double at = longer(w->finish[i], now[first]) + w->hold[e][first];
-        now[first] = at;
-        now[6] = 0.0;
-        at = longer(at + w->tau[first], now[then]) + w->hold[e][then];
-        now[then] = at;
-        now[6] = 0.0;
-        ready = longer(ready, at + w->tau[then]);
-    }
-    done = longer(ready, now[4 + k]) + w->run[j][k];
-    now[4 + k] = done;
-    now[6] = 0.0;
-    return done;
-}
-
-/* The delay of w->x from subtask a on, or infinity once `best` is out of reach; *after: the next
- * subtask. */
-static double run_from(int a, kd_scratch *w, double best, int *after)
-{
-    double now[8];
-    for (int r = 0; r < 8; r++) now[r] = w->free[a][r];
-    for (int j = a; j <= KD_N; j++) {
-        if (best == HUGE_VAL)
-            for (int r = 0; r < 8; r++) w->free[j][r] = now[r];
-        w->finish[j] = place(j, w->x[j], w, now);
-        if (w->finish[j] + w->togo[j][w->x[j]] >= best) {
-            *after = j + 1;
-            return HUGE_VAL;
-        }
-    }
-    *after = KD_N + 1;
-    return place(KD_N + 1, 0, w, now);
-}
-
-/* The best of the proposals by the delay model, then moves that help, in a fixed order, until the
- * budget is spent. */
-static void verify(const double *task, signed char proposals[KD_K][KD_N],
-                   signed char placement[KD_N])
-{
-    kd_scratch w = {.x = {0}};
-    double best = HUGE_VAL;
-    int spent = KD_N, chosen = 0, after, since = 0, at = 0;
-    prepare(task, &w);
-    for (int k = 0; k < KD_K; k++) {
-        for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[k][i];
-        const double delay = run_from(1, &w, best, &after);
-        spent += after - 1;
-        if (delay < best) {
-            best = delay;
-            chosen = k;
-        }
-    }
-    for (int i = 0; i < KD_N; i++) w.x[i + 1] = (unsigned char)proposals[chosen][i];
-    run_from(1, &w, HUGE_VAL, &after);
-    for (int j = 0; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-    while (spent < KD_BUDGET && since < KD_MOVES) {
-        const int a = MOVES[at][0], b = MOVES[at][1], k = MOVES[at][2];
-        const unsigned char was_a = w.x[a], was_b = w.x[b];
-        at = at + 1 < KD_MOVES ? at + 1 : 0;
-        since++;
-        if (was_a == k || (b > 0 && was_b == k)) continue;
-        w.x[a] = (unsigned char)k;
-        if (b > 0) w.x[b] = (unsigned char)k;
-        const double delay = run_from(a, &w, best, &after);
-        spent += after - a;
-        if (delay < best) {
-            best = delay;
-            since = 0;
-            run_from(a, &w, HUGE_VAL, &after);
-            for (int j = a; j < KD_N + 2; j++) w.kept[j] = w.finish[j];
-        } else {
-            w.x[a] = was_a;
-            if (b > 0) w.x[b] = was_b;
-            for (int j = a; j < after; j++) w.finish[j] = w.kept[j];
-        }
-    }
-    for (int i = 0; i < KD_N; i++) placement[i] = (signed char)w.x[i + 1];
-}
-#endif
 
 /* Index + 1 of the first feature outside the training range, or 0. Such a task is decided all the
  * same. */
@@ -417,7 +284,6 @@ int kd_outside(const double task[KD_F])
  * bad value. */
 int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature)
 {
-    signed char proposals[KD_K][KD_N];
     for (int i = 0; i < KD_F; i++) {
         const int bad = !(task[i] - task[i] == 0.0) ? KD_NOT_FINITE
                         : task[i] <= 0.0            ? KD_NOT_POSITIVE
@@ -427,12 +293,7 @@ int kd_decide(const double task[KD_F], signed char placement[KD_N], int *feature
             return bad;
         }
     }
-    kd_propose(task, proposals);
-#if KD_VERIFIES
-    verify(task, proposals, placement);
-#else
-    for (int i = 0; i < KD_N; i++) placement[i] = proposals[0][i];
-#endif
+    kd_place(task, placement);
     return KD_OK;
 }
 
@@ -476,9 +337,9 @@ int main(int argc, char **argv)
     signed char x[KD_N];
     const char *mode = argc > 1 ? argv[1] : "";
     if (!strcmp(mode, "--about")) {
-        printf("%s %s %s: %d subtasks, %d inputs, %d proposals, "
+        printf("%s %s %s: %d subtasks, %d inputs, "
                "%d bytes of constants, %d of working memory\n",
-               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_K, KD_CONSTANTS, KD_WORKING);
+               KD_FORMAT, KD_ROLE, KD_SCENARIO, KD_N, KD_F, KD_CONSTANTS, KD_WORKING);
         return 0;
     }
     if (mode[0] && strcmp(mode, "--time") && strcmp(mode, "--cold")) {

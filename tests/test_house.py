@@ -69,8 +69,8 @@ def test_functions_are_short_and_take_few_parameters(path):
 
 
 CORE = 1900  # lines
-# What stands. To be raised only for a new subject, as for one network for every graph and its rivals;
-# to be lowered with every piece that goes.
+# What stands: raised only for a new subject, as for one network for every graph and its rivals;
+# lowered with every piece that goes.
 PACKAGE_STANDS, TESTS_STAND = 10_760, 5_260
 
 
