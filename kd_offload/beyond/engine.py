@@ -2,7 +2,7 @@
 
 At widths of 8 to 64, a general framework spends its time between operations. Here the tasks of one
 graph lie side by side in memory, LANES of them, and every operation runs over them at once. All
-arrays are float32 (nodes, entries, LANES); `sweep.torch_logits` is what the gradients are held
+arrays are float32 (nodes, entries, LANES); `plain.torch_logits` is what the gradients are held
 against.
 """
 

@@ -64,7 +64,7 @@ def design(run: Run) -> pd.DataFrame:
     variant: plain; distilled (its first stage learns the outputs of a network TEACHER wide, trained
     as long, in place of labels); teacher; or one of ABLATIONS, of the artifact's own width. regret:
     of the decision with 40 evaluations; best_of_k: of the best proposal, unmended; means over tasks
-    against the best known. graphs: the test set, never trained on. Slow: most of an hour.
+    against the best known. graphs: the test set, never trained on. Slow: some twenty minutes.
     """
     seeds = run.profile.any_study_seeds
     wide = [Case("teacher", TEACHER, seed) for seed in seeds]
