@@ -22,7 +22,7 @@ PROFILES["tiny"] = TINY = replace(
     trees=2, iterations=2,
     dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),
     dqn_hidden=(16,), dqn_validation=50, dqn_points=2,
-    study_labels=(200, 400), study_steps=3,
+    grid_labels=(200, 400), grid_steps=3,
     cell_tasks=40, cell_resamples=20, sweep_values=3,
     scale_sizes=(5, 12, 41), scale_graphs=2, scale_tasks=3, scale_nodes=(50, 400),
     warm_sizes=(12,), operators_tasks=4, online_tasks=60, online_points=6,
