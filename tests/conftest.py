@@ -17,7 +17,7 @@ from kd_offload.scenarios import RANDOM, TRAINED
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,
     train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
-    teacher_epochs=1, student_epochs=1, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
+    epochs=1, networks_epochs=1, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
     linear_labels=200, random_forest_labels=100, boosting_labels=100, networks_labels=50,
     trees=2, iterations=2,
     dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),

@@ -6,6 +6,7 @@ by side, as slices of the same arrays: on networks so small, most of the time go
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -19,16 +20,16 @@ from ..dataset import load
 from ..delay import delay
 from ..distill import STUDENT, TEACHER, Recipe, distillation_loss
 from ..labels import Labelled
-from ..models import logits, scaling
+from ..models import scaling
 from ..parallel import in_parallel
-from ..rivals.policies import opened
 from ..scenarios import SHOWN, scenario
 from .conditions import generator
 from .statistics import bootstrap_means, effective_freedom, holm
 
 WIDTHS = (32, 64, 128)
 BATCH = 256
-FEWEST, PASSES = 300, 8  # steps of a teacher at least, and passes over its labels
+PASSES = 4  # of a teacher over its labels; at least a sixth of its student's steps
+FEW = replace(TEACHER, weight_decay=0.3)  # with few labels it overfits
 
 
 class Stack(torch.nn.Module):
@@ -111,16 +112,11 @@ def _cells(run: Run, name: str, labels: int) -> list[dict]:
         for t in (tasks, test.tasks)
     )
     y = torch.from_numpy(placements.astype(np.int64))
-    if labels == p.count(name, "train"):
-        teachers = [opened(run, "teacher", name, seed) for seed in seeds]
-        soft, known = (np.array([logits(m, t) for m in teachers]) for t in (tasks, test.tasks))
-    else:
-        steps = max(min(FEWEST, p.grid_steps), PASSES * labels // BATCH)
-        stack = fit_stack(TEACHER, seeds, (x, y), steps)
-        soft, known = _logits(stack, x), _logits(stack, held_out)
-    soft, taught, rows = torch.from_numpy(soft), _regrets(name, test, known), []
+    teachers = fit_stack(FEW, seeds, (x, y), max(p.grid_steps // 6, PASSES * labels // BATCH))
+    soft, rows = torch.from_numpy(_logits(teachers, x)), []
+    taught = _regrets(name, test, _logits(teachers, held_out))
     for width in WIDTHS:
-        recipe = Recipe(**vars(STUDENT) | {"hidden": (width, width)})
+        recipe = replace(STUDENT, hidden=(width, width))
         stack = fit_stack(recipe, seeds, (x, y), p.grid_steps, soft)
         distilled, plain = np.split(_regrets(name, test, _logits(stack, held_out)), 2)
         about = {"scenario": name, "labels": labels, "width": width, "seeds": len(seeds)}
