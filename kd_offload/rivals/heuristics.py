@@ -174,7 +174,7 @@ def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, 
     """
     if starts not in (1, 3):
         raise ValueError(f"starts: {starts}, expected 1 or 3")
-    t = check_tasks(graph, np.atleast_2d(tasks))
+    t = np.atleast_2d(check_tasks(graph, tasks))
     out = np.empty((len(t), graph.n), np.int8), np.empty(len(t)), np.empty(len(t), np.int64)
     _search(graph.n, graph.first, graph.source, t, starts, *out)
     return out

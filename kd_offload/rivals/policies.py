@@ -26,7 +26,16 @@ from ..delay import check_placements
 from ..distill import RECIPES, TEACHER, train
 from ..graphs import TaskGraph
 from ..labels import Solver, solve
-from ..models import Model, decide, logits, model_path, open_model, standardise, torch_module
+from ..models import (
+    Model,
+    check_graph,
+    decide,
+    logits,
+    model_path,
+    open_model,
+    standardise,
+    torch_module,
+)
 from ..scenarios import SHOWN, TRAINED
 from ..tasks import check_tasks
 from . import heuristics as h
@@ -145,7 +154,7 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function: Place | None
     Raises ValueError for a bad task, an unknown policy, or placements of a wrong shape or value,
     naming the policy.
     """
-    tasks = check_tasks(graph, tasks)
+    tasks = np.atleast_2d(check_tasks(graph, tasks))
     if function is None and name not in (able := policies_for(graph)):
         known = ", ".join(able)
         raise ValueError(f"policy: {name!r}, expected one of {known} for graph {graph.name!r}")
@@ -203,6 +212,7 @@ def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
     if isinstance(model, Sweep):
         size = model.parameters, model.macs(graph), 4 * model.parameters
         return [Decider(model.role, "numba", decider(model, graph), *size)]
+    check_graph(model, graph)
     net, pack, x = torch_module(model), packed(model), np.empty(graph.n, np.int8)
 
     def by_numba(task):

@@ -104,7 +104,7 @@ def min_cut(graph: TaskGraph, tasks) -> np.ndarray:
     Of the cut between device and edge and that between device and cloud, the one of smaller delay.
     Raises ValueError for a bad task.
     """
-    t = check_tasks(graph, np.atleast_2d(tasks))
+    t = np.atleast_2d(check_tasks(graph, tasks))
     out = np.zeros((len(t), graph.n), np.int8)
     for task, x in zip(t, out):
         cuts = np.zeros((2, graph.n), np.int8)

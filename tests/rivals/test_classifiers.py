@@ -28,7 +28,9 @@ def labelled():
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     """A tiny run with the data of two scenarios."""
-    here = Run(replace(tiny.profile, seeds=(0, 1)), tmp_path_factory.mktemp("run"))
+    here = Run(
+        replace(tiny.profile, seeds=(0, 1), train=300, test=60), tmp_path_factory.mktemp("run")
+    )
     for name in ("chain", "dag"):
         for split, count in (("train", 300), ("test", 60)):
             generate(here, Order(name, split, count), n_jobs=1)

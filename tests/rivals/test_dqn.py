@@ -105,6 +105,7 @@ def test_an_untrained_agent_counts_as_a_network_of_the_teachers_size():
 
 
 def with_data(run, count=40):
+    run = replace(run, profile=replace(run.profile, validation=count, test=count))
     for split in ("validation", "test"):
         generate(run, Order("chain", split, count), n_jobs=1)
     return run
