@@ -235,7 +235,7 @@ def provenance(run: Run, **inputs) -> dict:
         "inputs": fingerprint((), **inputs) if inputs else None,
         "python": platform.python_version(),
         "versions": {p: version(p) for p in PACKAGES},
-    }
+    } | {key: inputs[key] for key in ("processor",) if key in inputs}  # of tables of times
 
 
 def save_table(run: Run, name: str, frame: pd.DataFrame, **inputs) -> pd.DataFrame:

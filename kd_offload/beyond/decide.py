@@ -286,3 +286,15 @@ def decider(model: Sweep, graph: TaskGraph, evaluations: int = EVALUATIONS):
         return rows[0][0]
 
     return decide
+
+
+def loop(model: Sweep, graph: TaskGraph, evaluations: int = EVALUATIONS):
+    """`decide_any` for tasks (S, F) in a compiled loop, unchecked -> int8 (S, n)."""
+    pack, n = packed(model, graph, evaluations), graph.n
+
+    def decide(tasks: np.ndarray) -> np.ndarray:
+        out, count = np.empty((len(tasks), n), np.int8), len(tasks)
+        decide_batch(*pack, tasks, out, np.empty(count), np.empty(count, np.int64))
+        return out
+
+    return decide

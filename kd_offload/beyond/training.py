@@ -10,6 +10,7 @@ Every step draws a few graphs, and LANES tasks of each.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -252,9 +253,11 @@ def train_any(run: Run, chosen: Course, seed: int, teacher: Path | None = None) 
     about = {"course": asdict(chosen), "seed": seed, "teacher": teacher and sha256(teacher)}
 
     def make():
+        start = time.process_time()
         model, curve = fit_any(chosen, seed, open_sweep(teacher) if teacher else None)
+        spent = {"training_seconds": time.process_time() - start}
         save_sweep(model, path)
-        save_json(path.with_suffix(".json"), {"curve": curve, **provenance(run), **about})
+        save_json(path.with_suffix(".json"), {"curve": curve, **provenance(run), **about, **spent})
 
     return kept(path, fingerprint("beyond.training", **about), make)
 
