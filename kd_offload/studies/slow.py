@@ -23,7 +23,6 @@ from ..rivals.policies import POLICIES, path_of, seeds_of
 from ..scenarios import SHOWN
 from .design import design
 from .distillation import distillation
-from .sensitivity import sensitivity
 
 
 class Slow(NamedTuple):
@@ -38,7 +37,6 @@ SLOW = {
     "distillation_study": Slow(distillation, ("dag",), ("teacher",)),
     "design": Slow(design),
     "dqn_curves": Slow(dqn, SHOWN),
-    "sensitivity": Slow(sensitivity, ("dag",), ("student_any",)),
 }
 
 

@@ -21,7 +21,7 @@ SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label
 SAME += [learning.any_curves, learning.distillation_study, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
-FIGURES = {draw.__name__: draw for draw in (*SAME, conditions.sensitivity)} | {
+FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
     "teacher_curves": learning.training_curves,
@@ -33,10 +33,7 @@ FIGURES = {draw.__name__: draw for draw in (*SAME, conditions.sensitivity)} | {
 
 
 def reference(name: str) -> pd.DataFrame:
-    table = read_table(get_run("paper"), name)
-    if name == "sensitivity" and "regret_low" not in table:  # as tables of before were
-        table = table.assign(regret_low=0.9 * table.regret, regret_high=1.1 * table.regret)
-    return table
+    return read_table(get_run("paper"), name)
 
 
 def check(figure) -> None:
@@ -70,10 +67,9 @@ def test_a_figure_draws_its_table_and_leaves_it_as_it_is(name):
     pd.testing.assert_frame_equal(table, before)
 
 
-def test_figures_draw_what_there_is_of_scenarios_and_variants():
+def test_figures_draw_what_there_is_of_scenarios():
     for name in ("label_cost", "effective_latency", "latency"):
         check(FIGURES[name](reference(name).query("scenario == 'dag'")))
-    check(conditions.sensitivity(reference("sensitivity").query("variant == 'default'")))
 
 
 def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():

@@ -1,18 +1,14 @@
 """Studies that train anew, and what is too slow for `paper`."""
 
-from dataclasses import replace
-
 import pandas as pd
 import pytest
 
 from kd_offload.artifact import Run, get_run, read_table
 from kd_offload.beyond.sweep import layout
-from kd_offload.beyond.training import course, fit_any, train_any
+from kd_offload.beyond.training import fit_any
 from kd_offload.distill import PLAIN
-from kd_offload.graphs import dag
 from kd_offload.profiles import PROFILES
-from kd_offload.rivals.policies import ANY, OURS, policies_for
-from kd_offload.studies import design, sensitivity, slow
+from kd_offload.studies import design, slow
 from kd_offload.studies.distillation import FACTORS, distillation, for_steps
 from kd_offload.studies.verdicts import lower_regret
 
@@ -44,26 +40,6 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     held = design.course(fresh, without=design.SWEEPS)
     model, _ = fit_any(held, 0)
     assert not any(a.any() for n, a in zip(layout(24, 24), model.arrays) if n[0] in design.SWEEPS)
-
-
-def test_sensitivity_trains_anew_and_its_verdicts_follow_from_its_numbers(fresh):
-    run = Run(replace(fresh.profile, seeds=(3, 4)), fresh.out)
-    variants = {v: sensitivity.VARIANTS[v] for v in ("default", "weak_device")}
-    for seed in run.profile.any_seeds:
-        train_any(run, course(run), seed)
-    table = sensitivity.sensitivity(run, variants)
-    assert {*table.policy} == {*policies_for(dag()), *sensitivity.ANEW, ANY}
-    assert {*table[table.policy == "student"].seed} == {3, 4}
-    for _, part in table.groupby("variant"):
-        mean, one = part.groupby("policy").regret.mean(), part.groupby("policy").first()
-        for own, prefix in OURS.items():
-            difference = one[f"{prefix}regret_difference"].to_dict()
-            assert difference == pytest.approx((mean[own] - mean).to_dict())
-            rivals = one.drop([own, "exact", *(["student_any"] if own == "student" else [])])
-            lower = rivals[f"{prefix}regret_difference_all_high"] < 0
-            assert ({*part[f"{own}_verdict"]} == {"reproduced"}) == bool(lower.all())
-            assert part[f"{own}_verdict"].nunique() == 1
-    assert table.groupby("variant").regret.sum().nunique() == 2
 
 
 @pytest.mark.parametrize(
@@ -110,7 +86,7 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
 
 def test_what_a_slow_table_needs_is_named(fresh, capsys):
     """The data; models that are missing are trained from them."""
-    for name in ("sensitivity", "dqn_curves"):
+    for name in ("distillation_study", "dqn_curves"):
         with pytest.raises(ValueError, match=r"manifest.json is missing"):
             slow.slow(fresh, name)
     with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of distillation_"):
