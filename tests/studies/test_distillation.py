@@ -10,7 +10,6 @@ from kd_offload.distill import PLAIN
 from kd_offload.profiles import PROFILES
 from kd_offload.studies import design, slow
 from kd_offload.studies.distillation import FACTORS, distillation, for_steps
-from kd_offload.studies.verdicts import lower_regret
 
 
 def test_the_study_has_every_factor_by_seed(tiny):
@@ -40,23 +39,6 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     held = design.course(fresh, without=design.SWEEPS)
     model, _ = fit_any(held, 0)
     assert not any(a.any() for n, a in zip(layout(24, 24), model.arrays) if n[0] in design.SWEEPS)
-
-
-@pytest.mark.parametrize(
-    ("highs", "verdict"),
-    [
-        ({"greedy": -0.1, "teacher": -0.1, "all_edge": -1}, "reproduced"),
-        ({"greedy": -0.1, "teacher": 0.1, "all_edge": -1}, "partly"),
-        ({"greedy": 0.1, "teacher": 0.1, "all_edge": -1}, "not reproduced"),
-    ],
-)
-def test_the_rule_of_c5(highs, verdict):
-    rows = highs | {"student": None, "exact": 0.5, "student_any": 0.5}
-    paired = pd.DataFrame({"regret_difference": 0.0, "regret_difference_all_low": -2.0}, [*rows])
-    paired["regret_difference_all_high"] = pd.Series(rows, dtype=float)
-    found = lower_regret(paired)
-    assert (found.verdict, found.rivals) == (verdict, [*highs])
-    assert found.beaten == [policy for policy, high in highs.items() if high < 0]
 
 
 def test_paper_reads_and_others_make(fresh, monkeypatch):
