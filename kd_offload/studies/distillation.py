@@ -56,7 +56,7 @@ def distillation(run: Run, name: str = "dag") -> pd.DataFrame:
 
     variant: plain (no teacher), distilled (the teacher on the labelled tasks), transfer (besides,
     on fresh tasks without labels). A teacher has seen no more labels than its student. The base is
-    64-64, T = 2, equal parts. Regret is the mean over test tasks.
+    64-64, T = 2, equal parts. Regret is the mean over validation tasks.
     """
     p = run.profile
     seeds, budgets = p.seeds[: p.study_seeds], [b for b in p.study_labels if b <= p.train]
@@ -66,9 +66,10 @@ def distillation(run: Run, name: str = "dag") -> pd.DataFrame:
     for case in _cases(budgets, seeds):
         several = seeds if case.factor == "teachers" else [case.seed]
         todo.append((run, name, case, [taught[case.labels, seed] for seed in several]))
-    rows, test = in_parallel(_student, todo, "distillation study"), load(run, name, "test")
+    rows = in_parallel(_student, todo, "distillation study")
+    held_out = load(run, name, "validation")
     cases = [Case("teacher", b, b, "teacher", seed) for b, seed in keys]
-    return pd.DataFrame(rows + [_row(c, m, test) for c, m in zip(cases, models)])
+    return pd.DataFrame(rows + [_row(c, m, held_out) for c, m in zip(cases, models)])
 
 
 def _cases(budgets, seeds) -> list[Case]:
@@ -109,13 +110,13 @@ def _student(run: Run, name: str, case: Case, teachers: list[Model]) -> dict:
     if recipe.distilled:
         soft = np.mean([logits(teacher, train.tasks) for teacher in teachers], axis=0)
     recipe = for_steps(recipe, len(train.tasks), p.study_steps, p.student_batch)
-    model, _ = fit(recipe, name, train, load(run, name, "validation"), case.seed, soft)
-    return _row(case, model, load(run, name, "test"))
+    held_out = load(run, name, "validation")
+    return _row(case, fit(recipe, name, train, held_out, case.seed, soft)[0], held_out)
 
 
-def _row(case: Case, model: Model, test: Labelled) -> dict:
-    """A network's own decisions on test tasks."""
-    x = logits(model, test.tasks).argmax(-1).astype(np.int8)
-    regret = delay(scenario(model.scenario).graph, test.tasks, x) / test.delays - 1
-    right = (x == test.placements).mean()
+def _row(case: Case, model: Model, held_out: Labelled) -> dict:
+    """A network's own decisions on tasks held out of training."""
+    x = logits(model, held_out.tasks).argmax(-1).astype(np.int8)
+    regret = delay(scenario(model.scenario).graph, held_out.tasks, x) / held_out.delays - 1
+    right = (x == held_out.placements).mean()
     return case._asdict() | {"regret": regret.mean(), "label_accuracy": right}

@@ -4,12 +4,14 @@ import pandas as pd
 import pytest
 
 from kd_offload.artifact import Run, get_run, read_table
+from kd_offload.beyond.families import edges_hash, held_apart
 from kd_offload.beyond.sweep import layout
 from kd_offload.beyond.training import fit_any
 from kd_offload.distill import PLAIN
 from kd_offload.profiles import PROFILES
 from kd_offload.studies import design, slow
-from kd_offload.studies.distillation import FACTORS, distillation, for_steps
+from kd_offload.studies import distillation as study
+from kd_offload.studies.distillation import FACTORS, Case, distillation, for_steps
 
 
 def test_the_study_has_every_factor_by_seed(tiny):
@@ -31,14 +33,26 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     monkeypatch.setattr(design, "TEACHER", 8)
     monkeypatch.setattr(design, "ABLATIONS", ("no sweeps", "8 hypotheses", "imitation alone"))
     table = design.design(fresh)
-    counts = table[table.graphs == "dag"].groupby("variant").width.apply(sorted).to_dict()
+    counts = table[table.graphs == "10 subtasks"].groupby("variant").width.apply(sorted).to_dict()
     assert counts.pop("plain") == counts.pop("distilled") == [4, 6] and counts.pop("teacher") == [8]
     assert counts == {key: [24] for key in design.ABLATIONS}
-    assert {*table.graphs} == {"dag", "fusion", "random_24", "random_40"}
+    assert {*table.graphs} == {f"{n} subtasks" for n in design.SIZES}
     assert (table.regret > -1e-3).all() and (table.regret <= table.best_of_k + 1e-12).all()
     held = design.course(fresh, without=design.SWEEPS)
     model, _ = fit_any(held, 0)
     assert not any(a.any() for n, a in zip(layout(24, 24), model.arrays) if n[0] in design.SWEEPS)
+
+
+def test_nothing_is_chosen_on_test_data(fresh, tiny, monkeypatch):
+    """Designs are compared on graphs that are no test graphs, students on validation tasks."""
+    for parts in design.validation_sets(fresh).values():
+        assert not {edges_hash(graph) for graph, *_ in parts} & held_apart()
+    splits, load = [], study.load
+    monkeypatch.setattr(study, "load", lambda *a: splits.append(a[2]) or load(*a))
+    monkeypatch.setattr(study, "in_parallel", lambda f, todo, _: [f(*a) for a in todo[:2]])
+    monkeypatch.setattr(study, "_cases", lambda *_: [Case("labels", 200, 200, "plain", 0)])
+    distillation(tiny)
+    assert {*splits} == {"train", "validation"}
 
 
 def test_paper_reads_and_others_make(fresh, monkeypatch):
