@@ -60,7 +60,7 @@ class Recipe:
                 raise ValueError(f"{field}: {value!r}, expected {expected}")
 
 
-TEACHER = Recipe("teacher", (512, 512, 512), 2e-3, weight_decay=0.3)
+TEACHER = Recipe("teacher", (256, 256, 256), 2e-3, weight_decay=0.03)
 STUDENT = Recipe("student", (64, 64), 2e-2, distilled=True)
 PLAIN = Recipe("student_plain", (64, 64), 2e-2)  # as long, without a teacher
 RECIPES = {r.role: r for r in (TEACHER, STUDENT, PLAIN)}
@@ -172,11 +172,8 @@ def train(run: Run, recipe: Recipe, scenario: str, seed: int) -> Path:
     weights whatever else runs.
     """
     p = run.profile
-    large = recipe.role == "teacher"
-    epochs, batch = (
-        (p.teacher_epochs, p.teacher_batch) if large else (p.student_epochs, p.student_batch)
-    )
-    recipe = replace(recipe, epochs=recipe.epochs or epochs, batch=recipe.batch or batch)
+    epochs = p.networks_epochs if scenario.startswith("networks") else p.epochs
+    recipe = replace(recipe, epochs=recipe.epochs or epochs, batch=recipe.batch or p.batch)
     teacher_path = model_path(run, "teacher", scenario, seed)
     about = {"recipe": asdict(recipe), "scenario": scenario, "seed": seed}
     about["data"] = [digest(run, scenario, split) for split in ("train", "validation")]

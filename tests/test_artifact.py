@@ -130,7 +130,7 @@ def test_a_digest_follows_code_down_to_the_core(tmp_path, monkeypatch):
         assert changed("delay.py", lambda t: t.replace('"""', '"""A ', 1) + "# more\n") == []
         assert changed("delay.py", lambda t: t + "SOMETHING = 1\n") == list(modules[1:])
         assert changed("artifact.py", lambda t: t + "SOMETHING = 1\n") == []
-        assert changed("studies/distillation.py", lambda t: t + "SOMETHING = 1\n") == []
+        assert changed("studies/grid.py", lambda t: t + "SOMETHING = 1\n") == []
         assert changed("beyond/training.py", lambda t: t + "SOMETHING = 1\n") == ["beyond.training"]
         assert changed("device/student.c.in", lambda t: t + "\n") == ["device.c_any"]
         assert fingerprint("labels", a=1) != fingerprint("labels", a=2)

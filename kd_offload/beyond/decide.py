@@ -4,8 +4,11 @@ The decision for one task:
 1. lookahead places subtask after subtask where its finish plus the least time from there to the
    result is least: the first candidate;
 2. the sweep network's placements and the three single locations are run through the delay model;
-3. from the best, moves are tried until none helps or the budget is spent: one subtask to another
-   location, the last ones first; then both ends of an edge to one location.
+3. the best is spliced: a stretch of subtasks is placed as another proposal has it. A stretch is as
+   long as the two differ, but for single subtasks in between;
+4. moves are tried until none helps: one subtask to another location, the last ones first; then
+   both ends of an edge to one location;
+5. 3 and 4 are repeated until neither helps or the budget is spent.
 A candidate is run from the first subtask on that it places otherwise than the best so far, and only
 until the delay model shows that it cannot beat that. So no decision is worse than lookahead's or
 that of any single location, and nothing is run twice.
@@ -110,6 +113,57 @@ def _settle(a, after, n, better, state):
 
 
 @njit(cache=True, error_model="numpy")
+def _spliced(n, first, source, times, proposals, budget, state, best, spent):
+    """Stretches of every proposal tried in the best placement, the last ones first -> (delay,
+    subtasks run).
+    """
+    x = state[0]
+    for c in range(len(proposals)):
+        end = n
+        while end > 0:
+            a, j = end, end - 1
+            while j > 0 and a - j <= 2:
+                if proposals[c, j - 1] != x[j]:
+                    a = j
+                j -= 1
+            if proposals[c, end - 1] != x[end] and a < end:
+                if spent + n + 1 - a > budget:
+                    return best, spent
+                for j in range(a, end + 1):
+                    x[j] = proposals[c, j - 1]
+                delay, after = _run(a, n, first, source, times, state, best)
+                spent += after - a
+                _settle(a, after, n, delay < best, state)
+                best = min(best, delay)
+                end = a
+            end -= 1
+    return best, spent
+
+
+@njit(cache=True, error_model="numpy")
+def _moved(n, first, source, times, tried, budget, state, best, spent):
+    """Moves (M, 3) tried until none helps -> (delay, subtasks run)."""
+    x, since, at = state[0], 0, 0
+    while since < len(tried):
+        a, b, k = tried[at, 0], tried[at, 1], tried[at, 2]
+        if spent + n + 1 - a > budget:
+            break
+        at = at + 1 if at + 1 < len(tried) else 0
+        since += 1
+        if x[a] == k or (b > 0 and x[b] == k):
+            continue
+        x[a] = k
+        if b > 0:
+            x[b] = k
+        delay, after = _run(a, n, first, source, times, state, best)
+        spent += after - a
+        _settle(a, after, n, delay < best, state)
+        if delay < best:
+            best, since = delay, 0
+    return best, spent
+
+
+@njit(cache=True, error_model="numpy")
 def mend(n, first, source, times, proposals, tried, budget, state, out):
     """The best of all candidates, proposals (K, n) among them, mended -> `out` (n,). Unchecked.
 
@@ -129,23 +183,11 @@ def mend(n, first, source, times, proposals, tried, budget, state, out):
             spent += after - a
             _settle(a, after, n, delay < best, state)
             best = min(best, delay)
-    since = at = 0
-    while since < len(tried):
-        a, b, k = tried[at, 0], tried[at, 1], tried[at, 2]
-        if spent + n + 1 - a > budget:
-            break
-        at = at + 1 if at + 1 < len(tried) else 0
-        since += 1
-        if x[a] == k or (b > 0 and x[b] == k):
-            continue
-        x[a] = k
-        if b > 0:
-            x[b] = k
-        delay, after = _run(a, n, first, source, times, state, best)
-        spent += after - a
-        _settle(a, after, n, delay < best, state)
-        if delay < best:
-            best, since = delay, 0
+    graph, before = (n, first, source, times), np.inf
+    best, spent = _spliced(*graph, proposals, budget, state, best, spent)
+    while best < before:
+        before, spent = _moved(*graph, tried, budget, state, best, spent)
+        best, spent = _spliced(*graph, proposals, budget, state, before, spent)
     for j in range(n):
         out[j] = x[j + 1]
     return best, spent

@@ -181,14 +181,13 @@ def distillation(grid: pd.DataFrame) -> list[dict]:
         rows.append(row("C4b", cell.scenario, metric, ends, about))
         widths = where.setdefault(gain, {}).setdefault((cell.scenario, cell.labels), [])
         widths.append(str(cell.width))
-    unjudged = list(dict.fromkeys(name for name, _ in where.pop("not judged", {})))
-    said = [f"{gain} on {_cells(where[gain])}" for gain in sorted(where)]
-    if unjudged:
+    said = [f"{gain} on {_cells(where[gain])}" for gain in sorted(where) if gain != rules.UNTAUGHT]
+    if rules.UNTAUGHT in where:
         said.append(
-            f"not judged: {', '.join(unjudged)}, where the teacher is not clearly better than the "
-            "plain student"
+            f"not judged on {_cells(where[rules.UNTAUGHT])}, where the teacher is not clearly "
+            "better than the plain student"
         )
-    judged = len(gains) - gains.count("not judged")
+    judged = len(gains) - gains.count(rules.UNTAUGHT)
     metric = f"cells of the grid where distillation helps, of {judged} judged"
     verdict = rules.distils(gains)
     return [row("C4b", "all", metric, gains.count("helps"), "; ".join(said), verdict), *rows]

@@ -15,6 +15,8 @@ import pandas as pd
 from ..rivals.policies import FIXED, OPTIMAL, OURS
 from .terms import CAPTURED, CAPTURED_PARTLY, HALVED, LIKE, NO, PARTLY, TIE, UNDECIDED, YES
 
+UNTAUGHT = "not judged"  # a cell whose teacher is not clearly better than the plain student
+
 
 def decided(rule: Callable[..., str], unfavourable, favourable) -> str:
     """The verdict of a rule on both ends of what it judges."""
@@ -102,7 +104,7 @@ def as_good(regret: pd.Series, own: str) -> pd.Series:
 def gain_of(cell) -> str:
     """C4b, one cell of the grid: what distillation does there, after Holm's correction."""
     if not cell.teacher_better:
-        return "not judged"
+        return UNTAUGHT
     if cell.p_holm >= 0.05 or cell.ci_low <= 0 <= cell.ci_high:
         return "does not help"
     return "helps" if cell.ci_high < 0 else "harms"
@@ -110,6 +112,6 @@ def gain_of(cell) -> str:
 
 def distils(gains) -> str:
     """C4b, from what distillation does in every cell."""
-    judged = [gain for gain in gains if gain != "not judged"]
+    judged = [gain for gain in gains if gain != UNTAUGHT]
     helps = [gain == "helps" for gain in judged]
     return UNDECIDED if not judged else YES if all(helps) else PARTLY if any(helps) else NO

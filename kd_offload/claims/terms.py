@@ -95,9 +95,9 @@ RULES = {
     "C4b": Rule(
         "A grid of labels by width by scenario. Distillation helps or harms in a cell if the "
         "difference's interval does not contain 0 and Holm's p over the grid is below 0.05; "
-        "else it does not help. Reproduced: it helps in every judged cell. Partly: in some. A "
-        "scenario where the teacher is not clearly better than the plain student is not "
-        "judged.",
+        "else it does not help. Reproduced: it helps in every judged cell. Partly: in some. "
+        "Undecided: none is judged. A cell where the teacher is not clearly better than the "
+        "plain student is not judged.",
         "One cell a scenario, as a part of C4.",
         "Help depends on how many labels there are, and a teacher worse than its student "
         "cannot teach.",

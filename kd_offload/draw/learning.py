@@ -2,19 +2,10 @@
 
 import pandas as pd
 
-from ..distill import STUDENT
 from . import style as st
 
-# The kind of what studies try that is no policy by its own name.
-TRIED = dict.fromkeys(("distilled", "transfer"), "student")
-TRIED["plain"] = "learned"
-FACTORS = {  # of the distillation study: its axis, and where the student and its like stand on it
-    "labels": ("exact labels", {}),
-    "temperature": ("temperature", {}),
-    "mix": ("weight of the labels", {"distilled": STUDENT.mix, "plain": 1.0}),
-    "width": ("width of the student", dict.fromkeys(("distilled", "plain"), STUDENT.hidden[0])),
-    "teachers": ("number of teachers", {"distilled": 1, "transfer": 1}),
-}
+# The kind of what the study of the design tries, which is no policy by its own name.
+TRIED = {"distilled": "student", "plain": "learned", "teacher": "ours"}
 
 
 def training_curves(curves: pd.DataFrame):
@@ -54,31 +45,25 @@ def _by_seed(ax, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
         ax.plot(x[rows.index], y[rows.index], label=role, **look)
 
 
-def distillation_study(table: pd.DataFrame):
-    """Regret by each factor of the study; dots are seeds, lines means, bands 95 % intervals.
+def distillation_grid(table: pd.DataFrame):
+    """What distillation changes in the mean regret, by number of labels; a line a width.
 
-    table: factor, value, labels, variant, seed, regret.
+    table: scenario, labels, width, difference (distilled minus plain), ci_low, ci_high.
     """
-    fig, axes = st.panels(1, len(FACTORS), 2.6, "", "mean regret (%)", sharey=True)
-    looks = st.looks(["distilled", "plain", "teacher", "transfer"], TRIED)
-    usual = table[table.factor == "mix"].labels.iloc[0]
-    base = table[(table.factor == "labels") & (table.labels == usual)]
-    for ax, (factor, (label, at)) in zip(axes[0], FACTORS.items()):
-        part = table[table.factor.isin(["labels", "teacher"] if factor == "labels" else [factor])]
-        known = base[base.variant.isin(list(at))]
-        part = pd.concat([part, known.assign(value=known.variant.map(at))])
-        if factor == "mix":  # without soft targets, the distilled student is the plain one
-            part = part.assign(variant="distilled")
-        for variant, rows in part.groupby("variant"):
-            look = looks[variant] | {"marker": "", "lw": 1.2}
-            means = 100 * st.over_seeds(rows, "value", "regret")
-            st.line(ax, means.index, means, look, variant)
-            ax.plot(rows.value, 100 * rows.regret, ".", color=look["color"], alpha=0.6)
-        values = sorted(part.value.unique())
-        scale = "log" if factor in ("labels", "temperature", "width") else "linear"
-        ax.set(xlabel=label, xscale=scale)
-        ax.set_xticks(values, [f"{v / 1000:g}k" if v >= 1000 else f"{v:g}" for v in values])
-    return st.finish(fig)
+    labels = "exact labels", "change of mean regret (points)"
+    fig, (row,) = st.by_scenario(table, 2.6, *labels, log="x", sharey=True)
+    counts = sorted(table.labels.unique())
+    for ax, part in row:
+        for i, (width, rows) in enumerate(part.groupby("width")):
+            values = 100 * rows[["ci_low", "difference", "ci_high"]].to_numpy()
+            look = {"color": st.colour("student"), "alpha": (0.45, 0.7, 1)[i % 3]}
+            x = rows.labels * 1.08 ** (i - 1)  # side by side
+            line = {"ls": st.LINES[i % 3], "marker": st.POINTS[i]}
+            ax.plot(x, values[:, 1], label=f"{width} wide", **look, **line)
+            ax.vlines(x, values[:, 0], values[:, 2], lw=1, **look)
+        ax.axhline(0, color=st.NEUTRAL, lw=0.8)
+        ax.set_xticks(counts, [f"{c / 1000:g}k" for c in counts])
+    return st.finish(fig, st.key("95 % interval", ls="-", lw=1, color=st.colour("student")))
 
 
 def design(table: pd.DataFrame):
@@ -88,7 +73,7 @@ def design(table: pd.DataFrame):
     """
     sets = list(table.graphs.unique())
     fig, axes = st.panels(2, len(sets), 4.6, sharey="row")
-    looks = st.looks(["distilled", "plain", "teacher"], TRIED | {"teacher": "ours"})
+    looks = st.looks(["distilled", "plain", "teacher"], TRIED)
     widths = sorted(table[table.variant == "plain"].width.unique())
     others = [v for v in table.variant.unique() if v not in looks]
     for (above, below), (name, part) in zip(axes.T, table.groupby("graphs", sort=False)):

@@ -22,7 +22,6 @@ from ..rivals.dqn import dqn
 from ..rivals.policies import POLICIES, path_of, seeds_of
 from ..scenarios import SHOWN
 from .design import design
-from .distillation import distillation
 
 
 class Slow(NamedTuple):
@@ -34,7 +33,6 @@ class Slow(NamedTuple):
 
 
 SLOW = {
-    "distillation_study": Slow(distillation, ("dag",), ("teacher",)),
     "design": Slow(design),
     "dqn_curves": Slow(dqn, SHOWN),
 }

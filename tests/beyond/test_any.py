@@ -113,13 +113,39 @@ def test_never_worse_than_the_obvious_and_within_the_budget(graph):
         assert (delays <= alone * (1 + 1e-12)).all()
 
 
-def plainly_mended(graph, task, candidates):
-    """The moves told plainly: whole evaluations, nothing pruned, no budget."""
+def stretches(x, y):
+    """Where y differs from x, but for single entries in between: [first, last], the last ones
+    first."""
+    apart = [i for i, (a, b) in enumerate(zip(x, y)) if a != b]
+    cuts = [i for i in range(1, len(apart)) if apart[i] - apart[i - 1] > 2]
+    parts = [part for part in np.split(np.array(apart, int), cuts) if len(part) > 1]
+    return [(part[0], part[-1]) for part in reversed(parts)]
+
+
+def plainly_spliced(best, proposals, price):
+    for y in map(list, proposals):
+        for a, end in stretches(best, y):
+            other = best[:a] + y[a : end + 1] + best[end + 1 :]
+            if price(other) < price(best):
+                best = other
+    return best
+
+
+def plainly_mended(graph, task, candidates, proposals):
+    """The rule told plainly: whole evaluations, nothing pruned, no budget."""
 
     def price(x):
         return reference_delay(graph.n, graph.edges, task, x)
 
-    best = min((list(map(int, x)) for x in candidates), key=price)
+    best, before = min((list(map(int, x)) for x in candidates), key=price), None
+    best = plainly_spliced(best, proposals, price)
+    while best != before:
+        before = plainly_moved(graph, best, price)
+        best = plainly_spliced(before, proposals, price)
+    return best
+
+
+def plainly_moved(graph, best, price):
     tried, at, since = moves(graph).tolist(), 0, 0
     while since < len(tried):
         a, b, k = tried[at]
@@ -134,16 +160,18 @@ def plainly_mended(graph, task, candidates):
 @settings(max_examples=30, deadline=None)
 @given(st.integers(2, 9), st.integers(0, 50), st.integers(0, 2**32 - 1))
 def test_the_decision_is_the_plain_rule(n, index, seed):
-    """The best of lookahead, the proposals and the single locations, then moves that help."""
+    """The best of lookahead, the proposals and the single locations; then what helps of stretches
+    and moves."""
     graph, model = random_graph(n, index), some_model()
     task = sample_tasks(graph, 1, np.random.default_rng(seed))
     state, times = board(n), new_times(n, len(graph.edges))
     prepare(n, graph.first, graph.source, task[0], 0, 0, times)
     look_ahead(n, graph.first, graph.source, times, state)
     singles = [[k] * n for k in range(3)]
-    candidates = [state[2][1 : n + 1], *propose(model, graph, task)[0], *singles]
+    proposals = propose(model, graph, task)[0].tolist()
+    candidates = [state[2][1 : n + 1], *proposals, *singles]
     x, delays, _ = decide_any(model, graph, task, 10_000)
-    expected = plainly_mended(graph, task[0], candidates)
+    expected = plainly_mended(graph, task[0], candidates, proposals)
     assert delays[0] == pytest.approx(reference_delay(n, graph.edges, task[0], expected), rel=1e-12)
     assert list(x[0]) == expected
 

@@ -197,8 +197,8 @@ def test_c4b_names_where_distillation_helps_and_where_not():
     one, *rows = judge.distillation(grid(HELPS, NOTHING, HARMS, UNCLEAR, UNTAUGHT))
     assert one["reference"] == (
         "does not help on dag 5,000 labels (64 wide), chain 5,000 labels (64 wide); harms on "
-        "chain 2,000 labels (64 wide); helps on dag 2,000 labels (64 wide); not judged: fusion, "
-        "where the teacher is not clearly better than the plain student"
+        "chain 2,000 labels (64 wide); helps on dag 2,000 labels (64 wide); not judged on fusion "
+        "2,000 labels (64 wide), where the teacher is not clearly better than the plain student"
     )
     assert one["value"] == 1 and one["metric"].endswith("of 4 judged")
     assert rows[0]["value"] == pytest.approx(-10) and rows[0]["ci_low"] == pytest.approx(-11)

@@ -20,7 +20,7 @@ from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.any_curves, learning.distillation_study, learning.design]
+SAME += [learning.any_curves, learning.distillation_grid, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in SAME} | {

@@ -1,31 +1,88 @@
 """Studies that train anew, and what is too slow for `paper`."""
 
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kd_offload.artifact import Run, get_run, read_table
 from kd_offload.beyond.families import edges_hash, held_apart
 from kd_offload.beyond.sweep import layout
 from kd_offload.beyond.training import fit_any
-from kd_offload.distill import PLAIN
+from kd_offload.distill import PLAIN, STUDENT
 from kd_offload.profiles import PROFILES
-from kd_offload.studies import design, slow
-from kd_offload.studies import distillation as study
-from kd_offload.studies.distillation import FACTORS, Case, distillation, for_steps
+from kd_offload.scenarios import SHOWN
+from kd_offload.studies import design, grid, slow
 
 
-def test_the_study_has_every_factor_by_seed(tiny):
-    table, p = distillation(tiny), tiny.profile
-    for factor, (values, variants) in FACTORS.items():
-        part = table[table.factor == factor]
-        assert {*part.value} == {*values} and {*part.variant} == {*variants}
-        assert len(part) == len(values) * len(variants) * p.study_seeds
-    labels = table[table.factor == "labels"]
-    assert labels.groupby("labels").variant.nunique().to_dict() == dict.fromkeys(p.study_labels, 3)
-    assert {*table[table.variant == "teacher"].seed} == {*p.seeds[: p.study_seeds]}
-    assert (table.regret >= 0).all() and table.label_accuracy.between(0, 1).all()
-    recipe = for_steps(PLAIN, 1000, 50, 128)
-    assert (recipe.epochs, recipe.batch) == (6, 128)
+def some_data(count=60):
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(count, 7)).astype(np.float32))
+    return x, torch.from_numpy(rng.integers(0, 3, (count, 4)))
+
+
+def test_networks_side_by_side_are_each_alone():
+    """A slice of a stack is what its seed alone gives, as a plain network decides."""
+    x, y = some_data()
+    recipe = replace(PLAIN, hidden=(8, 8))
+    both, one = (grid.fit_stack(recipe, seeds, (x, y), 30)(x.expand(len(seeds), -1, -1)).detach()
+                 for seeds in ([3, 4], [4]))  # fmt: skip
+    assert torch.allclose(both[1], one[0], atol=1e-5) and (both[0] - both[1]).abs().max() > 0.1
+    stack = grid.Stack([7, 8, 12], [0])
+    w, b, v, c = (p[0].detach().numpy() for p in stack.layers)
+    plain = np.maximum(x.numpy() @ w + b, 0) @ v + c
+    assert np.allclose(stack(x[None])[0].detach().numpy().reshape(60, 12), plain, atol=1e-5)
+
+
+def test_only_the_teacher_tells_the_halves_of_a_stack_apart():
+    x, y = some_data()
+    soft = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 60, 4, 3)).astype(np.float32))
+    for mix, same in ((1.0, True), (0.5, False)):
+        recipe = replace(STUDENT, hidden=(8, 8), mix=mix)
+        stack = grid.fit_stack(recipe, [0, 1], (x, y), 20, soft)
+        distilled, plain = stack(x.expand(4, -1, -1)).detach().split(2)
+        assert torch.allclose(distilled, plain, atol=1e-5) == same
+
+
+def test_a_stack_learns_its_labels_and_a_teacher_is_learnt_from():
+    x, y = some_data()
+    out = grid.fit_stack(replace(PLAIN, hidden=(64, 64)), [0], (x, y), 400)(x[None])
+    assert (out.argmax(-1)[0] == y).float().mean() > 0.95
+    target = torch.eye(3)[(y + 1) % 3] * 8  # a teacher of other labels, alone
+    recipe = replace(STUDENT, hidden=(64, 64), mix=0.0)
+    out = grid.fit_stack(recipe, [0], (x, y), 400, target[None])(x.expand(2, -1, -1))
+    assert (out[0].argmax(-1) == (y + 1) % 3).float().mean() > 0.95
+    assert (out[1].argmax(-1) == y).float().mean() > 0.95
+
+
+def test_a_cell_compares_pairs_over_seeds_and_tasks():
+    rng = np.random.default_rng(2)
+    hard = rng.exponential(1.0, (1, 400))
+    plain = hard + rng.normal(0, 0.02, (5, 400))
+    row = grid.compared(plain - 0.05, plain, plain + 0.01, 500, rng)
+    assert row["teacher_better"] and row["difference"] == pytest.approx(0.01)
+    assert row["p"] < 1e-6 and row["ci_low"] == pytest.approx(row["ci_high"])
+    shift = np.array([-0.02, 0.0, 0.02, 0.01, -0.01])[:, None]  # as large as the seeds' own
+    row = grid.compared(plain + 0.001, plain, plain + shift, 500, rng)
+    assert not row["teacher_better"] and row["ci_low"] < 0 < row["ci_high"] and row["p"] > 0.5
+    half = 2.776445 * shift.std(ddof=1) / 5**0.5  # Student's t, four degrees of freedom
+    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * half, rel=0.15)
+
+
+def test_the_grid_has_every_cell(tiny):
+    table = grid.distillation_grid(tiny)
+    p = tiny.profile
+    cells = {*product(SHOWN, p.grid_labels, grid.WIDTHS)}
+    assert {*table[["scenario", "labels", "width"]].itertuples(index=False, name=None)} == cells
+    assert len(table) == len(cells) and (table.seeds == len(p.seeds)).all()
+    assert np.allclose(table.difference, table.regret_distilled - table.regret_plain)
+    assert (table.p_holm >= table.p).all() and (table.ci_low <= table.ci_high).all()
+    few = Run(replace(p, grid_labels=(200,), seeds=p.seeds[:1]), tiny.out)
+    again = grid.distillation_grid(few)
+    assert len(again) == 9 and again.p.between(0, 1).all()
 
 
 def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
@@ -43,16 +100,9 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     assert not any(a.any() for n, a in zip(layout(24, 24), model.arrays) if n[0] in design.SWEEPS)
 
 
-def test_nothing_is_chosen_on_test_data(fresh, tiny, monkeypatch):
-    """Designs are compared on graphs that are no test graphs, students on validation tasks."""
+def test_nothing_is_chosen_on_a_test_graph(fresh):
     for parts in design.validation_sets(fresh).values():
         assert not {edges_hash(graph) for graph, *_ in parts} & held_apart()
-    splits, load = [], study.load
-    monkeypatch.setattr(study, "load", lambda *a: splits.append(a[2]) or load(*a))
-    monkeypatch.setattr(study, "in_parallel", lambda f, todo, _: [f(*a) for a in todo[:2]])
-    monkeypatch.setattr(study, "_cases", lambda *_: [Case("labels", 200, 200, "plain", 0)])
-    distillation(tiny)
-    assert {*splits} == {"train", "validation"}
 
 
 def test_paper_reads_and_others_make(fresh, monkeypatch):
@@ -82,10 +132,9 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
 
 def test_what_a_slow_table_needs_is_named(fresh, capsys):
     """The data; models that are missing are trained from them."""
-    for name in ("distillation_study", "dqn_curves"):
-        with pytest.raises(ValueError, match=r"manifest.json is missing"):
-            slow.slow(fresh, name)
-    with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of distillation_"):
+    with pytest.raises(ValueError, match=r"manifest.json is missing"):
+        slow.slow(fresh, "dqn_curves")
+    with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of design"):
         slow.main(["ideal"])
 
 
