@@ -27,7 +27,6 @@ PROFILES["tiny"] = TINY = replace(
     cell_tasks=40, cell_resamples=20, sweep_values=3,
     scale_sizes=(5, 12, 41), scale_graphs=2, scale_tasks=3, scale_nodes=(50, 400),
     warm_sizes=(12,), operators_tasks=4, online_tasks=60, online_points=6,
-    other_labels=200, other_validation=50, other_test=50, other_epochs=(1, 1),
     timing_inputs=10, speed=(1, 0.003, 1, 200), proofs=2, worst_steps=2,
 )  # fmt: skip
 

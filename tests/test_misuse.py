@@ -135,7 +135,6 @@ NAN = [0.1, np.nan, 0.3]
 @pytest.mark.parametrize(
     "call",
     [
-        statistics.bootstrap_p,
         statistics.holm,
         statistics.superiority,
         statistics.cohens_d_paired,

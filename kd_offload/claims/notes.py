@@ -14,8 +14,8 @@ import pandas as pd
 from ..artifact import written_aside
 from ..rivals.policies import FIXED, OPTIMAL, OURS, POLICIES
 from ..scenarios import SHOWN
-from ..studies.verdicts import difference
-from .terms import NOTES, SLOWER, STATEMENTS, bounded, count, number, row
+from .rules import difference
+from .terms import COVERS, EVERY_RULE, NOTES, RULES, SLOWER, STATEMENTS, bounded, count, number, row
 
 CONSTANT = [name for name in FIXED if name != "random"]  # everything at one location
 CHEAP = [name for name, policy in POLICIES.items() if policy.kind == "heuristic"]
@@ -48,7 +48,7 @@ class _Told:
         self.us = self.compiled.median_us.combine_first(quickest)
         self.exact = self.us[self.us.index.intersection(OPTIMAL)].idxmin()  # the quickest
         self.cheap = sorted((p for p in CHEAP if p in paired.index), key=self.regret.get)
-        numbers = f"{_percent(self.regret['student'])} regret in {self.us['student']:.3g} µs"
+        numbers = f"{_percent(self.regret['student'])} regret in {self.us['student']:.3g} µs a call"
         self.student = f"the student ({numbers})"
 
     def policies(self, names) -> str:
@@ -74,7 +74,7 @@ class _Told:
         said += f"Against it {self.student} {pays}: {left} is left to learn"
         about = f"mean delay lost {lost / 1e3:.3g} ms, mean time saved {saved:.3g} µs"
         ratio = bounded(self.compiled.loc[self.exact], "over_student")
-        return f"{self.exact}'s inference delay over student's", ratio, about, said
+        return f"{self.exact}'s inference delay over student's (calls)", ratio, about, said
 
     def constants(self):
         """N2: policies that put everything at one location."""
@@ -84,7 +84,7 @@ class _Told:
         cost = _choose(ours, "but {} more", "and {} less", "and {} about the same")
         said = f"Fixed policies {quick} (at most {longest:.3g} µs), "
         said += f"{cost.format('the best of them costs')}: {self.policies([best])}, {self.student}"
-        return f"regret, student minus {best}", ours, "the best fixed policy", said
+        return f"regret, student minus {best} (points)", ours, "the best fixed policy", said
 
     def cheap_policies(self):
         """N3: heuristics against the student."""
@@ -101,7 +101,7 @@ class _Told:
             said = "Plain imitation beats every cheap policy that asks the delay model: "
             said += f"{self.student}, the closest {self.policies(order[:1])}"
         about = count("higher than", better, order)
-        return f"regret, student minus {order[0]}", ends[order[0]], about, said
+        return f"regret, student minus {order[0]} (points)", ends[order[0]], about, said
 
     def any_graph(self):
         """N4: the network for any graph against the paper's student, and against heuristics."""
@@ -112,7 +112,8 @@ class _Told:
         said += f"{self.policies([own])}; against the {METHODS[self.exact]} "
         said += f"({self.us[self.exact]:.3g} µs) it {self.worth(own)[3]}"
         beaten = [p for p in self.cheap if difference(self.paired.loc[p], own)[2] < 0]
-        return f"regret, {own} minus student", ours, count("lower than", beaten, self.cheap), said
+        about = count("lower than", beaten, self.cheap)
+        return f"regret, {own} minus student (points)", ours, about, said
 
 
 def _percent(share: float) -> str:
@@ -145,6 +146,8 @@ def summary(claims: pd.DataFrame, latency: pd.DataFrame, timing: pd.DataFrame) -
             measured = f"{r.metric}: {number(r)} ({r.reference})"
             lines.append(f"| {title} | {r.scenario} | **{r.verdict}** | {measured} |")
             title = ""
+    covered = "; ".join(f"{claim} {COVERS[claim]}" for claim in STATEMENTS)
+    lines += ["", f"Intervals are 95 %. They cover: {covered}."]
     for sentence in on_networks(claims):
         lines += ["", sentence]
     return "\n".join([*lines, "", *_policies(latency, timing)])
@@ -183,6 +186,15 @@ def _policies(latency: pd.DataFrame, timing: pd.DataFrame) -> list[str]:
 
 def _microseconds(time: float) -> str:
     return f"{time:.2g}" if time < 99.5 else f"{float(f'{time:.2g}'):,.0f}"
+
+
+def rules() -> str:
+    """The rules of the verdicts in Markdown, with those of the first version and why they
+    changed."""
+    lines = ["| | rule | rule of the first version | why it changed |", "| --- | --- | --- | --- |"]
+    for claim, rule in (*RULES.items(), ("All", EVERY_RULE)):
+        lines.append(f"| **{claim}** | " + " | ".join(rule) + " |")
+    return "\n".join(lines)
 
 
 def write_block(readme: Path, block: str) -> None:

@@ -1,4 +1,5 @@
-"""One page for a reviewer to print: every claim, its verdict and its numbers, as HTML and as PDF.
+"""One sheet for a reviewer to print, as HTML and as PDF: every claim, its verdict and its numbers;
+on the back the rules, and how they changed.
 
 Made from `figures/claims.csv`, its provenance and one figure alone, without a date: the same tables
 give the same bytes.
@@ -17,7 +18,7 @@ from ..artifact import Run, read_table, written_aside
 from ..scenarios import SHOWN
 from .notes import on_networks
 from .pdf import write_pdf
-from .terms import BADGES, NOTES, SOURCES, STATEMENTS, number
+from .terms import BADGES, EVERY_RULE, NOTES, RULES, SOURCES, STATEMENTS, number
 
 HERO = "tradeoff"
 TEMPLATE = jinja2.Template(
@@ -43,9 +44,9 @@ class Content(NamedTuple):
     )
     about: str = (
         "An independent reproduction of H. Chen, L. Zeng, S. Yu, X. Chen, arXiv 2004.04366 (2020). "
-        "Verdicts are computed from the tables; intervals are 95 %, by a paired bootstrap over "
-        "test tasks and training seeds, and those behind C4 and C5 hold for all rivals together. "
-        "Regret is the share by which a decision's delay exceeds the optimum's."
+        "Verdicts are computed from the tables, by the rules on the back. Intervals are 95 %; each "
+        "row says what they cover. Regret is the share by which a decision's delay exceeds the "
+        "optimum's."
     )
     caption: str = (
         "Mean regret against the time of a decision, every policy; lower left is better, the "
@@ -53,6 +54,9 @@ class Content(NamedTuple):
     )
     heading: str = "claim, and what was measured"
     remember: str = "What a sceptical reader should know"
+    rules: str = "The rules of the verdicts, and how they changed"
+    heads: tuple = ("rule", "rule of the first version", "why it changed")
+    log: tuple = (*RULES.items(), ("All", EVERY_RULE))
 
 
 def content(run: Run) -> Content:
@@ -90,10 +94,10 @@ def _provenance(run: Run) -> str:
 
 
 def page(run: Run) -> tuple[Path, Path]:
-    """Write figures/claims.html and figures/claims.pdf, a page of A4 each; returns their paths.
+    """Write figures/claims.html and figures/claims.pdf, two pages of A4; returns their paths.
 
-    The HTML refers to nothing outside itself. Raises ValueError as `content` does, and if the text
-    does not fit on one page.
+    The HTML refers to nothing outside itself. Raises ValueError as `content` does, and if the
+    verdicts do not fit on one page.
     """
     told = content(run)
     html, pdf = run.figures / "claims.html", run.figures / "claims.pdf"

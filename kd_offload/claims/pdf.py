@@ -1,4 +1,4 @@
-"""The printed page as PDF: one sheet of A4, laid out by fpdf2 from the content of `page`."""
+"""The printed sheet as PDF: two pages of A4, laid out by fpdf2 from the content of `page`."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ DATE = datetime(2020, 1, 1, tzinfo=UTC)  # the same in every file
 
 
 def write_pdf(told, path: Path) -> None:
-    """Write a `page.Content`; ValueError if even small text does not fit on one page."""
+    """Write a `page.Content`; ValueError if even small text does not fit: verdicts on the first
+    page, rules on the second."""
     for scale in SCALES:
         sheet = draw(told, scale)
         if sheet.page_no() == 1:
+            _rules(sheet, told)
             with written_aside(path) as aside:
                 sheet.output(str(aside))
             return
@@ -33,7 +35,7 @@ def write_pdf(told, path: Path) -> None:
 
 
 def draw(told, scale: float) -> FPDF:
-    """The page with all text at `scale`; what does not fit goes to a second one."""
+    """The first page with all text at `scale`; what does not fit goes to a second one."""
     sheet = _sheet(told)
 
     def say(text: str, size: float, bold="", colour=GREY):
@@ -90,9 +92,32 @@ def _table(sheet: FPDF, told, scale: float) -> None:
             head.cell(row[0].claim, style=bold)
             head.cell(row[0].statement, style=plain)
             below.cell("")
-            below.cell(row[0].metric, style=small)
+            over = row[0].interval
+            covered = f"; interval over {over}" if isinstance(over, str) else ""
+            below.cell(row[0].metric + covered, style=small)
             for cell in row:
                 mark, ink, paper = BADGES[cell.verdict]
                 badge = FontFace(FONT, "BOLD", 6.4 * scale, ink, paper)
                 head.cell(f"{mark} {cell.verdict} {number(cell)}", style=badge, colspan=span)
                 below.cell(cell.reference, style=small, colspan=span)
+
+
+def _rules(sheet: FPDF, told) -> None:
+    """A page of the rules, and of how they changed."""
+    sheet.add_page()
+    sheet.set_font(FONT, "B", 9)
+    sheet.write(5, told.rules)
+    sheet.ln(6)
+    bold, plain = FontFace(FONT, "BOLD", 7.5, BLACK), FontFace(FONT, "", 7, BLACK)
+    with sheet.table(
+        col_widths=(6, 52, 28, 32), text_align="LEFT", v_align="TOP", headings_style=bold,
+        line_height=3.2, padding=0.8, borders_layout="HORIZONTAL_LINES",
+    ) as table:  # fmt: skip
+        heads = table.row()
+        for head in ("", *told.heads):
+            heads.cell(head)
+        for claim, rule in told.log:
+            row = table.row()
+            row.cell(claim, style=bold)
+            for text in rule:
+                row.cell(text, style=plain)

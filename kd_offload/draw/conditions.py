@@ -1,4 +1,4 @@
-"""Figures of other conditions: states, sizes, wrong labels, disturbances, ranges."""
+"""Figures of other conditions: states, sizes, wrong labels, disturbances."""
 
 import numpy as np
 import pandas as pd
@@ -130,29 +130,3 @@ def robustness(table: pd.DataFrame):
                 ax.set_xscale("symlog", linthresh=1, base=2)
                 ax.set_xticks(levels, [f"{v:g}" for v in levels])
     return st.finish(fig, columns=7)
-
-
-def sensitivity(table: pd.DataFrame):
-    """Mean regret of every policy by variant of the ranges; a dot a seed, and the verdicts.
-
-    table: variant, policy, seed, regret, regret_low and regret_high (of the mean, over tasks and
-    seeds), student_verdict, student_any_verdict.
-    """
-    table = table[[st.kind(p) != "optimal" and p != "random" for p in table.policy]]
-    order = table.groupby("policy").regret.mean().sort_values(ascending=False).index
-    variants = table.groupby("variant", sort=False)
-    columns = min(3, len(variants))
-    rows = -(-len(variants) // columns)
-    size = rows, columns, rows * (0.9 + 0.15 * len(order))
-    fig, axes = st.panels(*size, "mean regret (%)", log="x", sharex=True, sharey=True)
-    for ax, (variant, part) in zip(axes.flat, variants):
-        for policy, seeds in part.groupby("policy"):
-            y, own, values = order.get_loc(policy), st.colour(policy), st.percent(seeds.regret)
-            ax.plot(values, [y] * len(values), "o", color=own, ms=4, alpha=0.5, mew=0)
-            low, high = st.percent(seeds[["regret_low", "regret_high"]].iloc[0])
-            st.dot(ax, y, (low, values.mean(), high), own)
-        one = part.iloc[0]
-        verdicts = f"student: {one.student_verdict}\nstudent_any: {one.student_any_verdict}"
-        ax.set_title(f"{variant.replace('_', ' ')}\n{verdicts}", fontsize=7)
-        ax.set_yticks(range(len(order)), order)
-    return st.finish(fig)

@@ -1,8 +1,9 @@
-"""Figures of decisions' quality: delay, wrong labels, and following the network."""
+"""Figures of decisions' quality: delay, labels, and what adapting to the network saves."""
 
 import numpy as np
 import pandas as pd
 
+from ..rivals.policies import POLICIES
 from . import style as st
 
 
@@ -52,22 +53,48 @@ def wrong_labels(table: pd.DataFrame):
     return st.finish(fig)
 
 
-def adaptation(table: pd.DataFrame, scenario: str):
-    """Share of subtasks at each location by four quantities of the system state.
+def accuracy(table: pd.DataFrame):
+    """Regret against labels right and against tasks with all labels right, of what is trained.
 
-    table: scenario, quantity, policy, median (of the quantity, SI units), device, edge, cloud, each
-    with its low and high. The optimum and the students; bands are 95 % intervals over test tasks.
+    table: scenario, policy, label_accuracy, subset_accuracy, regret_mean, a row a seed: one point
+    each. The Hamming loss is 1 - label accuracy.
     """
-    fig, axes = st.panels(1, 4, 2.6, "", "share of subtasks", "x", sharey=True)
-    lines = {"exact": "-", "student": "--", "student_any": ":"}
-    for ax, quantity in zip(axes[0], ("B_up", "B_wan", "tau_wan", "f_0")):
-        label, unit = st.QUANTITIES[quantity]
-        ax.set(xlabel=label)
-        of = table[(table.scenario == scenario) & (table.quantity == quantity)]
-        for policy, dashes in lines.items():
-            part = of[of.policy == policy]
-            for location, own in st.LOCATION_COLOURS.items():
-                look = {"color": own, "ls": dashes, "marker": "o" if dashes == "-" else ""}
-                st.line(ax, part["median"] * unit, part[st.interval(location)], look)
-    policies = [st.key(policy, ls=dashes) for policy, dashes in lines.items()]
-    return st.finish(fig, *st.location_keys(), *policies, columns=6)
+    table = table[table.policy.isin([p for p, policy in POLICIES.items() if policy.scenarios])]
+    options = {"rows": 2, "sharey": True, "log": "y"}
+    fig, rows = st.by_scenario(table, 4.6, "all labels of a task right (%)", **options)
+    for row, score in zip(rows, ("label_accuracy", "subset_accuracy")):
+        row[0][0].set_ylabel("mean regret (%)")
+        for ax, part in row:
+            for policy, look in st.looks(table.policy.unique()).items():
+                one = part[part.policy == policy]
+                point = {"color": look["color"], "marker": look["marker"], "ls": "", "ms": 4.5}
+                at = 100 * one[score], st.percent(one.regret_mean)
+                ax.plot(*at, alpha=0.8, mec="black", mew=0.3, label=policy, **point)
+    for ax, _ in rows[0]:
+        ax.set_xlabel("labels right (%)")
+    return st.finish(fig)
+
+
+def captured(table: pd.DataFrame):
+    """Share of the attainable delay captured, by octile of each quantity; a wide figure.
+
+    table: scenario, policy, quantity, bin, median (SI units), captured, captured_low,
+    captured_high. A row of panels a scenario. Dotted: the shares that a verdict asks for.
+    """
+    table = table[table.quantity != "all"]
+    names, quantities = st.shown(table), table.quantity.unique()
+    labels, options = ("", "share captured"), {"width": st.WIDE, "sharex": "col", "sharey": True}
+    size = len(names), len(quantities), 1.9 * len(names) + 0.6
+    fig, axes = st.panels(*size, *labels, log="x", **options)
+    for row, name in zip(axes, names):
+        row[0].set_ylabel(f"{name}: share captured")
+        for ax, quantity in zip(row, quantities):
+            label, unit = st.QUANTITIES[quantity]
+            ax.set_xlabel(label if ax in axes[-1] else "")
+            part = table[(table.scenario == name) & (table.quantity == quantity)]
+            for policy, look in st.looks(table.policy.unique()).items():
+                one = part[part.policy == policy]
+                st.line(ax, one["median"] * unit, one[st.interval("captured")], look, policy)
+            for share in (0.5, 0.8):
+                ax.axhline(share, color=st.NEUTRAL, lw=0.8, ls=":")
+    return st.finish(fig)

@@ -31,6 +31,7 @@ LINES, POINTS = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), "o
 FLOOR = 0.01  # percent: regrets are drawn at least this large, on logarithmic axes
 QUANTITIES = {  # label, and factor from SI
     "B_up": ("wireless up (Mbit/s)", 8e-6),
+    "B_down": ("wireless down (Mbit/s)", 8e-6),
     "B_wan": ("WAN (Mbit/s)", 8e-6),
     "tau_wan": ("WAN propagation (ms)", 1e3),
     "tau_wireless": ("wireless propagation (ms)", 1e3),

@@ -1,7 +1,8 @@
 """What each choice of `student_any` brings, and whether a wide teacher buys a smaller student.
 
 Every row is a network trained anew, all by as many steps, far fewer than the artifact's own: the
-table compares choices, it does not show the best that any of them can do.
+table compares choices, it does not show the best that any of them can do. They are compared on
+graphs of the training families, never on a test graph.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import pandas as pd
 
 from ..artifact import Run
 from ..beyond.decide import decide_any
+from ..beyond.families import held_apart, training_graph
 from ..beyond.propose import propose
 from ..beyond.sweep import Sweep
 from ..beyond.training import Course, course, fit_any
 from ..delay import delay
-from ..graphs import dag, fusion, random_graph
 from ..labels import anytime
 from ..parallel import in_parallel
 from ..tasks import sample_tasks
@@ -25,6 +26,7 @@ from .conditions import generator
 
 WIDTHS = (8, 12, 16, 24)
 TEACHER = 64  # the width of `teacher_any`
+SIZES = (10, 20, 24, 40)  # subtasks of the graphs that networks are compared on
 SWEEPS = ("P", "U", "M", "E", "S")  # all that carries anything from node to node
 
 
@@ -59,12 +61,12 @@ ABLATIONS = (
 
 
 def design(run: Run) -> pd.DataFrame:
-    """The table of the study: variant, width, seed, parameters, graphs, n_test, regret, best_of_k.
+    """The table of the study: variant, width, seed, parameters, graphs, tasks, regret, best_of_k.
 
     variant: plain; distilled (its first stage learns the outputs of a network TEACHER wide, trained
     as long, in place of labels); teacher; or one of ABLATIONS, of the artifact's own width. regret:
     of the decision with 40 evaluations; best_of_k: of the best proposal, unmended; means over tasks
-    against the best known. graphs: the test set, never trained on. Slow: some twenty minutes.
+    against the best known. graphs: n subtasks, see `validation_sets`. Slow: some twenty minutes.
     """
     seeds = run.profile.any_study_seeds
     wide = [Case("teacher", TEACHER, seed) for seed in seeds]
@@ -76,7 +78,7 @@ def design(run: Run) -> pd.DataFrame:
     todo += [(run, Case(what, own, seed), None) for what in ABLATIONS for seed in seeds[:2]]
     models = [*taught, *in_parallel(_trained, todo, "networks of the study")]
     cases = [*wide, *(case for _, case, _ in todo)]
-    sets = test_sets(run)
+    sets = validation_sets(run)
     return pd.DataFrame(
         [case._asdict() | row for case, m in zip(cases, models) for row in _rows(m, sets)]
     )
@@ -90,17 +92,14 @@ def _trained(run: Run, case: Case, teacher: Sweep | None) -> Sweep:
     return fit_any(chosen, case.seed, teacher)[0]
 
 
-def test_sets(run: Run) -> dict[str, list[tuple]]:
-    """Name -> [(graph, tasks (S, F), best known delays (S,) s)]: never trained on."""
-    p, sets = run.profile, {"dag": [dag()], "fusion": [fusion()]}
-    for n in (24, 40):
-        sets[f"random_{n}"] = [random_graph(n, index) for index in range(p.scale_graphs)]
-    made = {}
-    for name, graphs in sets.items():
-        rng = generator(run, f"design {name}")
-        count = p.scale_graphs * p.scale_tasks // len(graphs)
-        drawn = [(g, sample_tasks(g, count, rng)) for g in graphs]
-        made[name] = [(g, t, anytime(g, t, 300_000)[1]) for g, t in drawn]
+def validation_sets(run: Run) -> dict[str, list[tuple]]:
+    """Name -> [(graph, tasks (S, F), best known delays (S,) s)]: of SIZES, none a test graph."""
+    made, p = {}, run.profile
+    for n in SIZES:
+        rng, apart = generator(run, f"validation {n}"), held_apart()
+        graphs = [training_graph(rng, (n, n), apart) for _ in range(p.scale_graphs)]
+        drawn = [(g, sample_tasks(g, p.scale_tasks, rng)) for g in graphs]
+        made[f"{n} subtasks"] = [(g, t, anytime(g, t, 300_000)[1]) for g, t in drawn]
     return made
 
 
@@ -114,6 +113,6 @@ def _rows(model: Sweep, sets) -> list[dict]:
             regret.append(decide_any(model, graph, tasks)[1] / best - 1)
             proposed.append(np.min(each, axis=0) / best - 1)
         regret, proposed = map(np.concatenate, (regret, proposed))
-        row = {"parameters": model.parameters, "graphs": name, "n_test": len(regret)}
+        row = {"parameters": model.parameters, "graphs": name, "tasks": len(regret)}
         rows.append(row | {"regret": regret.mean(), "best_of_k": proposed.mean()})
     return rows

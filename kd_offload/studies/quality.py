@@ -1,4 +1,4 @@
-"""How good decisions are: every policy on the same test tasks, in five tables."""
+"""How good decisions are: every policy on the same test tasks, in four tables."""
 
 from __future__ import annotations
 
@@ -10,21 +10,18 @@ import pandas as pd
 from ..artifact import Run
 from ..dataset import load
 from ..delay import delay
-from ..graphs import LOCATIONS
 from ..labels import Labelled
 from ..parallel import progress
 from ..rivals.policies import OURS, POLICIES, learned, opened, place, policies_for, seeds_of
-from ..scenarios import RANDOM, TRAINED, scenario
-from ..tasks import STATE
+from ..scenarios import RANDOM, SHOWN, TRAINED, scenario
 from . import statistics
+from .captured import FOLLOWED, TRIED, best_fixed, captured_rows
 from .conditions import generator
 from .statistics import bootstrap_means, bounded, interval
 
 FEW = 20  # cases below which an interval would say nothing
-BINS = 8
 QUANTILES = {"normalised_median": 0.5, "normalised_p95": 0.95, "normalised_p99": 0.99}
 BOOTSTRAPPED = ("mean_delay_ms", "label_accuracy", "subset_accuracy", "normalised_mean")
-FOLLOWED = ("exact", "student", "student_any", "best_single")  # whose shares are shown
 
 
 class Decisions(NamedTuple):
@@ -67,10 +64,9 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
     """All scenarios' tables of decision quality, by name.
 
     latency (scores by policy and seed), paired (ours against every rival), wrong_labels (what they
-    cost), adaptation (shares of locations by condition), following (how far shares move as the
-    optimum's do).
+    cost), captured (how much of what adapting can save is saved, by condition).
     """
-    tables = {t: [] for t in ("latency", "paired", "wrong_labels", "adaptation", "following")}
+    tables = {t: [] for t in ("latency", "paired", "wrong_labels", "captured")}
     names, resamples = (*TRAINED, *RANDOM), run.profile.resamples
     for name in progress(names, len(names), "evaluation", "scenario"):
         test, results = run_policies(run, name)
@@ -80,8 +76,12 @@ def evaluate(run: Run) -> dict[str, pd.DataFrame]:
             few = resamples // 5
             tables["paired"] += paired_rows(name, test, results, resamples, rng)
             tables["wrong_labels"] += _wrong_label_rows(name, test, results, few, rng)
-            tables["adaptation"] += _adaptation_rows(name, test, results)
-            tables["following"] += following_rows(name, test, results, few, rng)
+        if name in SHOWN:
+            graph, train = scenario(name).graph, load(run, name, "train").tasks[:TRIED]
+            still = np.tile(best_fixed(graph, train), (len(test.delays), 1))
+            fixed = delay(graph, test.tasks, still)
+            delays = {p: np.array([d for *_, d in results[p]]) for p in FOLLOWED}
+            tables["captured"] += captured_rows(name, test, fixed, delays, resamples // 2, rng)
     return {key: pd.DataFrame(rows) for key, rows in tables.items()}
 
 
@@ -162,8 +162,8 @@ def against_all(regret: list, draws: np.ndarray, mine: int) -> dict[str, np.ndar
 
     regret: (K, S) a policy, K seeds by the same S tasks; draws (R, policies), from
     `bootstrap_means`. Columns: regret_difference_all_low and _high (95 % for the whole family,
-    wider where few seeds tell the variance), regret_p, regret_p_holm, and over tasks, means over
-    seeds, effect_superiority and effect_d (positive: less regret than the rival).
+    wider where few seeds tell the variance), and over tasks, means over seeds, effect_superiority
+    and effect_d (positive: less regret than the rival).
     """
     own, rivals = regret[mine], [c for c in range(len(regret)) if c != mine]
     estimates = np.array([own.mean() - regret[c].mean() for c in rivals])
@@ -173,10 +173,8 @@ def against_all(regret: list, draws: np.ndarray, mine: int) -> dict[str, np.ndar
         groups = [(own - regret[c]).mean(1)] if paired else [own.mean(1), regret[c].mean(1)]
         freedom.append(statistics.effective_freedom(groups, variance))
     low, high = statistics.simultaneous_intervals(estimates, samples, np.array(freedom))
-    p = statistics.bootstrap_p(samples)
     gains = [regret[c].mean(0) - own.mean(0) for c in rivals]
     columns = {"regret_difference_all_low": low, "regret_difference_all_high": high}
-    columns |= {"regret_p": p, "regret_p_holm": statistics.holm(p)}
     columns["effect_superiority"] = [statistics.superiority(g) for g in gains]
     columns["effect_d"] = [statistics.cohens_d_paired(g) for g in gains]
     return {key: np.insert(np.asarray(c, dtype=float), mine, np.nan) for key, c in columns.items()}
@@ -203,60 +201,3 @@ def _wrong_label_rows(name, test, results, resamples, rng):
             row |= {"share_of_tasks": part.size / regret.size, "regret_mean": part.mean()}
             rows.append(row | {"regret_p95": np.quantile(part, 0.95)})
     return rows
-
-
-def _octiles(test: Labelled) -> np.ndarray:
-    """A task's octile of each quantity of the state: one-hot (S, 8 quantities, BINS)."""
-    state = test.tasks[:, -len(STATE) :].T
-    edges = np.quantile(state, np.arange(1, BINS) / BINS, axis=1).T
-    octile = np.array([np.searchsorted(e, v, side="right") for e, v in zip(edges, state)]).T
-    return octile[..., None] == np.arange(BINS)
-
-
-def _shares(per_seed: list[Decisions]) -> np.ndarray:
-    """Share of a task's subtasks at each location, mean over seeds: (S, 3)."""
-    return np.mean([[(x == k).mean(1) for k in range(3)] for _, x, _ in per_seed], axis=0).T
-
-
-def _adaptation_rows(name, test, results):
-    """Share of subtasks at each location, by octile of each quantity of the state.
-
-    Its 95 % interval is the normal one of a mean over test tasks: each octile has thousands.
-    """
-    inside, rows = _octiles(test), []
-    for policy in FOLLOWED:
-        share = _shares(results[policy])
-        for q, b in np.ndindex(len(STATE), BINS):
-            part = inside[:, q, b]
-            row = {"scenario": name, "quantity": STATE[q], "bin": b, "policy": policy}
-            row["median"] = np.median(test.tasks[part, q - len(STATE)])
-            mean, half = share[part].mean(0), 1.96 * share[part].std(0) / np.sqrt(part.sum())
-            for location, m, h in zip(LOCATIONS, mean, half):
-                row |= bounded(location, m, (m - h, m + h))
-            rows.append(row)
-    return rows
-
-
-def following_rows(name, test: Labelled, results: Results, resamples: int, rng) -> list[dict]:
-    """How much of the optimum's movement a policy follows.
-
-    1 - |its shares - the optimum's| / |the optimum's - their mean|, the absolute differences being
-    means over octiles, quantities and locations. 1 is the optimum; 0 is as far from it as shares
-    that never move. The interval is 1.96 bootstrap standard deviations to either side: resampling
-    tasks adds noise to absolute differences, so that percentiles would lie too low.
-    """
-    inside = _octiles(test).reshape(len(test.delays), -1).astype(float)  # (S, 64)
-    share = np.hstack([_shares(results[p]) for p in FOLLOWED])  # (S, 12)
-
-    def followed(weight):
-        mean = ((inside * weight[:, None]).T @ share) / (weight @ inside)[:, None]  # (64, 12)
-        exact, *others = np.split(mean, len(FOLLOWED), axis=1)
-        still = np.abs(exact - weight @ share[:, :3] / weight.sum()).mean()
-        return np.array([1 - np.abs(other - exact).mean() / still for other in others])
-
-    count, draws = len(test.delays), []
-    for _ in range(resamples):
-        draws.append(followed(np.bincount(rng.integers(0, count, count), minlength=count)))
-    value, half = followed(np.ones(count)), 1.96 * np.std(draws, axis=0, ddof=1)
-    columns = {"followed": value, "ci_low": value - half, "ci_high": value + half}
-    return pd.DataFrame({"scenario": name, "policy": FOLLOWED[1:], **columns}).to_dict("records")

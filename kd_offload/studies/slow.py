@@ -22,7 +22,6 @@ from ..rivals.dqn import dqn
 from ..rivals.policies import POLICIES, path_of, seeds_of
 from ..scenarios import SHOWN
 from .design import design
-from .sensitivity import sensitivity
 
 
 class Slow(NamedTuple):
@@ -36,7 +35,6 @@ class Slow(NamedTuple):
 SLOW = {
     "design": Slow(design),
     "dqn_curves": Slow(dqn, SHOWN),
-    "sensitivity": Slow(sensitivity, ("dag",), ("student_any",)),
 }
 
 

@@ -112,18 +112,6 @@ def effective_freedom(over_seeds: list[np.ndarray], variance: float) -> float:
     return float(max(min(f for _, f in parts), variance**2 / squares)) if squares else np.inf
 
 
-def bootstrap_p(samples) -> float | np.ndarray:
-    """Two-sided p-value of "the difference is 0" from bootstrap samples (R,), or (R, J) -> (J,).
-
-    Twice the smaller share of samples on the far side of 0, one more counted on either side, so
-    that it is at least 2 / (R + 1) (Davison and Hinkley, "Bootstrap methods and their application",
-    1997, section 4.2). Raises ValueError for no samples or one that is not a number.
-    """
-    samples = numbers("samples", samples)
-    far = np.minimum((samples <= 0).sum(axis=0), (samples >= 0).sum(axis=0))
-    return np.minimum(1.0, 2 * (far + 1) / (len(samples) + 1))[()]
-
-
 def holm(p_values) -> np.ndarray:
     """p-values (J,) adjusted for J tests by Holm's step-down method.
 

@@ -2,6 +2,7 @@
 
 import statistics
 import warnings
+from itertools import product
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -15,28 +16,25 @@ from kd_offload.draw import conditions, labels, learning, online, problem, quali
 from kd_offload.draw.scale import scale
 from kd_offload.graphs import dag
 from kd_offload.rivals.policies import POLICIES
+from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
 SAME += [learning.any_curves, learning.distillation_grid, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
-FIGURES = {draw.__name__: draw for draw in (*SAME, conditions.sensitivity)} | {
+FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
     "teacher_curves": learning.training_curves,
     "student_curves": learning.training_curves,
     "latency": lambda table: quality.latency(table, reference("paired")),
-    "adaptation": lambda table: quality.adaptation(table, "dag"),
     "effective_latency": timing.effective,
 }  # by table
 
 
 def reference(name: str) -> pd.DataFrame:
-    table = read_table(get_run("paper"), name)
-    if name == "sensitivity" and "regret_low" not in table:  # as tables of before were
-        table = table.assign(regret_low=0.9 * table.regret, regret_high=1.1 * table.regret)
-    return table
+    return read_table(get_run("paper"), name)
 
 
 def check(figure) -> None:
@@ -70,10 +68,30 @@ def test_a_figure_draws_its_table_and_leaves_it_as_it_is(name):
     pd.testing.assert_frame_equal(table, before)
 
 
-def test_figures_draw_what_there_is_of_scenarios_and_variants():
+def test_what_adapting_saves_is_drawn_by_octile():
+    keys = product(("chain", "dag"), ("student", "lookahead"), STATE, range(8))
+    rows = [(*key, 1e6 * (1 + key[-1]), 0.1 * key[-1]) for key in keys]
+    names = ["scenario", "policy", "quantity", "bin", "median", "captured"]
+    table = pd.DataFrame(rows, columns=names)
+    table = table.assign(captured_low=table.captured - 0.1, captured_high=table.captured + 0.1)
+    whole = table[table.bin == 0].assign(quantity="all", median=np.nan)
+    check(figure := quality.captured(pd.concat([table, whole])))
+    assert len(figure.axes) == 2 * len(STATE)
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(0.1 * np.arange(8))
+
+
+def test_labels_right_are_drawn_against_regret():
+    check(figure := quality.accuracy(reference("latency")))
+    learned = reference("latency").query("scenario == 'dag' and policy == 'linear'")
+    assert any(
+        np.array_equal(line.get_xdata(), 100 * learned.subset_accuracy)
+        for line in figure.axes[4].lines
+    )
+
+
+def test_figures_draw_what_there_is_of_scenarios():
     for name in ("label_cost", "effective_latency", "latency"):
         check(FIGURES[name](reference(name).query("scenario == 'dag'")))
-    check(conditions.sensitivity(reference("sensitivity").query("variant == 'default'")))
 
 
 def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():

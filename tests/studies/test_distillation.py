@@ -9,15 +9,13 @@ import pytest
 import torch
 
 from kd_offload.artifact import Run, get_run, read_table
+from kd_offload.beyond.families import edges_hash, held_apart
 from kd_offload.beyond.sweep import layout
-from kd_offload.beyond.training import course, fit_any, train_any
+from kd_offload.beyond.training import fit_any
 from kd_offload.distill import PLAIN, STUDENT
-from kd_offload.graphs import dag
 from kd_offload.profiles import PROFILES
-from kd_offload.rivals.policies import ANY, OURS, policies_for
 from kd_offload.scenarios import SHOWN
-from kd_offload.studies import design, grid, sensitivity, slow
-from kd_offload.studies.verdicts import lower_regret
+from kd_offload.studies import design, grid, slow
 
 
 def some_data(count=60):
@@ -92,51 +90,19 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     monkeypatch.setattr(design, "TEACHER", 8)
     monkeypatch.setattr(design, "ABLATIONS", ("no sweeps", "8 hypotheses", "imitation alone"))
     table = design.design(fresh)
-    counts = table[table.graphs == "dag"].groupby("variant").width.apply(sorted).to_dict()
+    counts = table[table.graphs == "10 subtasks"].groupby("variant").width.apply(sorted).to_dict()
     assert counts.pop("plain") == counts.pop("distilled") == [4, 6] and counts.pop("teacher") == [8]
     assert counts == {key: [24] for key in design.ABLATIONS}
-    assert {*table.graphs} == {"dag", "fusion", "random_24", "random_40"}
+    assert {*table.graphs} == {f"{n} subtasks" for n in design.SIZES}
     assert (table.regret > -1e-3).all() and (table.regret <= table.best_of_k + 1e-12).all()
     held = design.course(fresh, without=design.SWEEPS)
     model, _ = fit_any(held, 0)
     assert not any(a.any() for n, a in zip(layout(24, 24), model.arrays) if n[0] in design.SWEEPS)
 
 
-def test_sensitivity_trains_anew_and_its_verdicts_follow_from_its_numbers(fresh):
-    run = Run(replace(fresh.profile, seeds=(3, 4)), fresh.out)
-    variants = {v: sensitivity.VARIANTS[v] for v in ("default", "weak_device")}
-    for seed in run.profile.any_seeds:
-        train_any(run, course(run), seed)
-    table = sensitivity.sensitivity(run, variants)
-    assert {*table.policy} == {*policies_for(dag()), *sensitivity.ANEW, ANY}
-    assert {*table[table.policy == "student"].seed} == {3, 4}
-    for _, part in table.groupby("variant"):
-        mean, one = part.groupby("policy").regret.mean(), part.groupby("policy").first()
-        for own, prefix in OURS.items():
-            difference = one[f"{prefix}regret_difference"].to_dict()
-            assert difference == pytest.approx((mean[own] - mean).to_dict())
-            rivals = one.drop([own, "exact", *(["student_any"] if own == "student" else [])])
-            lower = rivals[f"{prefix}regret_difference_all_high"] < 0
-            assert ({*part[f"{own}_verdict"]} == {"reproduced"}) == bool(lower.all())
-            assert part[f"{own}_verdict"].nunique() == 1
-    assert table.groupby("variant").regret.sum().nunique() == 2
-
-
-@pytest.mark.parametrize(
-    ("highs", "verdict"),
-    [
-        ({"greedy": -0.1, "teacher": -0.1, "all_edge": -1}, "reproduced"),
-        ({"greedy": -0.1, "teacher": 0.1, "all_edge": -1}, "partly"),
-        ({"greedy": 0.1, "teacher": 0.1, "all_edge": -1}, "not reproduced"),
-    ],
-)
-def test_the_rule_of_c5(highs, verdict):
-    rows = highs | {"student": None, "exact": 0.5, "student_any": 0.5}
-    paired = pd.DataFrame({"regret_difference": 0.0, "regret_difference_all_low": -2.0}, [*rows])
-    paired["regret_difference_all_high"] = pd.Series(rows, dtype=float)
-    found = lower_regret(paired)
-    assert (found.verdict, found.rivals) == (verdict, [*highs])
-    assert found.beaten == [policy for policy, high in highs.items() if high < 0]
+def test_nothing_is_chosen_on_a_test_graph(fresh):
+    for parts in design.validation_sets(fresh).values():
+        assert not {edges_hash(graph) for graph, *_ in parts} & held_apart()
 
 
 def test_paper_reads_and_others_make(fresh, monkeypatch):
@@ -166,10 +132,9 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
 
 def test_what_a_slow_table_needs_is_named(fresh, capsys):
     """The data; models that are missing are trained from them."""
-    for name in ("sensitivity", "dqn_curves"):
-        with pytest.raises(ValueError, match=r"manifest.json is missing"):
-            slow.slow(fresh, name)
-    with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of distillation_"):
+    with pytest.raises(ValueError, match=r"manifest.json is missing"):
+        slow.slow(fresh, "dqn_curves")
+    with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of design"):
         slow.main(["ideal"])
 
 

@@ -10,7 +10,6 @@ from scipy import stats
 
 from kd_offload.studies.statistics import (
     bootstrap_means,
-    bootstrap_p,
     cohens_d_paired,
     effective_freedom,
     holm,
@@ -123,17 +122,6 @@ def test_effective_freedom():
     assert effective_freedom([means, means], 2 * own) == pytest.approx(8)  # as Welch's
     assert effective_freedom([means[:1]], 1.0) == effective_freedom([np.ones(5)], 1.0) == np.inf
     assert effective_freedom([means], own / 100) == 4  # never below K - 1
-
-
-def test_bootstrap_p():
-    assert bootstrap_p(np.full(999, 2.0)) == bootstrap_p(np.full(999, -2.0)) == 2 / 1000
-    assert bootstrap_p(np.zeros(99)) == 1 and bootstrap_p(np.r_[np.ones(50), -np.ones(50)]) == 1
-    rng = np.random.default_rng(5)
-    for shift in (0.5, 1.5, 2.5):  # of a normal difference: the z test's
-        p = bootstrap_p(rng.normal(shift, 1, 50_000))
-        assert p == pytest.approx(2 * stats.norm.sf(shift), rel=0.1)
-    both = rng.normal([0.5, -1.0], 1, (500, 2))
-    assert list(bootstrap_p(both)) == [bootstrap_p(both[:, 0]), bootstrap_p(both[:, 1])]
 
 
 def test_holm_on_a_known_example():
