@@ -2,7 +2,7 @@
 
 Every step draws a few graphs, and LANES tasks of each.
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact
-   search finds within a budget of nodes, on graphs of up to 20 subtasks. A student that is
+   search finds within a budget of nodes, on graphs of up to 26 subtasks. A student that is
    distilled learns its teacher's softened outputs instead, hypothesis by hypothesis, on all sizes.
 2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 64.
 """
@@ -57,14 +57,14 @@ class Course:
 
     role: str = ROLE
     width: int = 24
-    hypotheses: int = 24
-    imitation_steps: int = 2500
-    delay_steps: int = 14_000
+    hypotheses: int = 32
+    imitation_steps: int = 7000
+    delay_steps: int = 7000
     imitation_rate: float = 4e-3
     delay_rate: float = 2e-3
     groups: int = 8
     sizes: tuple[int, int] = (4, 64)
-    small: tuple[int, int] = (3, 20)
+    small: tuple[int, int] = (3, 26)
     nodes: int = 3000
     graphs: int = 4000
     default: float = 0.7
