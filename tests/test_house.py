@@ -71,7 +71,7 @@ def test_functions_are_short_and_take_few_parameters(path):
 CORE = 1900  # lines
 # What stands: raised only for a new subject, as for one network for every graph and its rivals;
 # lowered with every piece that goes.
-PACKAGE_STANDS, TESTS_STAND = 11_510, 5_425
+PACKAGE_STANDS, TESTS_STAND = 11_530, 5_440
 
 
 def test_the_core_is_thin_and_the_rest_grows_no_fatter():
