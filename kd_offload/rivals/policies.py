@@ -234,7 +234,8 @@ def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
 
 def loop_deciders(graph: TaskGraph, models: list[Model | Sweep], agent=None) -> list[Decider]:
     """Runtime "numba_loop": all that is compiled decides many tasks in a compiled loop, without the
-    cost of a call from Python. The policies without training, networks, and DQN as `agent_loop`."""
+    cost of a call from Python. The policies without training, networks, and, where it learns,
+    DQN as `agent_loop`."""
     able = [(name, POLICIES[name].decider) for name in policies_for(graph)]
     made = [(name, make(graph)) for name, make in able if make and name not in FIXED]
     out = [Decider(name, "numba_loop", one.loop) for name, one in made]
@@ -245,4 +246,5 @@ def loop_deciders(graph: TaskGraph, models: list[Model | Sweep], agent=None) -> 
         else:
             size = model.parameters, model.macs, model.bytes
             out.append(in_a_loop(model.role, decide_batch, packed(model), graph.n, size))
-    return [*out, agent_loop(graph, agent)]
+    learns = graph.name in POLICIES["dqn"].scenarios
+    return [*out, agent_loop(graph, agent)] if learns else out

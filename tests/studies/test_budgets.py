@@ -71,7 +71,7 @@ def test_every_policy_has_a_row_of_what_it_was_given(run, monkeypatch):
     assert deciding["exact"] == pytest.approx(test.nodes.mean() / 10)
     assert (deciding[["all_edge", "random", "heft", "student", "dqn", "boosting"]] == 0).all()
     assert deciding["lookahead_joins"] == 4 and deciding["beam_8"] == 1 + 3 * (1 + 3 + 8 * 8) / 10
-    assert 8 < deciding["lookahead_mended"] < deciding["student_any"] <= 40
+    assert 4 < deciding["lookahead_mended"] < deciding["student_any"] <= 40
     assert deciding["best_single"] < deciding["local_search_1"] < deciding["local_search_3"]
 
 
