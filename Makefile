@@ -1,12 +1,10 @@
-# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours, installing
-# nothing. A step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
-SHELL := /bin/sh
+# PYTHON=/path/to/python uses an environment of yours, installing nothing. A step is a notebook; its
+# stamp, build/<profile>/<notebook>.done, lists what it made.
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR:
-.NOTPARALLEL: # a step uses all cores by itself, and those that time something must run alone
-.PHONY: help setup check steps reproduce smoke test full export lab clean
-.DEFAULT_GOAL := help
+.NOTPARALLEL: # a step uses all cores, and some time what they do
+.PHONY: help setup check steps reproduce smoke test full testbed export lab clean
 
 ifdef PYTHON
 PY := $(PYTHON)
@@ -17,11 +15,9 @@ PY := .venv/bin/python
 SETUP := .venv/.installed
 endif
 BASE := $(firstword $(shell command -v python3.11 python3) python3)
-
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 setup: $(SETUP) ## make .venv from the pinned list and install the package
-
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
@@ -31,9 +27,10 @@ setup: $(SETUP) ## make .venv from the pinned list and install the package
 check:
 	@$(PY) .ci/check.py --packages
 
-# What a notebook is executed from: its text, the core, the wings it uses, the steps it reads.
+# What a notebook is made from: its text, the core, wings, other steps.
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
+ALL := $(call wing,beyond rivals studies draw)
 CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 
@@ -44,14 +41,15 @@ $(STEP)/01_problem.done: $(call wing,beyond rivals draw)
 $(STEP)/02_labels.done: $(call wing,beyond proofs rivals draw) kd_offload/studies/label_speed.py
 $(STEP)/03_data.done: $(call wing,draw) kd_offload/beyond/prices.py
 $(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
-$(STEP)/05_better_students.done: $(call wing,beyond rivals studies draw) $(call after,04_teacher_and_student)
-$(STEP)/06_rivals.done: $(call wing,beyond rivals studies draw) $(call after,03_data)
-LEARNED := $(call after,04_teacher_and_student 05_better_students 06_rivals)
-$(call after,07_latency 08_conditions 09_online 12_scale): $(call wing,beyond rivals studies draw) $(LEARNED)
+$(STEP)/05_better_students.done: $(ALL) $(call after,04_teacher_and_student)
+$(STEP)/06_rivals.done: $(ALL) $(call after,03_data)
+$(call after,07_latency 08_conditions 09_online 12_scale 13_testbed): \
+  $(ALL) $(call after,04_teacher_and_student 05_better_students 06_rivals)
 $(STEP)/09_online.done: $(wildcard data/traces/*)
-$(STEP)/10_inference_time.done: $(call wing,beyond rivals studies draw device) $(call after,07_latency)
+$(STEP)/10_inference_time.done: $(ALL) $(call wing,device) $(call after,07_latency)
 $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_latency 10_inference_time)
-$(STEP)/13_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
+$(STEP)/13_testbed.done: $(call wing,runtime)
+$(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
 steps: # a step whose products are missing or altered runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
@@ -65,12 +63,14 @@ smoke: ## the same on small sizes, into build/smoke (about 7 minutes)
 full: $(call after,03_data) ## what is too slow for reproduce, which reads it (more than an hour)
 	$(PY) -m kd_offload.studies.slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
+testbed: $(SETUP) ## run tasks on three processes over shaped links (15 minutes)
+	$(PY) -m kd_offload.runtime.testbed
+	rm -f $(call after,13_testbed)
 export: $(call after,07_latency) ## the trained students as ONNX and C99, into exports/
 	$(PY) -m kd_offload.device.card
 
 test: $(SETUP) ## lint, unit and property tests
-	$(PY) -m ruff check .
-	$(PY) -m ruff format --check .
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest
 lab: $(SETUP) ## open copies of the notebooks, in build/lab, on the reference results
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks

@@ -7,7 +7,7 @@ import pytest
 
 from kd_offload.artifact import PACKAGE, ROOT
 
-WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "claims")
+WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "runtime", "claims")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -69,9 +69,9 @@ def test_functions_are_short_and_take_few_parameters(path):
 
 
 CORE = 1900  # lines
-# What stands: raised only for a new subject, as for one network for every graph and its rivals;
+# What stands: raised only for a new subject, as for one network for every graph, or a running system;
 # lowered with every piece that goes.
-PACKAGE_STANDS, TESTS_STAND = 10_760, 5_260
+PACKAGE_STANDS, TESTS_STAND = 12_100, 5_600
 
 
 def test_the_core_is_thin_and_the_rest_grows_no_fatter():
