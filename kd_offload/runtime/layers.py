@@ -1,9 +1,10 @@
 """The networks that the testbed runs: real torch layers, at a smaller scale.
 
 A picture of 64 by 64 pixels has 1 / SCALE of the operations and of the bytes of one of 224 by 224;
-only the result, 4,000 bytes, is the same. Where speeds and bandwidths are 1 / SCALE too, all delays
-are those of the full size, and two cores can really compute what three machines would. AlexNet and
-VGG-16 are left out: their dense layers have weights for pictures of 224 pixels alone.
+only the classifier and the result, 4,000 bytes, are the same. Where speeds and bandwidths are
+1 / SCALE too, all delays are those of the full size, and two cores can really compute what three
+machines would. AlexNet and VGG-16 are left out: their dense layers have weights for pictures of 224
+pixels alone.
 """
 
 from __future__ import annotations

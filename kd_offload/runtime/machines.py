@@ -22,12 +22,12 @@ from ..graphs import LOCATIONS
 
 LOOPBACK = "127.0.0.1"
 SENDER, RECEIVER = (0, 1, 1, 2), (1, 0, 2, 1)  # locations at the ends of each of `delay.LINKS`
-STARTED = 120.0  # s that a machine may take to start and to answer
+STARTED, ANSWERED = 600.0, 60.0  # s that a machine may take to start, compiling; to answer
 BURST = 1600  # bytes: one packet
 CONGESTION = "reno"
 
 
-class Lost(Exception):
+class Lost(RuntimeError):
     """A machine is gone, or does not answer."""
 
 
@@ -189,12 +189,12 @@ class Machines:
             inside = ("ip", "netns", "exec", self.spaces.names[where]) if self.spaces else ()
             self.all.append(Machine(where, about, inside))
         hosts = {link: self.host(link) for link in range(4)}
-        for answer in self.ask(do="bind", hosts=hosts):
+        for answer in self.ask(STARTED, do="bind", hosts=hosts):
             self.ports |= answer["ports"]
         addresses = {link: self.address(link, port) for link, port in self.ports.items()}
         self.ask(do="connect", addresses=addresses)
         if self.models:
-            self.ask_one(0, do="learn", models=self.models)
+            self.ask_one(0, STARTED, do="learn", models=self.models)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""
@@ -209,13 +209,13 @@ class Machines:
         while self.all:
             self.all.pop().end()
 
-    def ask(self, seconds: float = STARTED, **what) -> list[dict]:
+    def ask(self, seconds: float = ANSWERED, **what) -> list[dict]:
         """Tell all machines the same -> their answers. Raises as `Machine.hear`."""
         for machine in self.all:
             machine.tell(what)
         return [machine.hear(seconds) for machine in self.all]
 
-    def ask_one(self, where: int, seconds: float = STARTED, **what) -> dict:
+    def ask_one(self, where: int, seconds: float = ANSWERED, **what) -> dict:
         """Tell one machine -> its answer. Raises as `Machine.hear`."""
         self.all[where].tell(what)
         return self.all[where].hear(seconds)

@@ -26,10 +26,12 @@ from ..tasks import sample_tasks
 from .device import PATIENCE
 from .layers import NETWORKS, RATES, SCALE, layers
 from .machines import Lost, Machines, refusal
+from .outages import UPLINKS, outages
 
 SHOWN = ("all_device", "all_edge", "all_cloud", "lookahead", "student", "student_any")
 MODES = {"user": False, "tc": True}  # who shapes the links: we, or the kernel's token bucket
 PROBING = 1.5  # s to wait for what probes report
+LONG = 3600.0  # s, of a link of our own
 ANSWER = 30.0  # s, and twice the device's patience, after which it counts as lost
 TABLES = "testbed", "testbed_parts", "testbed_example"
 COLUMNS = (
@@ -53,10 +55,17 @@ def models(run: Run, seed: int = 0) -> dict[str, dict[str, str]]:
     return out
 
 
-def own_trace(path: str) -> tuple[list, list]:
-    """A reader's Mahimahi file, at the testbed's scale: times in s, bandwidths in bytes/s."""
-    trace = read_mahimahi(path)
-    return trace.times.tolist(), (trace.bandwidth / SCALE).tolist()
+def uplink(run: Run, name: str) -> tuple[list, list]:
+    """A wireless link up at the testbed's scale: times in s, bandwidths in bytes/s.
+
+    name: one of UPLINKS, or the path of a reader's Mahimahi file.
+    """
+    if name in UPLINKS:
+        times, rate = outages(np.random.default_rng(run.profile.seed), LONG, UPLINKS[name])
+    else:
+        trace = read_mahimahi(name)
+        times, rate = trace.times, trace.bandwidth
+    return times.tolist(), (rate / SCALE).tolist()
 
 
 def states(count: int, seed: int) -> np.ndarray:
@@ -251,7 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--sessions", type=int, help="of three tasks each; default: the profile's")
     parser.add_argument("--compute", choices=("held", "real"), default="held")
-    parser.add_argument("--mahimahi", help="a trace of full-size bandwidths for the wireless up")
+    about = f"{', '.join(UPLINKS)}, or a Mahimahi file: the wireless link up, user space only"
+    parser.add_argument("--uplink", help=about)
     args = parser.parse_args(arguments)
     try:
         run, why = get_run(args.profile, args.out), refusal()
@@ -261,7 +271,9 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(f"mode: {missing[0]!r} cannot be had here: {why}")
         sizes = dict(zip(MODES, run.profile.testbed))
         sizes = {mode: args.sessions or sizes[mode] for mode in wanted}
-        trace = own_trace(args.mahimahi) if args.mahimahi else None
+        trace = uplink(run, args.uplink) if args.uplink else None
+        if trace:
+            sizes = {mode: size for mode, size in sizes.items() if not MODES[mode]}
         save(run, testbed(run, sizes, args.compute == "held", trace, print))
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
