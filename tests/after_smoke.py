@@ -51,7 +51,7 @@ def test_the_tables_make_sense():
     assert (told.p99_us >= told.median_us).all() and len(told) < len(times)
 
 
-@pytest.mark.parametrize("name", ["01_problem", "09_online", "13_claims"])
+@pytest.mark.parametrize("name", ["01_problem", "09_online", "14_claims"])
 def test_an_open_notebook_runs_by_itself_and_touches_nothing(name, tmp_path):
     """With its default profile, from the reference's tables and models alone."""
 

@@ -200,15 +200,15 @@ def test_make_does_each_step_once_and_again_what_is_missing(tmp_path):
     assert make("-j2") == everything and make() == [] and make("-j2") == []
     step = tmp_path / "build" / "smoke"
     (step / "10_inference_time.csv").write_text("altered")
-    assert make() == ["10_inference_time", "11_effective_latency", "13_claims"] and make() == []
+    assert make() == ["10_inference_time", "11_effective_latency", "14_claims"] and make() == []
     (step / "01_problem.csv").unlink()
     assert make("-j2") == ["01_problem"]
     (tmp_path / "kd_offload" / "claims" / "judge.py").touch()
-    assert make() == ["13_claims"]
+    assert make() == ["14_claims"]
     (tmp_path / "data" / "traces" / "tram.mahimahi").touch()
     assert make() == ["09_online"]
     (tmp_path / "kd_offload" / "device" / "student.c.in").touch()
-    assert make() == ["10_inference_time", "11_effective_latency", "13_claims"]
+    assert make() == ["10_inference_time", "11_effective_latency", "14_claims"]
     (tmp_path / "kd_offload" / "labels.py").touch()
     assert make() == everything
     subprocess.run(["make", "-n", "help"], cwd=tmp_path, check=True, capture_output=True)

@@ -7,7 +7,7 @@ import pytest
 
 from kd_offload.artifact import PACKAGE, ROOT
 
-WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "claims")
+WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "runtime", "claims")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -69,7 +69,7 @@ def test_functions_are_short_and_take_few_parameters(path):
 
 
 CORE = 2060  # lines; 1,900 until files, manifests and inputs were checked against damage and misuse
-# What stands: raised only for a new subject, as for one network for every graph and its rivals;
+# What stands: raised only for a new subject, as for one network for every graph, or the testbed;
 # lowered with every piece that goes.
 PACKAGE_STANDS, TESTS_STAND = 13_000, 7_500
 

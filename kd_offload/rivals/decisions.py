@@ -63,7 +63,7 @@ def read_decisions(path: Path) -> dict[str, np.ndarray]:
     Raises ValueError naming a file that is missing, truncated or altered.
     """
     try:
-        with np.load(path) as saved:
+        with np.load(path, allow_pickle=False) as saved:
             return {key: saved[key] for key in saved.files}
     except FileNotFoundError:
         raise ValueError(f"decisions: {path} is missing; run the notebook of rivals") from None

@@ -19,7 +19,7 @@ from ..graphs import TaskGraph
 
 CYCLES_PER_FLOP = 1 / 8  # eight operations a cycle: four float32 lanes of fused multiply-add
 BYTES_PER_VALUE = 4  # float32
-INPUT = (1, 3, 224, 224)
+PIXELS = 224  # of an image's side
 seq, pool = nn.Sequential, nn.MaxPool2d
 
 
@@ -142,15 +142,16 @@ BUILDERS = {
 
 
 @lru_cache
-def cut(name: str) -> tuple[TaskGraph, np.ndarray]:
+def cut(name: str, pixels: int = PIXELS) -> tuple[TaskGraph, np.ndarray]:
     """Network `name` as a task graph and its workload: cycles and bytes, float64 (n + edges,).
 
-    Several inputs of a subtask are concatenated along the channels. ValueError for an unknown name.
+    pixels: of the image's side; AlexNet and VGG-16 have weights for the default alone. Several
+    inputs of a subtask are concatenated along the channels. ValueError for an unknown name.
     """
     if name not in BUILDERS:
         raise ValueError(f"network: {name!r}, expected one of {', '.join(BUILDERS)}")
     with torch.device("meta"), torch.no_grad():
-        blocks, outputs, cycles = BUILDERS[name](), [torch.empty(INPUT)], []
+        blocks, outputs, cycles = BUILDERS[name](), [torch.empty(1, 3, pixels, pixels)], []
         for block, inputs in blocks:
             with FlopCounterMode(display=False) as counter:
                 outputs.append(block.eval()(torch.cat([outputs[i] for i in inputs], dim=1)))

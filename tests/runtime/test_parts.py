@@ -1,0 +1,153 @@
+"""The testbed's parts, without processes: pacing, estimates, verdicts, the figure."""
+
+import ast
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from kd_offload.artifact import PACKAGE
+from kd_offload.beyond.sweep import open_sweep
+from kd_offload.draw import style
+from kd_offload.draw.testbed import testbed as drawn
+from kd_offload.models import open_model
+from kd_offload.runtime.judge import agreement, summary
+from kd_offload.runtime.layers import NETWORKS, RATES, SCALE, layers
+from kd_offload.runtime.link import Rate
+from kd_offload.runtime.outages import UPLINKS, outages
+from kd_offload.runtime.state import DOWN, Known, Line
+from kd_offload.runtime.testbed import SHOWN, states
+from kd_offload.scenarios import scenario
+
+
+def test_a_transfer_waits_out_an_outage():
+    rate = Rate([100.0, 0.0, 50.0], [0.0, 2.0, 5.0], start=10.0)
+    assert rate.when(10.0, 150) == pytest.approx(11.5)
+    assert rate.when(11.0, 100) == pytest.approx(12.0)
+    assert rate.when(11.0, 150) == pytest.approx(16.0)  # 100 before, 50 after the outage
+    assert rate.when(13.0, 50) == pytest.approx(16.0)
+    assert rate.when(20.0, 50) == pytest.approx(21.0)
+    assert Rate([100.0, 0.0], [0.0, 1.0]).when(0.5, 100) == np.inf
+
+
+def test_a_link_is_found_exactly_and_the_newest_transfers_count_most():
+    line = Line()
+    assert line.fit()[0] == DOWN
+    for size in (512, 512, 20_000):
+        line.add(size, 0.01 + size / 1e5)
+    assert line.fit() == pytest.approx((1e5, 0.01))
+    for size in (512, 20_000) * 60:
+        line.add(size, 0.02 + size / 4e5)
+    assert line.fit() == pytest.approx((4e5, 0.02), rel=1e-2)
+
+
+def test_what_was_never_seen_is_down_and_speeds_weigh_cycles():
+    known = Known()
+    assert known.down() == {0, 1, 2, 3}
+    some = [[link, size, 0.01 + size / 1e5] for link in (0, 1, 2, 3) for size in (512, 20_000)]
+    known.add({"transfers": some, "runs": [[1, 1e9, 1.0], [1, 1e3, 1e-3]]})
+    assert known.down() == set()
+    assert known.state()[1] == pytest.approx(1e9, rel=2e-3)
+    assert known.state()[3:] == pytest.approx([1e5, 1e5, 1e5, 0.01, 0.01])
+
+
+def test_small_tasks_have_the_delays_of_full_ones():
+    """All but the classifier and its result, which are the same at either size."""
+    for name in NETWORKS:
+        net, full = layers(name), scenario(f"networks_{name}").workload
+        ratio = full / net.workload
+        last = [net.graph.n - 1, -1]
+        assert ratio[last] == pytest.approx(1)
+        assert np.delete(ratio, last) == pytest.approx(SCALE)
+        state = states(1, 0)[0]
+        assert (net.full(state)[-8:] == state * RATES).all()
+
+
+@pytest.mark.parametrize("name", UPLINKS)
+def test_outages_have_the_statistics_that_they_are_named_for(name):
+    uplink = UPLINKS[name]
+    times, rate = outages(np.random.default_rng(3), 100_000.0, uplink)
+    assert rate.mean() == pytest.approx(uplink.mean, rel=0.06)
+    assert (rate == 0).mean() == pytest.approx(uplink.down, rel=0.15)
+    up = np.log(np.where(rate > 0, rate, np.nan))
+    up, lag = up - np.nanmean(up), round(uplink.memory / (times[1] - times[0]))
+    assert np.nanmean(up[lag:] * up[:-lag]) / np.nanmean(up**2) == pytest.approx(
+        np.exp(-1), abs=0.05
+    )
+
+
+def table(noise=0.0, lost=False):
+    rng, rows = np.random.default_rng(1), []
+    for task in range(20):
+        for k, policy in enumerate(SHOWN):
+            predicted = 0.1 * (1 + min(k, 3))
+            measured = predicted * 1.02 * (1 + noise * rng.uniform(-1, 1))
+            measured = np.nan if lost and task == 3 and k == 0 else measured
+            rows.append(("resnet18", policy, task, task, predicted, measured, 100.0, "user"))
+    names = "network policy task seed predicted_s measured_s decision_us mode"
+    return pd.DataFrame(rows, columns=names.split())
+
+
+def test_agreement_counts_pairs_of_different_placements():
+    assert agreement(np.array([1.0, 2, 3]), np.array([1.0, 2, 3])) == 1
+    assert agreement(np.array([1.0, 2, 3]), np.array([3.0, 2, 1])) == -1
+    assert agreement(np.array([1.0, 1, 2]), np.array([2.0, 1, 3])) == 1
+    assert agreement(np.array([1.0, 2, 3]), np.array([2.0, 1, 3])) == pytest.approx(1 / 3)
+    assert np.isnan(agreement(np.ones(3), np.ones(3)))
+
+
+def test_the_summary_says_what_the_table_has():
+    rng = np.random.default_rng(0)
+    known = summary(table(lost=True), 50, rng).set_index("policy")
+    every = known.loc["all"]
+    assert (every.tasks, every.lost, every.tau) == (19, 1, 1)
+    assert known.error_median.to_numpy() == pytest.approx(0.02)
+    assert known.regret_mean["all_device"] == pytest.approx(0)
+    assert known.regret_mean["student_any"] == pytest.approx(3) == known.regret_mean["lookahead"]
+    assert known.decision_share["all_device"] == pytest.approx(1e-4 / 0.102)
+
+
+def test_placements_that_are_the_same_share_their_delay():
+    """Noise alone must not tell apart policies that decided the same."""
+    known = summary(table(noise=0.01), 50, np.random.default_rng(0)).set_index("policy")
+    same = known.regret_mean[["lookahead", "student", "student_any"]]
+    assert np.ptp(same) < 1e-12 and known.error_median["student"] != known.error_median["lookahead"]
+
+
+def test_the_figure_draws_each_mode():
+    both = pd.concat([table(0.1), table(0.2).assign(mode="tc")])
+    with plt.rc_context():
+        style.style()
+        figure = drawn(both, summary(both, 20, np.random.default_rng(0)))
+        figure.draw_without_rendering()
+        assert len(figure.axes) == 6 and all(ax.has_data() for ax in figure.axes)
+        points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 20]
+        assert len(points) == len(SHOWN)
+        plt.close("all")
+
+
+@pytest.mark.parametrize("opened", [open_model, open_sweep])
+def test_a_crafted_model_file_is_refused(opened, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    names = ("format", "about", "role", "flat", "mean", "deviation")
+    np.savez(tmp_path / "model.npz", **{n: np.array([Trap()], dtype=object) for n in names})
+    with pytest.raises(ValueError):
+        opened(tmp_path / "model.npz")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_nothing_in_the_package_unpickles():
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"pickle", "cloudpickle", "dill", "shelve", "marshal"}, path
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "torch.load"):
+                given = {k.arg: ast.unparse(k.value) for k in node.keywords}
+                safe = given.get("allow_pickle") == "False" or given.get("weights_only") == "True"
+                assert safe, path
