@@ -23,7 +23,7 @@ setup: $(SETUP) ## make .venv from the pinned list and install the package
 check:
 	@$(PY) .ci/check.py --packages
 
-# A notebook is executed from its text, the core, the wings it uses, the steps it reads.
+# What a notebook is made from: its text, the core, wings, other steps.
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
 ALL := $(call wing,beyond rivals studies draw)
@@ -57,7 +57,7 @@ smoke: ## the same, small, into build/smoke (8 minutes)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
 
-full: $(call after,03_data) ## what is too slow for reproduce (hours)
+full: $(call after,03_data) ## what is too slow for that (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
