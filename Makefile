@@ -51,9 +51,9 @@ steps: # a step whose products are missing or altered runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
-reproduce: steps ## every table and figure (an hour)
+reproduce: steps ## every table and figure (1 hour)
 	@$(TAKE_UP) $(STEP)/*.done
-smoke: ## the same, small, into build/smoke (8 minutes)
+smoke: ## the same, small, into build/smoke (8 min)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
 

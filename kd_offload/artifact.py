@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from functools import cache
 from glob import escape
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
+from tokenize import COMMENT, generate_tokens
 
 import pandas as pd
 
@@ -140,10 +142,14 @@ def sha256(path: Path) -> str:
 
 @cache
 def _source(module: str) -> tuple[str, frozenset[str]]:
-    """A module's code without comments and docstrings, and the modules of ours that it imports."""
-    file = PACKAGE / f"{module.replace('.', '/')}.py"
-    tree, imported = ast.parse(file.read_text()), set()
-    for node in ast.walk(tree):
+    """A module's code without comments, docstrings and empty lines, in any Python the same, and the
+    modules of ours that it imports."""
+    text, imported = (PACKAGE / f"{module.replace('.', '/')}.py").read_text(), set()
+    lines = text.splitlines()
+    for token in generate_tokens(StringIO(text).readline):
+        if token.type == COMMENT:
+            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
+    for node in ast.walk(ast.parse(text)):
         match node:
             case ast.ImportFrom(level=level) if level:
                 base = [*module.split(".")[:-level], *(node.module or "").split(".")]
@@ -152,9 +158,11 @@ def _source(module: str) -> tuple[str, frozenset[str]]:
                 known = (n for n in names if (PACKAGE / f"{n.replace('.', '/')}.py").exists())
                 imported.update(known)
         match getattr(node, "body", None):
-            case [ast.Expr(value=ast.Constant()), *_] as body:
-                body.pop(0)
-    return ast.dump(tree), frozenset(imported)
+            case [ast.Expr(value=ast.Constant(value=str())) as said, *_]:
+                lines[said.lineno - 1 : said.end_lineno] = [""] * (
+                    said.end_lineno - said.lineno + 1
+                )
+    return "\n".join(filter(None, map(str.rstrip, lines))), frozenset(imported)
 
 
 @cache

@@ -134,6 +134,10 @@ def test_a_digest_follows_code_down_to_the_core(tmp_path, monkeypatch):
         assert changed("beyond/training.py", lambda t: t + "SOMETHING = 1\n") == ["beyond.training"]
         assert changed("device/student.c.in", lambda t: t + "\n") == ["device.c_any"]
         assert fingerprint("labels", a=1) != fingerprint("labels", a=2)
+        doc, code = '"""Of\n\n    f."""', 'def f(x):\n    {}return f"{x} # no"'
+        text = '"""Doc."""\n\nimport os  # why\n\n\n' + code.replace("{}", doc + "\n    ") + "\n"
+        (package / "sample.py").write_text(text)  # the same in any Python, unlike ast.dump
+        assert artifact._source("sample")[0] == "import os\n" + code.replace("{}", "")
     finally:
         monkeypatch.undo()
         digests()
