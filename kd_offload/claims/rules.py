@@ -70,9 +70,9 @@ def outcome(ends: tuple[float, float, float]) -> str:
     Within TIE is a tie; what may be better or tied is a tie.
     """
     _, low, high = ends
-    return (
-        "better" if high < -TIE else "tied" if high <= TIE else "worse" if low > TIE else UNDECIDED
-    )
+    if high <= TIE:
+        return "better" if high < -TIE else "tied"
+    return "worse" if low > TIE else UNDECIDED
 
 
 def outperforms(differences: pd.Series) -> str:

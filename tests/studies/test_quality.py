@@ -17,7 +17,7 @@ from kd_offload.studies import quality
 from kd_offload.studies.captured import FOLLOWED, best_fixed, captured_rows, octiles
 from kd_offload.studies.quality import Decisions, against_all, latency_rows, paired_rows
 from kd_offload.studies.statistics import bootstrap_means
-from kd_offload.tasks import Ranges, sample_tasks
+from kd_offload.tasks import sample_tasks
 
 
 def labelled(count):
@@ -104,13 +104,17 @@ def test_few_seeds_widen_the_intervals_of_the_family():
     assert np.nanmax(half) > 4 * (draws[:, 0] - draws[:, 1]).std()
 
 
-def test_the_best_fixed_placement_is_that_of_enumeration():
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_best_fixed_placement_is_that_of_enumeration(order):
+    """Bytes that shrink or grow along the graph, so that it uses more than one location."""
     graph = random_graph(6, 3)
-    for seed, ranges in enumerate((Ranges(), Ranges(tau_wan=(1e-4, 1e-3), f_2=(1e11, 2e11)))):
-        tasks = sample_tasks(graph, 60, np.random.default_rng(seed), ranges)
-        every = np.array([*product(range(3), repeat=6)], np.int8)
-        means = [delay(graph, tasks, np.tile(x, (60, 1))).mean() for x in every]
-        assert np.array_equal(best_fixed(graph, tasks), every[np.argmin(means)])
+    size = np.geomspace(1e6, 1e3, len(graph.edges))[::order]
+    workload = np.r_[np.geomspace(1e7, 2e9, 6)[::order], size]
+    tasks = sample_tasks(graph, 60, np.random.default_rng(0), workload=workload)
+    every = np.array([*product(range(3), repeat=6)], np.int8)
+    means = [delay(graph, tasks, np.tile(x, (60, 1))).mean() for x in every]
+    best = every[np.argmin(means)]
+    assert np.array_equal(best_fixed(graph, tasks), best) and len({*best}) > 1
 
 
 def test_the_share_captured_by_hand_and_by_octile():
