@@ -212,3 +212,10 @@ def test_the_example_files_are_the_generators():
     stroll = Walk(4, 30 * MBIT, memory=60, fade_every=120, fade_s=15)
     made, read = walking_trace(rng(12), 600, stroll), read_csv(EXAMPLES[1])
     assert read.end == 600 and np.abs(read.bandwidth - made.bandwidth).max() <= 0.00501 * MBIT
+
+
+def test_bins_of_a_millisecond_have_each_its_own_packets(tmp_path):
+    (tmp_path / "fine").write_text("1\n2\n2\n4\n")
+    trace = read_mahimahi(tmp_path / "fine", bin_s=0.001)
+    packet = 1500 / 0.001  # bytes/s of one packet a millisecond; a silent bin counts as one
+    assert trace.bandwidth == pytest.approx(np.array([1, 2, 1, 1]) * packet)
