@@ -1,22 +1,17 @@
-# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours, installing
-# nothing. A step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
+# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours.
+# A step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
 SHELL := /bin/sh
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR:
-.NOTPARALLEL: # a step uses all cores by itself, and those that time something must run alone
-.PHONY: help setup check steps reproduce smoke test full export lab clean
-.DEFAULT_GOAL := help
-
-ifdef PYTHON
-PY := $(PYTHON)
-SETUP := check
+.NOTPARALLEL: # a step uses all cores, and those that time something must run alone
+.PHONY: help setup check steps reproduce smoke test full export lab mutants clean
+PY := $(or $(PYTHON),.venv/bin/python)
+SETUP := $(if $(PYTHON),check,.venv/.installed)
 export PYTHONPATH := $(CURDIR)
-else
-PY := .venv/bin/python
-SETUP := .venv/.installed
-endif
-BASE := $(firstword $(shell command -v python3.11 python3) python3)
+BASE := $(or $(shell command -v python3.11),python3)
+PIP := .venv/bin/pip install -q --disable-pip-version-check
+TAKE_UP = $(PY) -m kd_offload.claims.manifest
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -25,13 +20,13 @@ setup: $(SETUP) ## make .venv from the pinned list and install the package
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
-	.venv/bin/pip install -q --disable-pip-version-check -r requirements.txt
-	.venv/bin/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 check:
 	@$(PY) .ci/check.py --packages
 
-# What a notebook is executed from: its text, the core, the wings it uses, the steps it reads.
+# A notebook is executed from its text, the core, the wings it uses, the steps it reads.
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
 CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
@@ -58,23 +53,27 @@ steps: # a step whose products are missing or altered runs again
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## every table and figure, at the paper's sizes (about 50 minutes on 2 cores)
-smoke: ## the same on small sizes, into build/smoke (about 7 minutes)
+	@$(TAKE_UP) $(STEP)/*.done
+smoke: ## the same, small, into build/smoke (about 7 minutes)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
 	@$(PY) -m pytest -q tests/after_smoke.py
 
-full: $(call after,03_data) ## what is too slow for reproduce, which reads it (more than an hour)
+full: $(call after,03_data) ## what is too slow for reproduce (hours)
 	$(PY) -m kd_offload.studies.slow
+	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
 export: $(call after,07_latency) ## the trained students as ONNX and C99, into exports/
 	$(PY) -m kd_offload.device.card
-
-test: $(SETUP) ## lint, unit and property tests
+	$(TAKE_UP) exports
+test: $(SETUP) ## lint and tests
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest
-lab: $(SETUP) ## open copies of the notebooks, in build/lab, on the reference results
+mutants: $(SETUP) ## plant bugs, see that tests find them (hours)
+	$(PY) tests/plant/mutants.py
+lab: $(SETUP) ## open copies of the notebooks, on the reference results
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
 	$(PY) -m jupyter lab build/lab/notebooks
-clean: ## delete what was generated and is not part of the repository (.venv stays)
+clean: ## delete what is not committed (.venv stays)
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

@@ -4,14 +4,15 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-NEEDED = (3, 11)
+FIRST, LAST = (3, 11), (3, 13)
 
 
 def main() -> None:
     """End with one line on standard error, and status 1, where something is missing."""
-    if sys.version_info[:2] != NEEDED:
+    if not FIRST <= sys.version_info[:2] <= LAST:
         found = f"{sys.version_info[0]}.{sys.version_info[1]} ({sys.executable})"
-        sys.exit(f"error: Python 3.11 is needed, found {found}; put it on the PATH, or say PYTHON=")
+        wanted = "Python 3.11 to 3.13 is needed"
+        sys.exit(f"error: {wanted}, found {found}; put one on the PATH, or say PYTHON=")
     if "--packages" in sys.argv:
         lines = (Path(__file__).parents[1] / "environment.yml").read_text().splitlines()
         names = [line.strip(" -").split("==")[0] for line in lines if "==" in line]
@@ -22,7 +23,7 @@ def main() -> None:
         if lacking := [n for n, module in wanted if module and not find_spec(module)]:
             sys.exit(f"error: {sys.executable} lacks {', '.join(lacking)}; see environment.yml")
     elif not (find_spec("venv") and find_spec("ensurepip")):
-        sys.exit("error: Python's venv module is missing (on Debian: apt install python3.11-venv)")
+        sys.exit("error: Python's venv module is missing (on Debian: apt install python3-venv)")
 
 
 if __name__ == "__main__":

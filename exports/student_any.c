@@ -18,11 +18,17 @@
  * Bad input ends it with status 1, the line and the field named. */
 #ifndef KD_ANY
 #define KD_ANY
+#if defined __FAST_MATH__ || (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__)
+#error "compile without -ffast-math and -ffinite-math-only: they drop the checks for NaN"
+#endif
 #ifdef KD_MAIN
 #define _POSIX_C_SOURCE 199309L
 #endif
 #include <math.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 enum {
     KD_MOST = 128, KD_MAX_EDGES = 1024, KD_WIDTH = 24, KD_K = 24,
     KD_LANES = 24, KD_EVALUATIONS = 40, KD_CONSTANTS = 29909,
@@ -64,6 +70,9 @@ int kd_decide(const kd_graph_t *g, const double *task, unsigned char *placement,
 /* The first quantity of the state whose values from `least` to `most` leave the training range: its
  * number from 1, or 0. Such tasks are decided all the same. */
 int kd_outside(const double *least, const double *most);
+#ifdef __cplusplus
+}
+#endif
 
 #ifndef KD_HEADER
 static const double STATES[8][2] = {{0x1.7d78400000000p+26, 0x1.2a05f20000000p+33},
@@ -936,9 +945,9 @@ int main(int argc, char **argv)
         return 2;
     }
     status = read_graph();
-    for (int c; !status && (c = getchar()) != EOF; line++) {
+    for (int c; !status && ((c = getchar()) != EOF || line == 3); line++) {
         double *task = tasks[line % 2], *state = task + graph.n + graph.edges;
-        ungetc(c, stdin);
+        if (c != EOF) ungetc(c, stdin);
         if ((status = read_line(line, graph.n + graph.edges + 8, task)) != 0) break;
         for (q = 0; q < 8; q++) {
             least[q] = line == 3 ? state[q] : shorter(state[q], least[q]);
@@ -957,6 +966,10 @@ int main(int argc, char **argv)
                 "warning: task: %s from %.4g to %.4g lies outside the training range %.4g to %.4g; "
                 "decided all the same\n",
                 QUANTITIES[q - 1], least[q - 1], most[q - 1], STATES[q - 1][0], STATES[q - 1][1]);
+    if (ferror(stdin) || fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "error: input cannot be read or output cannot be written\n");
+        status = 1;
+    }
     return status != 0;
 }
 #endif

@@ -8,8 +8,10 @@ modules carry it, `scenarios` among them. The other folders are wings, each impo
 the wings named before it: beyond, proofs, rivals, studies, draw, device, claims.
 """
 
+import atexit
 import hashlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -23,10 +25,24 @@ def _keep_compiled_code_fresh() -> None:
         return
     texts = (f.read_bytes() for f in sorted(Path(__file__).parent.rglob("*.py")))
     digest = hashlib.sha256(b"".join(t for t in texts if b"@njit" in t)).hexdigest()[:12]
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    if not os.access(base if base.exists() else base.parent, os.W_OK):
-        base = Path(tempfile.gettempdir())
-    os.environ["NUMBA_CACHE_DIR"] = str(base / "kd_offload" / digest)
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kd_offload"
+        folder = _own(base) and _own(base / digest)
+    except (OSError, RuntimeError, AttributeError):  # no home, no right to write, no users at all
+        folder = None
+    if folder is None:  # compile anew each time, rather than trust what others may have left
+        folder = Path(tempfile.mkdtemp(prefix="kd_offload_"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = str(folder)
+
+
+def _own(folder: Path) -> Path | None:
+    """`folder`, made if need be, for nobody but its owner, if that is us: what is read is run."""
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
+        return None
+    folder.chmod(0o700)
+    return folder if os.access(folder, os.W_OK) else None
 
 
 _keep_compiled_code_fresh()

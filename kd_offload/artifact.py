@@ -7,6 +7,7 @@ A step of the Makefile is a notebook, and a notebook that runs computes its tabl
 from __future__ import annotations
 
 import ast
+import fcntl
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,7 +25,8 @@ import pandas as pd
 from .profiles import REFERENCE, Profile, get_profile
 
 PACKAGE = Path(__file__).resolve().parent
-ROOT = PACKAGE.parent
+CHECKOUT = (PACKAGE.parent / "notebooks").is_dir() and (PACKAGE.parent / "Makefile").is_file()
+ROOT = PACKAGE.parent if CHECKOUT else Path.cwd()  # installed by itself: where it is called
 # They carry products, or make inputs whose digests count by themselves.
 PLUMBING = ("artifact", "parallel", "profiles", "scenarios", "dataset", "run")
 PACKAGES = ("numpy", "numba", "torch", "pandas", "matplotlib", "pyarrow")
@@ -65,23 +68,56 @@ class Run:
 def get_run(profile: str, out: str = "") -> Run:
     """The run of a profile. `out`: a folder, relative to the repository; by default the repository
     for `paper` and `full`, and `build/<profile>` for the others, which leave the reference
-    alone."""
+    alone. Raises ValueError for an unknown profile, and without `out` where there is no repository.
+    """
     chosen = get_profile(profile)
+    if not (CHECKOUT or out):
+        raise ValueError("out: kd_offload runs without its repository, say which folder to use")
     return Run(chosen, ROOT / (out or ("." if profile in REFERENCE else f"build/{profile}")))
 
 
 @contextmanager
 def written_aside(path: Path):
-    """A temporary path beside `path`, moved into its place only if the block succeeds."""
-    path = Path(path)
+    """A temporary path beside `path`, moved into its place only if the block succeeds.
+
+    Its name tells the process; what a dead one of this machine has left of `path` is deleted.
+    """
+    path, node = Path(path), platform.node()
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    start, end = f".{path.stem}.{node}.", f".part{path.suffix}"
+    for stale in path.parent.glob(f"{escape(start)}*{escape(end)}"):
+        process = stale.name.removeprefix(start).removesuffix(end)
+        if process.isdigit() and not _runs(int(process)):
+            stale.unlink(missing_ok=True)
+    aside = path.with_name(f"{start}{os.getpid()}{end}")
     try:
         yield aside
         os.replace(aside, path)
         _record(path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+@contextmanager
+def alone(folder: Path):
+    """`folder`, made if need be, with no other process in such a block of it; it waits its turn."""
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        os.close(handle)
 
 
 def _record(path: Path) -> None:
@@ -148,11 +184,11 @@ def fingerprint(code: str | tuple[str, ...], **about) -> str:
 def is_current(path: Path, mark: str) -> bool:
     """Whether `path` was made here under `mark` (a `fingerprint`) and is unaltered since."""
     try:
-        current = _note(path).read_text() == f"{mark} {sha256(path)}"
+        current = _note(path).read_text() == _state(path, mark)
     except OSError:
         return False
-    if current:
-        _record(path)
+    for product in _both(path) if current else ():
+        _record(product)
     return current
 
 
@@ -160,7 +196,16 @@ def set_current(path: Path, mark: str) -> None:
     """Note, in a hidden file beside it, what `path` was made from. Notes are never committed: on a
     fresh clone everything is made anew."""
     with written_aside(_note(path)) as aside:
-        aside.write_text(f"{mark} {sha256(path)}")
+        aside.write_text(_state(path, mark))
+
+
+def _both(path: Path) -> list[Path]:
+    """A product, and the .json that many have beside them to say how they were made."""
+    return [path, *{p for p in [path.with_suffix(".json")] if p != path and p.exists()}]
+
+
+def _state(path: Path, mark: str) -> str:
+    return " ".join([mark, *map(sha256, _both(path))])
 
 
 def _note(path: Path) -> Path:
@@ -190,7 +235,7 @@ def provenance(run: Run, **inputs) -> dict:
         "inputs": fingerprint((), **inputs) if inputs else None,
         "python": platform.python_version(),
         "versions": {p: version(p) for p in PACKAGES},
-    }
+    } | {key: inputs[key] for key in ("processor",) if key in inputs}  # of tables of times
 
 
 def save_table(run: Run, name: str, frame: pd.DataFrame, **inputs) -> pd.DataFrame:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from joblib import delayed
 
-from .artifact import Run, fingerprint, is_current, save_json, set_current, written_aside
+from .artifact import Run, alone, fingerprint, is_current, save_json, set_current, written_aside
 from .graphs import TaskGraph
 from .labels import Labelled, solve
 from .parallel import parallel, progress, workers
@@ -74,16 +74,19 @@ def generate(
     """Generate (or finish) a data set; returns its folder.
 
     Interrupted at any moment and started again, it leaves the bytes of an undisturbed run; a shard
-    that was altered is made again. Raises ValueError for an unknown scenario, and TooLarge for a
-    task whose exact label takes more than `node_budget` nodes.
+    that was altered is made again; of several at once, one works and the others wait. Raises
+    ValueError for an unknown scenario, and TooLarge for a task whose exact label takes more than
+    `node_budget` nodes.
     """
-    where, profile, folder = scenario(order.scenario), run.profile, order.folder(run)
-    code = fingerprint(order.code)
-    about = {"order": asdict(order), "seed": profile.seed, "shard": profile.shard}
-    mark = fingerprint(order.code, scenario=_content(where), **about)
-    starts = range(0, order.count, profile.shard)
-    sizes = [min(profile.shard, order.count - start) for start in starts]
-    paths = [folder / f"{i:05d}.parquet" for i in range(len(sizes))]
+    with alone(order.folder(run)) as folder:
+        return _generate(run, order, columns, n_jobs, folder)
+
+
+def _generate(run: Run, order: Order, columns: Columns, n_jobs: int | None, folder: Path) -> Path:
+    where, profile, code = scenario(order.scenario), run.profile, fingerprint(order.code)
+    about = _recipe(run, order)
+    mark, names = fingerprint(order.code, scenario=_content(where), **about), _shards(about)
+    paths, sizes = [folder / name for name in names], [*names.values()]
     todo = [i for i, path in enumerate(paths) if not is_current(path, mark)]
     manifest = folder / "manifest.json"
     if not todo and is_current(manifest, mark):
@@ -101,7 +104,7 @@ def generate(
         with written_aside(paths[i]) as aside:
             aside.write_bytes(shard)
         set_current(paths[i], mark)
-    for stale in {*folder.glob("*.parquet"), *folder.glob(".*.part*")} - set(paths):
+    for stale in {*folder.glob("*.parquet"), *folder.glob(".*.part*")} - set(paths):  # all dead
         stale.unlink(missing_ok=True)
     digests = {path.name: _sha256(path.read_bytes()) for path in paths}
     save_json(manifest, {**about, "fingerprint": mark, "sha256": digests})
@@ -133,41 +136,64 @@ def _shard(order: Order, where: Scenario, columns: Columns, rng, count: int) -> 
     return buffer.getvalue()
 
 
-def _digests(folder: Path) -> dict[str, str]:
+def _recipe(run: Run, order: Order) -> dict:
+    return {"order": asdict(order), "seed": run.profile.seed, "shard": run.profile.shard}
+
+
+def _shards(about: dict) -> dict[str, int]:
+    """The shards of a recipe, in order: name and number of tasks."""
+    count, shard = about["order"]["count"], about["shard"]
+    sizes = [min(shard, count - start) for start in range(0, count, shard)]
+    return {f"{i:05d}.parquet": size for i, size in enumerate(sizes)}
+
+
+def _digests(folder: Path, expected: dict | None = None) -> dict[str, tuple[str, int]]:
+    """Of every shard that the manifest's recipe, `expected` where that is known, asks for: its
+    digest and its number of tasks."""
     path = folder / "manifest.json"
     try:
         content = json.loads(path.read_text())
-        return content["sha256"] | {}
+        found, shards = content["sha256"], _shards(content)
+        about = json.loads(json.dumps(expected or {}))
+        if other := [key for key in about if content[key] != about[key]]:
+            raise ValueError(f"another {other[0]} than this run's")
+        if [*found] != [*shards]:
+            raise ValueError("not the shards of its order")
+        return {name: (found[name], size) for name, size in shards.items()}
     except FileNotFoundError:
         raise ValueError(f"data: {path} is missing; {AGAIN}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"data: {path} is truncated or altered ({error}); {AGAIN}") from None
 
 
-def made(run: Run, name: str, split: str) -> Path:
-    """Folder of a split of labelled tasks; an open notebook that lacks it makes it first."""
+def made(run: Run, name: str, split: str) -> tuple[Path, dict]:
+    """Folder and recipe of a split's labelled tasks; a lab that lacks them makes them first."""
     order = Order(name, split, run.profile.count(name, split))
     if run.lab and not (order.folder(run) / "manifest.json").exists():
         generate(run, order)
-    return order.folder(run)
+    return order.folder(run), _recipe(run, order)
 
 
 def digest(run: Run, name: str, split: str) -> str:
     """Digest of a data set's manifest, which has its shards'; ValueError if that is not there."""
-    folder = made(run, name, split)
-    _digests(folder)
+    folder, recipe = made(run, name, split)
+    _digests(folder, recipe)
     return _sha256((folder / "manifest.json").read_bytes())
 
 
-def read(folder: Path) -> pa.Table:
-    """All shards of a data set, each verified; ValueError naming a missing or altered file."""
+def read(folder: Path, expected: dict | None = None) -> pa.Table:
+    """All shards of a data set, each verified; ValueError naming a missing or altered file.
+
+    expected: the recipe (order, seed, shard) that its manifest has to have.
+    """
     tables = []
-    for file, expected in _digests(folder).items():
+    for file, (known, size) in _digests(folder, expected).items():
         path = folder / file
         content = path.read_bytes() if path.exists() else b""
-        if _sha256(content) != expected:
+        if good := _sha256(content) == known:
+            tables.append(pq.read_table(io.BytesIO(content)))
+        if not good or len(tables[-1]) != size:
             raise ValueError(f"data: {path} is missing, truncated or altered; {AGAIN}")
-        tables.append(pq.read_table(io.BytesIO(content)))
     return pa.concat_tables(tables)
 
 
@@ -178,7 +204,7 @@ def matrix(frame: pa.Table, names: list[str], dtype) -> np.ndarray:
 
 def load(run: Run, name: str, split: str) -> Labelled:
     """A generated data set, verified; ValueError naming a missing or altered file."""
-    graph, frame = scenario(name).graph, read(made(run, name, split))
+    graph, frame = scenario(name).graph, read(*made(run, name, split))
     placements = matrix(frame, [f"x_{i + 1}" for i in range(graph.n)], np.int8)
     tasks = matrix(frame, feature_names(graph), np.float64)
     return Labelled(tasks, placements, frame["delay_s"].to_numpy(), frame["nodes"].to_numpy())

@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from .graphs import LOCATIONS, TaskGraph
-from .tasks import check_tasks
+from .tasks import check_tasks, real_array
 
 UP, DOWN, WAN_UP, WAN_DOWN = 0, 1, 2, 3
 LINKS = ("wireless up", "wireless down", "WAN up", "WAN down")
@@ -207,7 +207,7 @@ def run_from(a, n, first, source, times, x, finish, free, best):
 
 def check_placements(graph: TaskGraph, placements) -> np.ndarray:
     """Placements as int8 (..., n), or ValueError naming what is wrong."""
-    x = np.asarray(placements)
+    x = real_array("placement", placements, [f"x_{i + 1}" for i in range(graph.n)])
     if x.ndim < 1 or x.shape[-1] != graph.n:
         raise ValueError(
             f"placement: shape {x.shape}, expected (..., {graph.n}) for graph {graph.name!r}"
@@ -249,8 +249,8 @@ def _refuse_overflow(delays: np.ndarray) -> None:
 
 def all_delays(graph: TaskGraph, tasks, placements) -> np.ndarray:
     """Delay of every placement for every task, checked: (S, F) and (P, n) -> (S, P) s."""
-    t = check_tasks(graph, np.atleast_2d(tasks))
-    x = check_placements(graph, np.atleast_2d(placements))
+    t = np.atleast_2d(check_tasks(graph, tasks))
+    x = np.atleast_2d(check_placements(graph, placements))
     out = np.empty((len(t), len(x)))
     delay_table(graph.n, graph.first, graph.source, t, x, out)
     _refuse_overflow(out)

@@ -38,11 +38,16 @@ class TaskGraph:
         n = self.n
         if not isinstance(n, (int, np.integer)) or n < 1:
             self._refuse(f"n must be a positive integer, got {n!r}")
-        if bad := [e for e in self.edges if len(e) != 2 or any(int(v) != v for v in e)]:
-            self._refuse(f"edge {bad[0]} is not a pair of node numbers")
-        pairs = ((int(i), int(j)) for i, j in self.edges)
-        edges = tuple(sorted(pairs, key=lambda e: (e[1], e[0])))
+        given = tuple(self.edges)
+        for e in given:
+            if np.shape(e) != (2,) or not all(
+                isinstance(v, (int, np.integer, float)) and v % 1 == 0 for v in e
+            ):
+                self._refuse(f"edge {e} is not a pair of node numbers")
+        edges = tuple(sorted(((int(i), int(j)) for i, j in given), key=lambda e: (e[1], e[0])))
         object.__setattr__(self, "edges", edges)
+        if n > len(edges):
+            self._refuse(f"{n} subtasks, {len(edges)} edges, expected one more than subtasks or so")
         if bad := [e for e in edges if not (0 <= min(e) and max(e) <= n + 1)]:
             self._refuse(f"edge {bad[0]} leaves the nodes 0..{n + 1}")
         if bad := [e for e in edges if e[0] >= e[1]]:
@@ -85,9 +90,10 @@ def _pairs(text: str) -> tuple[tuple[int, ...], ...]:
 
 def chain(n: int = 10) -> TaskGraph:
     """`n` subtasks in sequence: nothing ever waits, and a dynamic programme is exact."""
-    return TaskGraph(
-        f"chain_{n}" if n != 10 else "chain", n, tuple((i, i + 1) for i in range(n + 1))
-    )
+    if not isinstance(n, (int, np.integer)) or not 1 <= n <= 10_000:
+        raise ValueError(f"chain: n must be 1 to 10,000, got {n!r}")
+    edges = tuple((i, i + 1) for i in range(n + 1))
+    return TaskGraph(f"chain_{n}" if n != 10 else "chain", n, edges)
 
 
 def dag() -> TaskGraph:
@@ -109,7 +115,7 @@ def random_graph(n: int, index: int = 0) -> TaskGraph:
     Each subtask takes one to three inputs among the four nodes before it (the source among them for
     the first ones); what nobody uses goes to the sink. So width and depth resemble `dag` at any n.
     """
-    if not 1 <= n <= 128:
+    if not isinstance(n, (int, np.integer)) or not 1 <= n <= 128:
         raise ValueError(f"random graph: n must be 1 to 128, got {n}")
     rng = np.random.default_rng(np.random.SeedSequence(entropy=20200404366, spawn_key=(n, index)))
     edges = []

@@ -264,9 +264,7 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     tasks (S, F) in SI units. Raises ValueError for a bad task or budget, and for a task that has no
     finite delay.
     """
-    t, budget = check_tasks(graph, np.atleast_2d(tasks)), checked_budget(node_budget)
-    if t.ndim != 2:
-        raise ValueError(f"task: shape {t.shape}, expected (S, {graph.n_features})")
+    t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
     placements, delays = np.zeros((len(t), graph.n), np.int8), np.empty(len(t))
     nodes, bounds = np.empty(len(t), np.int64), np.empty(len(t))
     _solve_many(structure(graph), t, budget, placements, delays, nodes, bounds, new_scratch(graph))
@@ -317,14 +315,20 @@ def anytime(graph: TaskGraph, tasks, node_budget: int) -> tuple[np.ndarray, np.n
 
 
 class Solver:
-    """`solve` for one task at a time, or the best within `budget` nodes: unchecked, and with all
-    memory allocated once."""
+    """`solve` for one task at a time, or the best within `budget` nodes, with all memory allocated
+    once. Raises ValueError for a bad budget."""
 
-    def __init__(self, graph: TaskGraph, budget: int = UNLIMITED):
-        self.placement, self._budget = np.empty(graph.n, np.int8), budget
+    def __init__(self, graph: TaskGraph, budget: int | None = None):
+        self.placement, self._budget = np.empty(graph.n, np.int8), checked_budget(budget)
+        self._shape = (graph.n_features,)
         self._graph, self._scratch = structure(graph), new_scratch(graph)
 
     def solve_one(self, task: np.ndarray) -> np.ndarray:
-        """Placement int8 (n,) of one task, float64 (F,); the next call overwrites it."""
-        solve_kernel(self._graph, task, self._budget, self.placement, self._scratch)
+        """Placement int8 (n,) of one task, float64 (F,) of positive numbers; the next call
+        overwrites it. Raises ValueError for another shape or a delay that is not finite."""
+        if task.shape != self._shape:
+            raise ValueError(f"task: shape {task.shape}, expected {self._shape}")
+        found = solve_kernel(self._graph, task, self._budget, self.placement, self._scratch)
+        if not 0 < found[0] < np.inf:
+            raise ValueError("task: no placement has a finite delay")
         return self.placement

@@ -16,9 +16,10 @@ from torch import nn
 
 from .artifact import Run, written_aside
 from .graphs import TaskGraph
+from .scenarios import scenario
 from .tasks import check_tasks, feature_names
 
-FORMAT = "kd_offload 2"
+FORMAT, BEFORE = "kd_offload 3", "kd_offload 2"  # files of the format before lack their graph
 SCALING = ("mean", "deviation", "low", "high")
 
 
@@ -27,6 +28,8 @@ class Model:
     """A trained network: weights[l] (in, out) and biases[l] (out,) in float32, scaling in float64.
 
     mean, deviation (F,): of the inputs' logarithms. low, high (F,): bounds of its training range.
+    graph: what it was trained for; None if only the name is known. Raises ValueError for arrays
+    that do not fit together or have entries that are no numbers.
     """
 
     role: str
@@ -39,6 +42,21 @@ class Model:
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
     classes: int = 3
+    graph: TaskGraph | None = None
+
+    def __post_init__(self):
+        kinds, at, inputs = {key: np.float64 for key in SCALING}, None, np.shape(self.mean)
+        arrays = {key: (getattr(self, key), inputs) for key in SCALING}
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            rows, at = at or len(w), len(b)
+            arrays |= {f"weight_{i}": (w, (rows, at)), f"bias_{i}": (b, (at,))}
+        for key, (array, shape) in arrays.items():
+            if array.shape != shape or array.dtype != kinds.get(key, np.float32):
+                raise ValueError(f"model: {key} is {array.dtype} {array.shape}, expected {shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"model: {key} has an entry that is not finite")
+        if not ((self.deviation > 0).all() and (self.low <= self.high).all()):
+            raise ValueError("model: deviation or training range is not positive")
 
     @property
     def parameters(self) -> int:
@@ -83,16 +101,26 @@ def logits(model: Model, tasks: np.ndarray) -> np.ndarray:
     return h.reshape(len(h), -1, model.classes)
 
 
+def check_graph(model: Model, graph: TaskGraph) -> None:
+    """Raises ValueError for a model that was trained for another graph, or does not fit it."""
+    if graph.name != model.scenario:
+        raise ValueError(
+            f"model: trained for {model.scenario!r}, asked to decide for {graph.name!r}"
+        )
+    if model.graph and model.graph != graph:
+        raise ValueError(f"model: trained for another graph called {graph.name!r}, other edges")
+    ends = len(model.mean), len(model.weights[0]), len(model.biases[-1])
+    if ends != (graph.n_features, graph.n_features, graph.n * model.classes):
+        raise ValueError(f"model: {ends[0]} inputs, {ends[2]} outputs, not those of {graph.name!r}")
+
+
 def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     """Tasks (S, F) or (F,) in SI units that the model can decide, as contiguous float64.
 
     Raises ValueError for a task that is not positive and finite, or a model of another scenario;
     warns, naming the feature, if a value lies outside what the model was trained on.
     """
-    if graph.name != model.scenario:
-        raise ValueError(
-            f"model: trained for {model.scenario!r}, asked to decide for {graph.name!r}"
-        )
+    check_graph(model, graph)
     t = check_tasks(graph, tasks, positive=True)
     logs = np.log(np.atleast_2d(t))
     outside = ((logs < model.low - 1e-6) | (logs > model.high + 1e-6)).any(0)
@@ -151,12 +179,17 @@ def torch_module(model: Model) -> Network:
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a model as .npz, whole or not at all."""
-    layers = {f"weight_{i}": w for i, w in enumerate(model.weights)}
-    layers |= {f"bias_{i}": b for i, b in enumerate(model.biases)}
+    """Write a model with its graph as .npz, whole or not at all; ValueError for another suffix."""
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"model: {path}, expected a name that ends in .npz")
+    graph = model.graph or scenario(model.scenario).graph
+    check_graph(model, graph)
+    arrays = {"edges": graph.edges} | {key: getattr(model, key) for key in SCALING}
+    arrays |= {f"weight_{i}": w for i, w in enumerate(model.weights)}
+    arrays |= {f"bias_{i}": b for i, b in enumerate(model.biases)}
     about = np.array([FORMAT, model.role, model.scenario, str(model.seed), str(model.classes)])
     with written_aside(path) as aside:
-        np.savez(aside, about=about, **{key: getattr(model, key) for key in SCALING}, **layers)
+        np.savez(aside, about=about, **arrays)
 
 
 def open_model(path: Path) -> Model:
@@ -166,15 +199,24 @@ def open_model(path: Path) -> Model:
             about = [str(a) for a in z["about"]]
             depth = sum(key.startswith("weight_") for key in z.files)
             layers = [tuple(z[f"{kind}_{i}"] for i in range(depth)) for kind in ("weight", "bias")]
-            numbers = [z[key] for key in SCALING if key in z.files]
+            numbers, edges = [z[key] for key in SCALING], z["edges"] if about[0] == FORMAT else []
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise ValueError(f"model: {path} is missing, truncated or altered ({error})") from None
-    if about[0] != FORMAT:
+    if about[0] not in (FORMAT, BEFORE):
         raise ValueError(
             f"model: {path} has format {about[0]!r}, expected {FORMAT!r}; train it anew"
         )
-    classes = int(about[4]) if len(about) > 4 else 3  # files of the first artifact have three
-    return Model(about[1], about[2], int(about[3]), *numbers, *layers, classes)
+    try:
+        if about[0] == FORMAT:
+            graph = TaskGraph(about[2], int(edges.max()) - 1, tuple(map(tuple, edges.tolist())))
+        else:
+            graph = scenario(about[2]).graph
+        classes = int(about[4]) if len(about) > 4 else 3
+        model = Model(about[1], about[2], int(about[3]), *numbers, *layers, classes, graph)
+        check_graph(model, graph)
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"model: {path} is altered ({error}); train it anew") from None
+    return model
 
 
 def model_path(run: Run, role: str, scenario: str, seed: int) -> Path:

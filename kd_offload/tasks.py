@@ -55,8 +55,10 @@ def sample_tasks(
     """`count` random tasks, float64 (count, graph.n_features), in SI units.
 
     workload: fixed cycles and bytes (n + edges,); then only the system state varies. Raises
-    ValueError if it has another shape or a value that is no workload.
+    ValueError if it has another shape or a value that is no workload, and for a bad count.
     """
+    if not isinstance(count, (int, np.integer)) or not 1 <= count <= 10**9:
+        raise ValueError(f"count: {count!r}, expected an integer from 1 to 10**9")
     n, edges = graph.n, len(graph.edges)
     low_high = [ranges.cycles] * n + [ranges.bytes] * edges
     low_high += [getattr(ranges, "down_over_up" if name == "B_down" else name) for name in STATE]
@@ -73,16 +75,31 @@ def sample_tasks(
     return tasks
 
 
+def real_array(field: str, values, columns: list[str]) -> np.ndarray:
+    """`values` as an array of integers or real numbers, no mask, no complex part, no text.
+
+    columns: what those of a DataFrame have to be called. Raises ValueError naming `field`.
+    """
+    if (names := getattr(values, "columns", None)) is not None and [*names] != columns:
+        raise ValueError(f"{field}: columns {', '.join(map(str, names))}, expected {columns}")
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{field}: not numeric ({error})") from None
+    if isinstance(values, np.ma.MaskedArray) or array.dtype.kind not in "fiu":
+        kind = "masked" if isinstance(values, np.ma.MaskedArray) else array.dtype
+        raise ValueError(f"{field}: not numeric (type {kind}), expected real numbers")
+    return array
+
+
 def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
     """Tasks as contiguous float64 (..., F), or ValueError naming field and value.
 
-    Bytes and propagation delays may be zero unless `positive` (a policy sees logarithms).
+    (F,) or (S, F), S at least 1; a DataFrame's columns are the features' names, in order. Bytes and
+    propagation delays may be zero unless `positive` (a policy sees logarithms).
     """
-    try:
-        t = np.ascontiguousarray(tasks, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"task: not numeric ({error})") from None
-    if t.ndim < 1 or t.shape[-1] != graph.n_features:
+    t = real_array("task", tasks, feature_names(graph)).astype(np.float64, order="C", copy=False)
+    if t.ndim not in (1, 2) or not t.size or t.shape[-1] != graph.n_features:
         raise ValueError(
             f"task: shape {t.shape}, expected (..., {graph.n_features}) for graph {graph.name!r}"
         )

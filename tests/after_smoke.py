@@ -3,7 +3,6 @@
 import subprocess
 
 import nbformat
-import pandas as pd
 import pytest
 
 from kd_offload.artifact import ROOT, get_run, read_table
@@ -48,7 +47,8 @@ def test_the_tables_make_sense():
     assert set(claims[claims.verdict != "-"].claim) == set(STATEMENTS)
     times = read_table(SMOKE, "inference_time")
     assert set(times.scenario) >= set(SHOWN) and (times.median_us > 0).all()
-    assert pd.Series(times.p99_us >= times.median_us).all()
+    told = times[times.runtime != "numba_loop"]  # loops have no p99
+    assert (told.p99_us >= told.median_us).all() and len(told) < len(times)
 
 
 @pytest.mark.parametrize("name", ["01_problem", "09_online", "13_claims"])

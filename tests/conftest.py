@@ -12,13 +12,14 @@ from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, train_all
 from kd_offload.parallel import in_parallel
 from kd_offload.profiles import PROFILES, SMOKE
 from kd_offload.rivals.policies import ANY, POLICIES, seeds_of
-from kd_offload.scenarios import RANDOM, TRAINED
+from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
 
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,
     train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
     epochs=1, networks_epochs=1, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
-    linear_labels=200, random_forest_labels=100, boosting_labels=100, networks_labels=50,
+    linear_labels=200, networks_labels=50,
+    **dict.fromkeys(("random_forest_labels", "boosting_labels"), tuple((n, 100) for n in SHOWN)),
     trees=2, iterations=2,
     dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),
     dqn_hidden=(16,), dqn_validation=50, dqn_points=2,

@@ -1,5 +1,6 @@
 """Data sets: the same bytes for any number of workers, after any interruption; damage is named."""
 
+import json
 import os
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from kd_offload.parallel import workers
 
 @pytest.fixture
 def run(fresh):
-    return Run(replace(fresh.profile, shard=50), fresh.out)
+    return Run(replace(fresh.profile, shard=50, test=120, validation=120), fresh.out)
 
 
 def made(run, *order, n_jobs=None, **more):
@@ -116,13 +117,14 @@ def test_nothing_is_done_twice(run):
     made(run, "dag", "test", 100)
     assert before == {f: f.stat().st_mtime_ns for f in folder.iterdir()}
     made(run, "dag", "test", 60)
-    assert len(load(run, "dag", "test").delays) == 60
+    less = Run(replace(run.profile, test=60), run.out)
+    assert len(load(less, "dag", "test").delays) == 60 and len(list(folder.glob("*.parquet"))) == 2
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "missing"])
 @pytest.mark.parametrize("victim", ["00001.parquet", "manifest.json"])
 def test_damage_is_named_and_made_good(run, damage, victim):
-    folder = made(run, "dag", "test", 100)
+    folder = made(run, "dag", "test", 120)
     good, path = contents(folder), folder / victim
     content = good[victim]
     if damage == "missing":
@@ -133,7 +135,73 @@ def test_damage_is_named_and_made_good(run, damage, victim):
         )
     with pytest.raises(ValueError, match=r"(00001.parquet|manifest.json) is (missing|truncated)"):
         load(run, "dag", "test")
-    assert contents(made(run, "dag", "test", 100)) == good
+    assert contents(made(run, "dag", "test", 120)) == good
+
+
+def _edited(content, order=None, **shards):
+    found = content["sha256"] | shards
+    named = [(name, d) for name, d in found.items() if d]
+    return content | {"sha256": dict(named[::-1] if order == "reversed" else named)}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda c: _edited(c, **{"00002.parquet": None}),
+        lambda c: _edited(c, **{"00002.parquet": None}) | {"order": c["order"] | {"count": 100}},
+        lambda c: _edited(c, **{"00009.parquet": "0" * 64}),
+        lambda c: _edited(c, "reversed"),
+        lambda c: _edited(c, **{"00001.parquet": c["sha256"]["00000.parquet"]}),
+        lambda c: c | {"sha256": None},
+        lambda c: c | {"sha256": {}},
+        lambda c: c | {"order": None},
+        lambda c: c | {"order": c["order"] | {"split": "train"}},
+        lambda c: c | {"order": c["order"] | {"ranges": {}}},
+        lambda c: c | {"seed": 5},
+        lambda c: c | {"shard": 60},
+        lambda c: c | {"shard": 0},
+        lambda c: [],
+        lambda c: None,
+    ],
+)
+def test_an_edited_manifest_is_refused_and_made_anew(run, edit):
+    folder = made(run, "dag", "test", 120)
+    good, path = contents(folder), folder / "manifest.json"
+    path.write_text(json.dumps(edit(json.loads(path.read_text()))))
+    with pytest.raises(ValueError, match=r"data: .*(manifest\.json|00001\.parquet) is "):
+        load(run, "dag", "test")
+    assert contents(made(run, "dag", "test", 120)) == good
+
+
+def test_shards_of_other_sizes_are_refused_even_with_good_digests(run):
+    folder = made(run, "dag", "test", 120)
+    path, about = folder / "manifest.json", json.loads((folder / "manifest.json").read_text())
+    names = sorted(about["sha256"])
+    first, last = (folder / names[i] for i in (0, -1))  # 50 and 20 tasks
+    both = first.read_bytes(), last.read_bytes()
+    first.write_bytes(both[1])
+    last.write_bytes(both[0])
+    about["sha256"][names[0]], about["sha256"][names[-1]] = (
+        about["sha256"][names[-1]],
+        about["sha256"][names[0]],
+    )
+    path.write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"00000\.parquet is missing, truncated or altered"):
+        load(run, "dag", "test")
+
+
+def test_two_at_once_on_one_data_set_do_not_hurt_each_other(run, tmp_path):
+    alone = contents(made(run, "fusion", "train", 1500, n_jobs=1))
+    code = (
+        "from pathlib import Path; from dataclasses import replace;"
+        "from kd_offload.artifact import Run; from kd_offload.dataset import Order, generate;"
+        "from kd_offload.profiles import SMOKE;"
+        f"run = Run(replace(SMOKE, name='tiny', shard=50), Path({str(tmp_path / 'both')!r}));"
+        "generate(run, Order('fusion', 'train', 1500), n_jobs=1)"
+    )
+    children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [child.wait() for child in children] == [0, 0]
+    assert contents(tmp_path / "both" / "data" / "fusion" / "train") == alone
 
 
 def test_too_hard_a_task_is_refused_not_approximated(run):

@@ -263,13 +263,16 @@ def decide_any(model: Sweep, graph: TaskGraph, tasks, evaluations: int = EVALUAT
     """`student_any` for any graph -> placements int8 (S, n), delays (S,) s, evaluations spent (S,).
 
     tasks (S, F) in SI units. Raises ValueError naming what is wrong: more than 128 subtasks, a bad
-    task, too few evaluations. States outside the training range are decided, with one warning.
+    task or one without a finite delay, too few evaluations. States outside the training range are
+    decided, with one warning.
     """
     t = check_any(graph, tasks)
     warn_outside(t)
     out, delays = np.empty((len(t), graph.n), np.int8), np.empty(len(t))
     spent = np.empty(len(t), np.int64)
     decide_batch(*packed(model, graph, evaluations), t, out, delays, spent)
+    if not np.isfinite(delays).all():
+        raise ValueError(f"task {np.argmin(np.isfinite(delays))}: no finite delay was found")
     return out, delays, spent / graph.n
 
 
@@ -281,5 +284,17 @@ def decider(model: Sweep, graph: TaskGraph, evaluations: int = EVALUATIONS):
     def decide(task: np.ndarray) -> np.ndarray:
         decide_batch(layout, weights, task[None], *rows)
         return rows[0][0]
+
+    return decide
+
+
+def loop(model: Sweep, graph: TaskGraph, evaluations: int = EVALUATIONS):
+    """`decide_any` for tasks (S, F) in a compiled loop, unchecked -> int8 (S, n)."""
+    pack, n = packed(model, graph, evaluations), graph.n
+
+    def decide(tasks: np.ndarray) -> np.ndarray:
+        out, count = np.empty((len(tasks), n), np.int8), len(tasks)
+        decide_batch(*pack, tasks, out, np.empty(count), np.empty(count, np.int64))
+        return out
 
     return decide

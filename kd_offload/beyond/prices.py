@@ -59,7 +59,7 @@ def regret_table(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.
     the optimum. tasks: (S, F) in SI units. Raises as `solve` does; `node_budget` is that of each of
     the 2 n + 1 searches of a task.
     """
-    t, budget = check_tasks(graph, np.atleast_2d(tasks)), labels.checked_budget(node_budget)
+    t, budget = np.atleast_2d(check_tasks(graph, tasks)), labels.checked_budget(node_budget)
     best = labels.solve(graph, t, node_budget)[:2]
     out, trial = np.empty((len(t), graph.n, 3)), np.empty(graph.n, np.int8)
     scratch = labels.new_scratch(graph)

@@ -294,7 +294,7 @@ def check_any(graph: TaskGraph, tasks) -> np.ndarray:
     """Tasks (S, F) as contiguous float64. Raises ValueError for a bad task or too large a graph."""
     if graph.n > LARGEST:
         raise ValueError(f"graph {graph.name!r}: {graph.n} subtasks, expected at most {LARGEST}")
-    return check_tasks(graph, np.atleast_2d(tasks), positive=True)
+    return np.atleast_2d(check_tasks(graph, tasks, positive=True))
 
 
 def propose(model: Sweep, graph: TaskGraph, tasks) -> np.ndarray:

@@ -85,7 +85,12 @@ class Sweep:
 
 
 def save_sweep(model: Sweep, path: Path) -> None:
-    """Write a model as .npz: format, version, width, hypotheses, seed, role and parameters."""
+    """Write a model as .npz: format, version, width, hypotheses, seed, role and parameters.
+
+    Raises ValueError for another suffix.
+    """
+    if Path(path).suffix != ".npz":
+        raise ValueError(f"model: {path}, expected a name that ends in .npz")
     about = np.array([VERSION, model.width, model.hypotheses, model.seed], np.int64)
     with written_aside(path) as aside:
         np.savez(aside, format=FORMAT, about=about, role=model.role, flat=model.flat)

@@ -2,7 +2,7 @@
 
 Every step draws a few graphs, and LANES tasks of each.
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact
-   search finds within a budget of nodes, on graphs of up to 20 subtasks. A student that is
+   search finds within a budget of nodes, on graphs of up to 26 subtasks. A student that is
    distilled learns its teacher's softened outputs instead, hypothesis by hypothesis, on all sizes.
 2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 64.
 """
@@ -10,6 +10,7 @@ Every step draws a few graphs, and LANES tasks of each.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -56,14 +57,14 @@ class Course:
 
     role: str = ROLE
     width: int = 24
-    hypotheses: int = 24
-    imitation_steps: int = 2500
-    delay_steps: int = 14_000
+    hypotheses: int = 32
+    imitation_steps: int = 7000
+    delay_steps: int = 7000
     imitation_rate: float = 4e-3
     delay_rate: float = 2e-3
     groups: int = 8
     sizes: tuple[int, int] = (4, 64)
-    small: tuple[int, int] = (3, 20)
+    small: tuple[int, int] = (3, 26)
     nodes: int = 3000
     graphs: int = 4000
     default: float = 0.7
@@ -252,9 +253,11 @@ def train_any(run: Run, chosen: Course, seed: int, teacher: Path | None = None) 
     about = {"course": asdict(chosen), "seed": seed, "teacher": teacher and sha256(teacher)}
 
     def make():
+        start = time.process_time()
         model, curve = fit_any(chosen, seed, open_sweep(teacher) if teacher else None)
+        spent = {"training_seconds": time.process_time() - start}
         save_sweep(model, path)
-        save_json(path.with_suffix(".json"), {"curve": curve, **provenance(run), **about})
+        save_json(path.with_suffix(".json"), {"curve": curve, **provenance(run), **about, **spent})
 
     return kept(path, fingerprint("beyond.training", **about), make)
 

@@ -22,7 +22,7 @@ TEXT = (Path(__file__).parent / "any.c.in").read_text()
 
 
 def export_any(model: Sweep, path: Path, evaluations: int = EVALUATIONS) -> dict[str, int]:
-    """Write a C99 file that decides for any graph as `decide_any` does.
+    """Write a C99 file that decides for any graph as `decide_any` does, and beside it its header.
 
     Returns {"constants": bytes, "working": bytes of workspace}. Raises ValueError for too few
     evaluations, or a model whose constants take more than 64 KiB.
@@ -43,8 +43,10 @@ def export_any(model: Sweep, path: Path, evaluations: int = EVALUATIONS) -> dict
         constants=constants, least=LEAST, greatest=GREATEST, soon=SOON, cap=CAP, quantities=STATE,
         states=braces("double", STATES), tables=[table(*t) for t in tables], **routes,
     )  # fmt: skip
-    with written_aside(path) as aside:
-        aside.write_text(text)
+    header = f'#define KD_HEADER\n#include "{path.name}"\n#undef KD_HEADER\n'
+    for file, content in ((path, text), (path.with_suffix(".h"), header)):
+        with written_aside(file) as aside:
+            aside.write_text(content)
     return {"constants": constants, "working": _working(model)}
 
 

@@ -1,7 +1,9 @@
-"""A trained student as one file of C99, from `student.c.in`: writing, compiling, running it."""
+"""A trained student as one file of C99 and its header, from `student.c.in` and `student.h.in`:
+writing, compiling, running it."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from ..artifact import written_aside
 from ..graphs import TaskGraph
-from ..models import FORMAT, Model
+from ..models import FORMAT, Model, check_graph
 from ..tasks import feature_names
 
 # -O3 unrolls the inner loops away from the vector unit: two to three times slower with gcc 12.
@@ -18,20 +20,25 @@ FAST = ("-O2", "-ftree-vectorize", "-ffp-contract=fast", "-march=native")
 LIMIT = 64 * 1024  # bytes of constants of a C file
 BYTES = {"float": 4, "double": 8}
 MODES = {"hot": "--time", "cold": "--cold"}  # times of the file's own command
-TEMPLATE = jinja2.Environment(
-    variable_start_string="@", variable_end_string="@", line_statement_prefix="//%",
-    keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
-).from_string((Path(__file__).parent / "student.c.in").read_text())  # fmt: skip
+TEMPLATE, HEADER = map(
+    jinja2.Environment(
+        variable_start_string="@", variable_end_string="@", line_statement_prefix="//%",
+        keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+    ).from_string,
+    ((Path(__file__).parent / f"student.{end}.in").read_text() for end in "ch"),
+)  # fmt: skip
 
 
 def export_c(
     model: Model, graph: TaskGraph, path: Path, limit: int | None = LIMIT
 ) -> dict[str, int]:
-    """Write a C99 file that decides as `models.decide` does.
+    """Write a C99 file that decides as `models.decide` does, and beside it its header, .h.
 
-    Returns {"constants": bytes, "working": bytes of stack}. Raises ValueError for a model that does
-    not choose among three locations, or whose constants take more than `limit` bytes.
+    Returns {"constants": bytes, "working": bytes of stack}. Raises ValueError for a model of
+    another graph, one that does not choose among three locations, or constants of more than `limit`
+    bytes.
     """
+    check_graph(model, graph)
     if model.classes != 3:
         raise ValueError(f"classes: {model.classes}, expected a model of 3 locations")
     tables = _tables(model)
@@ -44,13 +51,16 @@ def export_c(
     widths = [_rows(b).shape[1] for b in model.biases]
     widest = 8 + max(*widths, graph.n_features)
     working = 4 * (4 * widest + 8)
+    prefix = re.sub(r"\W", "_", f"{model.role}_{model.scenario}")
+    header = HEADER.render(prefix=prefix, n=graph.n, graph=graph)
     text = TEMPLATE.render(
         model=model, graph=graph, format=FORMAT, names=feature_names(graph), widest=widest,
         constants=constants, working=working, last=len(widths) - 1, widths=widths,
-        tables=[table(*t) for t in tables],
+        tables=[table(*t) for t in tables], prefix=prefix, header=header, n=graph.n,
     )  # fmt: skip
-    with written_aside(path) as aside:
-        aside.write_text(text)
+    for file, content in ((path, text), (path.with_suffix(".h"), header)):
+        with written_aside(file) as aside:
+            aside.write_text(content)
     return {"constants": constants, "working": working}
 
 
@@ -98,10 +108,10 @@ def compile_c(path: Path, target: Path, flags=FAST) -> None:
 def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
     """What the command says of tasks (S, F): placements int8 (S, n).
 
-    With mode "hot" or "cold": nanoseconds of each decision, of at most 4096. Raises ValueError with
-    the command's own words for a task that it refuses.
+    With mode "hot" or "cold": nanoseconds of each decision. Raises ValueError with the
+    command's own words for a task that it refuses.
     """
-    text = "\n".join(" ".join(float(v).hex() for v in task) for task in np.atleast_2d(tasks))
+    text = "".join(" ".join(map(repr, task)) + "\n" for task in np.atleast_2d(tasks).tolist())
     command = [str(binary), *([MODES[mode]] if mode else [])]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode:

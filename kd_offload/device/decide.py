@@ -81,7 +81,7 @@ def decide_text(model, lines: list[bytes]) -> int:
     try:
         graph = read_graph(lines)
         names = feature_names(graph)
-        for number, line in enumerate(lines[2:], 3):
+        for number, line in enumerate(lines[2:] or [b""], 3):
             tasks.append(_fields(number, line, names, [None] * len(names)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -100,9 +100,9 @@ def decide_text(model, lines: list[bytes]) -> int:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", type=Path, default=any_path(get_run("paper"), 0))
+    parser.add_argument("model", nargs="?", type=Path, help="by default the repository's")
     try:
-        model = open_sweep(parser.parse_args().model)
+        model = open_sweep(parser.parse_args().model or any_path(get_run("paper"), 0))
     except ValueError as error:
         sys.exit(f"error: {error}")
     sys.exit(decide_text(model, sys.stdin.buffer.readlines()))

@@ -12,13 +12,14 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from ..artifact import written_aside
 from ..graphs import TaskGraph
-from ..models import FORMAT, Model
+from ..models import FORMAT, Model, check_graph
 from ..tasks import feature_names
 
 
 def export_onnx(model: Model, graph: TaskGraph, path: Path) -> None:
     """Write one ONNX graph of scaling, network and decision: task float64 (S, F) in SI units ->
-    placement int8 (S, n)."""
+    placement int8 (S, n). Raises ValueError for a model of another graph."""
+    check_graph(model, graph)
     constants, nodes, at = [], [], "task"
     for number, (operator, values, attributes) in enumerate(_operators(model, graph)):
         for name, array in values.items():

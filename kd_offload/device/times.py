@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,43 +17,72 @@ from ..graphs import TaskGraph
 from ..models import Model
 from ..rivals.policies import ANY, opened, seeds_of
 from ..scenarios import SHOWN, scenario
-from ..studies.timing import time_interleaved, timed
+from ..studies.timing import (
+    PROCESSES,
+    Spent,
+    in_fresh_processes,
+    ratios,
+    time_interleaved,
+    timed,
+    together,
+)
 from .c_any import export_any, run_any
 from .c_file import compile_c, export_c, run_c
 from .card import EXPORTED
 from .onnx_file import export_onnx, open_onnx, quantise_onnx, run_onnx
 
-MOST, ROUNDS = 1000, 5  # tasks timed; rounds of a C file's command, of which the quickest counts
-Spent = dict[tuple[str, str], np.ndarray]  # microseconds of each decision, by (runtime, role)
+MOST = 1000  # tasks timed
 
 
 def device_times(run: Run) -> pd.DataFrame:
     """The table of decision times in C and ONNX Runtime, one test task at a time, one thread.
 
-    The C files are timed by their own command, in interleaved rounds; the teacher's too, without a
-    limit on constants. Medians and p99 have intervals from order statistics. cold_us: the median
-    with caches cold, C only. over_student: the median over that of `student` in the same runtime.
-    Without a C compiler on the PATH, ONNX Runtime alone.
+    Everything in as many fresh processes as other times, see `studies.timing`. The C files are
+    timed by their own command, where a call costs next to nothing; the teacher's too, without a
+    limit on constants. Medians and p99 have intervals that hold for a rerun. cold_us: the median
+    with caches cold, C only. over_student, over_any: the median over that of `student` or
+    `student_any` in the same runtime. Without a C compiler on the PATH, ONNX Runtime alone.
     """
     rows = []
-    for name in SHOWN:
-        graph = scenario(name).graph
-        tasks = load(run, name, "test").tasks[: min(MOST, run.profile.timing_inputs)]
-        models = {r: opened(run, r, name, seeds_of(run, r)[0]) for r in (*EXPORTED, "teacher")}
-        with tempfile.TemporaryDirectory() as folder:
-            paths = {role: Path(folder) / role for role in models}
-            sizes = {role: _written(model, graph, paths[role]) for role, model in models.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        written = {name: _exports(run, name, Path(folder)) for name in SHOWN}
+        todo = {
+            name: (paths, graph, tasks) for name, (_, paths, _, graph, tasks) in written.items()
+        }
+        parts = in_fresh_processes(_onnx_process, todo, what="ONNX Runtime")
+        for name, (models, paths, sizes, graph, tasks) in written.items():
             spent, cold = _c_times(paths, graph, tasks) if shutil.which("cc") else ({}, {})
-            spent |= _onnx_times(paths, graph, tasks)
-        for (runtime, role), us in spent.items():
-            model, reference = models[role], spent[runtime, "student"]
-            macs = model.macs(graph) if role == ANY else model.macs
-            row = {"scenario": name, "policy": role, "runtime": runtime, "n_subtasks": graph.n}
-            row |= timed(us) | {"parameters": model.parameters, "macs": macs}
-            row |= {f"{kind}_bytes": size for kind, size in sizes[role].items()}
-            row["cold_us"] = np.median(cold.get((runtime, role), np.nan))
-            rows.append(row | {"over_student": np.median(us) / np.median(reference)})
-    return pd.DataFrame(rows)
+            spent |= together([part[name] for part in parts])
+            about = {"scenario": name, "n_subtasks": graph.n}
+            rows += _rows(run, about, spent, cold)
+            for row in rows[-len(spent) :]:
+                model = models[row["policy"]]
+                macs = model.macs(graph) if row["policy"] == ANY else model.macs
+                row |= {"parameters": model.parameters, "macs": macs}
+                row |= {f"{kind}_bytes": size for kind, size in sizes[row["policy"]].items()}
+    first = ["scenario", "policy", "runtime", "n_subtasks", "median_us", "p99_us"]
+    table = pd.DataFrame(rows)
+    return table[first + [c for c in table.columns if c not in first]]
+
+
+def _exports(run: Run, name: str, folder: Path) -> tuple:
+    """A scenario's models, their files, sizes in C, its graph and the tasks to time."""
+    graph = scenario(name).graph
+    tasks = load(run, name, "test").tasks[: min(MOST, run.profile.timing_inputs)]
+    models = {r: opened(run, r, name, seeds_of(run, r)[0]) for r in (*EXPORTED, "teacher")}
+    paths = {role: folder / f"{role}_{name}" for role in models}
+    sizes = {role: _written(model, graph, paths[role]) for role, model in models.items()}
+    return models, paths, sizes, graph, tasks
+
+
+def _rows(run: Run, about: dict, spent: Spent, cold: Spent) -> list[dict]:
+    """A row a policy and runtime of times (processes, tasks)."""
+    rows, seed = [], run.profile.seed
+    for (role, runtime), us in spent.items():
+        row = about | {"policy": role, "runtime": runtime} | timed(us, seed)
+        row["cold_us"] = np.median(cold.get((role, runtime), np.nan))
+        rows.append(row | ratios(spent, runtime, us, seed))
+    return rows
 
 
 def _written(model: Model | Sweep, graph: TaskGraph, path: Path) -> dict[str, int]:
@@ -65,30 +95,31 @@ def _written(model: Model | Sweep, graph: TaskGraph, path: Path) -> dict[str, in
 
 
 def _c_times(paths: dict[str, Path], graph: TaskGraph, tasks) -> tuple[Spent, Spent]:
-    """Times with caches hot and cold, the least of ROUNDS; cold on a twentieth of the tasks."""
+    """Times with caches hot and cold, (processes, tasks); cold on a twentieth of the tasks."""
     for path in paths.values():
         compile_c(path.with_suffix(".c"), path)
 
     def asked(role, part, mode):
-        return (
-            run_any(paths[role], graph, part, mode)
-            if role == ANY
-            else run_c(paths[role], part, mode)
-        )
+        ask = partial(run_any, paths[role], graph) if role == ANY else partial(run_c, paths[role])
+        return ask(part, mode) / 1e3
 
     both = []
     for mode, part in (("hot", tasks), ("cold", tasks[: max(2, len(tasks) // 20)])):
-        rounds = [{role: asked(role, part, mode) for role in paths} for _ in range(ROUNDS)]
-        least = {role: np.min([times[role] for times in rounds], axis=0) for role in paths}
-        both.append({("c", role): ns / 1e3 for role, ns in least.items()})
+        rounds = [{role: asked(role, part, mode) for role in paths} for _ in range(PROCESSES)]
+        both.append({(role, "c"): np.array([times[role] for times in rounds]) for role in paths})
     return both[0], both[1]
 
 
-def _onnx_times(paths: dict[str, Path], graph: TaskGraph, tasks: np.ndarray) -> Spent:
-    """Times in ONNX Runtime, with weights in float32 and in int8; all take turns on each task."""
-    functions = {}
-    for runtime, end in (("onnxruntime", ".onnx"), ("onnxruntime_int8", ".int8")):
-        for role in (r for r in paths if r != ANY):
-            session = open_onnx(paths[role].with_suffix(end), graph)
-            functions[runtime, role] = lambda t, s=session: run_onnx(s, t[None])
-    return dict(zip(functions, time_interleaved(list(functions.values()), list(tasks))))
+def _onnx_process(p: int, todo: dict[str, tuple]) -> dict[str, Spent]:
+    """Times in ONNX Runtime, with weights in float32 and in int8; all take turns on each task.
+    Every process has a part of the tasks of its own."""
+    out = {}
+    for name, (paths, graph, tasks) in todo.items():
+        functions, count = {}, len(tasks) // PROCESSES
+        mine = tasks[p * count :][:count]
+        for runtime, end in (("onnxruntime", ".onnx"), ("onnxruntime_int8", ".int8")):
+            for role in (r for r in paths if r != ANY):
+                session = open_onnx(paths[role].with_suffix(end), graph)
+                functions[role, runtime] = lambda t, s=session: run_onnx(s, t[None])
+        out[name] = dict(zip(functions, time_interleaved(list(functions.values()), list(mine))))
+    return out

@@ -8,26 +8,35 @@ from matplotlib.transforms import Bbox
 from ..rivals.policies import OURS, POLICIES
 from . import style as st
 
-RUNTIMES = ("numba", "numpy", "torch", "sklearn", "onnxruntime", "onnxruntime_int8", "c")
-MARKERS = dict(zip(RUNTIMES, "os^vDd*"))
+RUNTIMES = ("numba_loop", "numba", "numpy", "torch", "sklearn")
+RUNTIMES += ("onnxruntime", "onnxruntime_int8", "c")
+MARKERS = dict(zip(RUNTIMES, "oPs^vDd*"))
 
 
 def inference_time(table: pd.DataFrame):
-    """Median (dot, its 95 % interval a black line) to p99 (bar) of one decision's time.
+    """A row a policy, a marker a runtime: the median of a decision's time, its interval a black
+    line; a bar from median to p99 where it is called from Python in numba.
 
     table: scenario, policy, runtime, median_us, median_us_low, median_us_high, p99_us.
     """
-    rows = {pair: y for y, pair in enumerate(dict.fromkeys(zip(table.policy, table.runtime)))}
+    rows = {policy: y for y, policy in enumerate(dict.fromkeys(table.policy))}
     options = {"sharey": True, "log": "x"}
     fig, (row,) = st.by_scenario(table, 0.8 + 0.17 * len(rows), "µs a decision, batch 1", **options)
     for ax, part in row:
         for one in part.itertuples():
-            y, look = rows[one.policy, one.runtime], (st.colour(one.policy), MARKERS[one.runtime])
+            y, look = rows[one.policy], (st.colour(one.policy), MARKERS[one.runtime])
             median = one.median_us_low, one.median_us, one.median_us_high
-            st.dot(ax, y, median, look[0], (one.median_us, one.p99_us), look[1])
-        ax.set_yticks(range(len(rows)), [f"{p} ({r})" for p, r in rows])
+            bar = (one.median_us, one.p99_us) if one.runtime == "numba" else ()
+            st.dot(ax, y, median, look[0], bar, look[1])
+        ax.set_yticks(range(len(rows)), rows)
     ax.invert_yaxis()
-    return st.finish(fig)
+    known = _keys(table)
+    return st.finish(fig, *known, columns=len(known))
+
+
+def _keys(table: pd.DataFrame) -> list:
+    """An entry of the legend for every runtime of a table."""
+    return [st.key(r, marker=m, ms=5) for r, m in MARKERS.items() if r in set(table.runtime)]
 
 
 def tradeoff(table: pd.DataFrame):
@@ -35,11 +44,11 @@ def tradeoff(table: pd.DataFrame):
 
     table: scenario, policy, runtime, named, regret, regret_low, regret_high, median_us, p99_us; a
     row a policy and runtime, one named a policy. Black lines: the regret's interval. Bars: median
-    to p99 of time. The dotted line is the Pareto front of the named points.
+    to p99 of time, where there is one. The dotted line is the Pareto front of the named points.
     """
     table = table.sort_values(["named", "median_us"])
     table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
-    labels = "time of a decision (µs): median, p99", "mean regret (%); the optimum is drawn at 0.02"
+    labels = "time of a decision (µs)", "mean regret (%); the optimum is drawn at 0.02"
     fig, (row,) = st.by_scenario(table, 4.8, *labels, width=st.WIDE, sharey=True, log="xy")
     for ax, part in row:
         ax.set_ylim(0.01, 2000)
@@ -54,7 +63,7 @@ def tradeoff(table: pd.DataFrame):
         points = part[part.named]
         front = points[points.regret.cummin() == points.regret]
         ax.step(front.median_us, front.y, where="post", color=st.NEUTRAL, lw=1, ls=":")
-    known = [st.key(r, marker=m, ms=5) for r, m in MARKERS.items() if r in set(table.runtime)]
+    known = _keys(table)
     st.finish(fig, *known, columns=len(known))
     fig.draw_without_rendering()  # names go by the final places
     for ax, part in row:

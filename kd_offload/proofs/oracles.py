@@ -13,6 +13,7 @@ Delays are in seconds.
 """
 
 import numpy as np
+from numba import njit
 
 TIE = 1e-9  # placements with D <= D* (1 + TIE) are tied; the label is the lexicographically first
 
@@ -126,6 +127,105 @@ def enumerate_best(n, edges, task):
     if delay != delays[winner]:
         raise AssertionError(f"two evaluations of {x} differ: {delay!r}, {float(delays[winner])!r}")
     return x, delay
+
+
+@njit(cache=True)
+def _step(j, k, first, source, run, hold, tau, links, x, finish, free):
+    """Finish of node j at k after nodes 0..j - 1; `free` (7,) is changed. The rules of
+    `reference_delay` on arrays: resources 0 to 3 are the links, 4 and 5 device and edge, 6 none."""
+    ready = 0.0
+    for e in range(first[j], first[j + 1]):
+        data = finish[source[e]]
+        for hop in range(2):
+            link = links[x[source[e]], k, hop]
+            if link >= 0:
+                free[link] = max(data, free[link]) + hold[e, link]
+                data = free[link] + tau[link]
+        ready = max(ready, data)
+    if k == 2:
+        return ready + run[j, k]
+    free[4 + k] = max(ready, free[4 + k]) + run[j, k]
+    return free[4 + k]
+
+
+@njit(cache=True)
+def _depth_first(n, first, source, run, hold, tau, links, togo, limit, lexicographic, out):
+    """The least delay up to `limit` -> (it, or inf if there is none; prefixes tried); its placement
+    in `out`. Lexicographic: the first placement with a delay up to `limit`. The only bound: what
+    finishes at t cannot lead to a result before t + its time to go."""
+    x, finish = np.zeros(n + 2, np.int64), np.zeros(n + 2)
+    free, done = np.zeros((n + 2, 3, 7)), np.zeros((n + 2, 3))
+    order, turn = np.zeros((n + 2, 3), np.int64), np.zeros(n + 2, np.int64)
+    best, tried, j = np.inf, 0, 1
+    turn[1] = -1
+    while j > 0:
+        if turn[j] < 0:  # the three places of subtask j, the most promising first
+            for k in range(3):
+                tried += 1
+                if j > 1:
+                    free[j, k] = free[j - 1, x[j - 1]]
+                done[j, k] = _step(
+                    j, k, first, source, run, hold, tau, links, x, finish, free[j, k]
+                )
+            keys = np.arange(3.0) if lexicographic else done[j] + togo[j]
+            order[j], turn[j] = np.argsort(keys), 0
+        if turn[j] == 3:
+            j -= 1
+            continue
+        k = order[j, turn[j]]
+        turn[j] += 1
+        if done[j, k] + togo[j, k] > limit:
+            continue
+        x[j], finish[j] = k, done[j, k]
+        if j < n:
+            j += 1
+            turn[j] = -1
+            continue
+        rest = free[n, k].copy()
+        end = _step(n + 1, 0, first, source, run, hold, tau, links, x, finish, rest)
+        end -= run[n + 1, 0]
+        if end <= limit and end < best:
+            best, limit = end, end
+            out[:] = x[1 : n + 1]
+            if lexicographic:
+                break
+    return best, tried
+
+
+def search_best(n, edges, task):
+    """The label x* and its delay by a plain search, for sizes beyond enumeration: (tuple of n ints,
+    float seconds).
+
+    Depth first, in the order of subtask numbers; a prefix is left when a subtask's finish plus its
+    least time to the result, if nothing waited, exceeds the best delay known. A second pass, in
+    lexicographic order, takes the first placement within D* (1 + TIE). Nothing is remembered and no
+    resource is looked at, so it tries far more prefixes than a good search would. The delay is
+    computed again with `reference_delay`.
+    """
+    cycles, size, speed, bandwidth, propagation = unpack(n, edges, task)
+    names = list(bandwidth)
+    run = np.zeros((n + 2, 3))
+    for j, k in ((j, k) for j in cycles for k in speed):
+        run[j, k] = cycles[j] / speed[k]
+    hold = np.array([[d / bandwidth[link] for link in names] for d in size.values()])
+    tau, links = np.array([propagation[link] for link in names]), np.full((3, 3, 2), -1)
+    for (a, b), route in ROUTE.items():
+        links[a, b, : len(route)] = [names.index(link) for link in route]
+    togo = np.zeros((n + 2, 3))  # seconds from a node's finish to the result, if nothing waits
+    for e, (i, j) in reversed(list(enumerate(size))):  # by decreasing j: all that j feeds is known
+        for a in range(3):
+            ways = []
+            for b in range(3) if j <= n else (0,):
+                on_the_way = sum(hold[e, names.index(m)] + propagation[m] for m in ROUTE[a, b])
+                ways.append(on_the_way + run[j, b] + togo[j, b])
+            togo[i, a] = max(togo[i, a], min(ways))
+    first = np.searchsorted([j for _, j in size], range(n + 3))
+    parts = n, first, np.array([i for i, _ in size]), run, hold, tau, links, togo
+    limit, out = min(reference_delay(n, edges, task, [k] * n) for k in range(3)), np.zeros(n, int)
+    limit, _ = _depth_first(*parts, limit * (1 + TIE), False, out)
+    _depth_first(*parts, limit * (1 + TIE), True, out)
+    x = tuple(int(k) for k in out)
+    return x, reference_delay(n, edges, task, x)
 
 
 def chain_dp(n, task):
@@ -244,7 +344,8 @@ def cpsat_solve(n, edges, task, resolution_s=1e-6, time_limit_s=60):
     Times are whole units of ``resolution_s``. The placement is the one proved optimal in whole
     units, its delay that of `reference_delay`: at most `cpsat_error(n, edges, resolution_s)` above
     D*. The tie rule is not applied, so compare delays, not placements. One worker, fixed seed.
-    Raises RuntimeError where optimality is not proved within ``time_limit_s``.
+    Raises RuntimeError where optimality is not proved within ``time_limit_s``, in the solver's own
+    deterministic seconds: a busy machine proves as much.
     """
     from ortools.sat.python import cp_model  # needed here alone: the other oracles do without
 
@@ -253,7 +354,7 @@ def cpsat_solve(n, edges, task, resolution_s=1e-6, time_limit_s=60):
     model.minimize(arrival)
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
-    solver.parameters.max_time_in_seconds = float(time_limit_s)
+    solver.parameters.max_deterministic_time = float(time_limit_s)
     status = solver.solve(model)
     if status != cp_model.OPTIMAL:
         raise RuntimeError(f"CP-SAT did not prove optimality: {solver.status_name(status)}")

@@ -96,6 +96,12 @@ def by_chain_dp(graph, tasks):
     return _compare(graph, tasks, lambda task: oracles.chain_dp(graph.n, task))
 
 
+def by_search(graph, tasks):
+    """Placement and delay against a plain search, for sizes beyond enumeration."""
+    edges = list(graph.edges)
+    return _compare(graph, tasks, lambda task: oracles.search_best(graph.n, edges, task))
+
+
 def by_cpsat(graph, tasks):
     """The optimum against CP-SAT's, which counts in microseconds; a mismatch is more than that."""
     edges, best = list(graph.edges), labels.solve(graph, tasks).delays
@@ -149,6 +155,7 @@ def plan(tasks: int) -> list[Check]:
     chains = cases([graphs.chain(n) for n in range(1, 41)], 0.05)
     halves = [(graph, max(1, count // 2), None) for graph, count, _ in cases(small, 0.03)]
     dags, twelve = cases(dag, 0.05, 50), cases(random([12], 10), 0.005, 5)
+    fusion, large = [graphs.fusion()], cases(random([16, 20, 24], 10), 0.02, 2)
     every = cases(random(range(1, 25), 5), 0.05, 2)
     return [
         Check("dag: full enumeration", "label", by_enumeration, cases(dag, 1)),
@@ -157,6 +164,9 @@ def plan(tasks: int) -> list[Check]:
         Check("chain, n = 1 to 40: dynamic programme", "label", by_chain_dp, chains),
         Check("dag: CP-SAT", "optimum", by_cpsat, dags, sample_tasks),
         Check("random, n = 12: CP-SAT", "optimum", by_cpsat, twelve, sample_tasks),
+        Check("fusion: plain search", "label", by_search, cases(fusion, 1)),
+        Check("random, n = 16, 20, 24: plain search", "label", by_search, large, sample_tasks),
+        Check("fusion: CP-SAT", "optimum", by_cpsat, cases(fusion, 0.04, 10), sample_tasks),
         Check("regret table: full enumeration", "regret", of_regret, halves),
         Check("delay: plain reference", "delay", of_the_delay, every),
     ]

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
@@ -50,9 +52,9 @@ def _recipe(run: Run, role: str, name: str) -> tuple[int, dict]:
     for field, value, known in (("role", role, ROLES), ("scenario", name, TRAINED)):
         if value not in known:
             raise ValueError(f"{field}: {value!r}, expected one of {', '.join(known)}")
-    p, fixed = run.profile, role != "linear" and name.startswith("networks")
+    p, given = run.profile, getattr(run.profile, f"{role}_labels")
     amount = {"random_forest": {"n_estimators": p.trees}, "boosting": {"max_iter": p.iterations}}
-    count = p.networks_labels if fixed else getattr(p, f"{role}_labels")
+    count = given if role == "linear" else dict(given).get(name, p.networks_labels)
     return count, SETTINGS[role] | amount.get(role, {})
 
 
@@ -175,17 +177,20 @@ def train_classifier(run: Run, role: str, name: str, seed: int) -> Path:
 
     def make():
         given, start = labels_given(run, name, seed, count), time.process_time()
-        if linear:
-            fitted = fit_linear(name, given, seed, **chosen)
-        else:
-            fitted = fit_trees(role, given, seed, **chosen)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            if linear:
+                fitted = fit_linear(name, given, seed, **chosen)
+            else:
+                fitted = fit_trees(role, given, seed, **chosen)
         spent, said = time.process_time() - start, about | {"labels": len(given.tasks)}
+        early = any(issubclass(w.category, ConvergenceWarning) for w in caught)
         if linear:
             save(fitted, path)
         else:
             tasks = load(run, name, "test").tasks
             save_decisions(run, path, tasks, decide_trees(fitted, tasks), said)
-        said |= {"training_seconds": spent}
+        said |= {"training_seconds": spent, "converged": not early if linear else None}
         save_json(path.with_suffix(".json"), provenance(run) | said)
 
     return kept(path, mark, make)
@@ -194,14 +199,14 @@ def train_classifier(run: Run, role: str, name: str, seed: int) -> Path:
 def _row(run: Run, role: str, name: str, seed: int) -> dict:
     about = json.loads(train_classifier(run, role, name, seed).with_suffix(".json").read_text())
     row = {key: about[key] for key in ("role", "scenario", "seed", "training_seconds", "labels")}
-    return row | {"settings": json.dumps(about["settings"])}
+    return row | {"settings": json.dumps(about["settings"]), "converged": about["converged"]}
 
 
 def train_all_classifiers(run: Run) -> pd.DataFrame:
     """Train every classifier for every scenario and seed of a run, in parallel, unless current.
 
     A row each: role, scenario, seed, training_seconds (of a CPU, for the fit alone), labels,
-    settings (JSON).
+    settings (JSON), converged (whether the linear one's solver ended by itself; others have none).
     """
     seeds = run.profile.seeds
     todo = [(run, role, name, seed) for role in ROLES for name in TRAINED for seed in seeds]

@@ -1,4 +1,7 @@
-"""A multilayer perceptron in compiled code, for one task at a time: what a device would run."""
+"""A multilayer perceptron in compiled code, for one task at a time: what a device would run.
+
+A network that is asked once, with a label a subtask; or a Q network that is asked n times.
+"""
 
 from __future__ import annotations
 
@@ -61,13 +64,17 @@ def _product(active, value, m, weights, width, out):
             out[o] += a * r[o] + b * s[o] + c * t[o] + d * u[o]
 
 
-@njit(cache=True, fastmath=True)
-def decide_one(sizes, constants, task, out):
-    """One task (F,) -> `out` int8 (n,). Unchecked. sizes, constants: a `Packed`."""
-    features, last, widest = sizes[0], len(sizes) - 1, sizes.max() + 8
-    weights = constants[2 * features :].view(np.float32)
-    h, value = np.empty(widest, np.float32), np.empty(widest, np.float32)
-    active = np.empty(widest, np.int64)
+@njit(cache=True)
+def _room(sizes):
+    """Scratch of a decision: h, value float32, active int64."""
+    widest = sizes.max() + 8
+    value = np.empty(widest, np.float32)
+    return np.empty(widest, np.float32), value, np.empty(widest, np.int64)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _inputs(constants, features, task, active, value):
+    """The standardised logarithms of a task, filled up with zeros to a multiple of 4."""
     for i in range(features):
         active[i] = i
         value[i] = np.float32((np.log(task[i]) - constants[i]) * constants[features + i])
@@ -75,6 +82,15 @@ def decide_one(sizes, constants, task, out):
     while m % 4:
         active[m], value[m] = 0, np.float32(0.0)
         m += 1
+    return m
+
+
+@njit(cache=True, fastmath=True)
+def _decide(sizes, constants, task, out, room):
+    """One task (F,) -> `out` int8 (n,)."""
+    (h, value, active), features, last = room, sizes[0], len(sizes) - 1
+    weights = constants[2 * features :].view(np.float32)
+    m = _inputs(constants, features, task, active, value)
     at = 0
     for layer in range(1, last + 1):
         width = (sizes[layer] + 7) // 8 * 8
@@ -93,7 +109,64 @@ def decide_one(sizes, constants, task, out):
 
 
 @njit(cache=True)
+def decide_one(sizes, constants, task, out):
+    """One task (F,) -> `out` int8 (n,). Unchecked. sizes, constants: a `Packed`."""
+    _decide(sizes, constants, task, out, _room(sizes))
+
+
+@njit(cache=True)
 def decide_batch(sizes, constants, tasks, out):
     """`decide_one` for tasks (S, F) -> `out` int8 (S, n)."""
+    room = _room(sizes)
     for s in range(len(tasks)):
-        decide_one(sizes, constants, tasks[s], out[s])
+        _decide(sizes, constants, tasks[s], out[s], room)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _add_row(row, width, out):
+    for o in range(width):
+        out[o] += row[o]
+
+
+@njit(cache=True, fastmath=True)
+def _walk(sizes, constants, task, out, room, base):
+    """One task's placement by a Q network, subtask after subtask.
+
+    base float32: the first layer before its biases; a step changes its input by two ones.
+    """
+    (h, value, active), features, last, n = room, len(task), len(sizes) - 1, len(out)
+    weights = constants[2 * features :].view(np.float32)
+    wide = (sizes[1] + 7) // 8 * 8
+    first = sizes[0] * wide
+    base[:wide] = 0.0
+    m = _inputs(constants, features, task, active, value)
+    _product(active, value, m, weights, wide, base)
+    for i in range(n):
+        h[:wide] = base[:wide]
+        _add_row(weights[(features + 3 * n + i) * wide :], wide, h)
+        bias, at = first, first + wide
+        for layer in range(2, last + 1):
+            m = _relu(h, weights[bias:], sizes[layer - 1], active, value)
+            width = (sizes[layer] + 7) // 8 * 8
+            bias = at + sizes[layer - 1] * width
+            h[:width] = 0.0
+            _product(active, value, m, weights[at:], width, h)
+            at = bias + width
+        u, v, w = h[0] + weights[bias], h[1] + weights[bias + 1], h[2] + weights[bias + 2]
+        k = (0 if u >= w else 2) if u >= v else (1 if v >= w else 2)
+        out[i] = k
+        _add_row(weights[(features + 3 * i + k) * wide :], wide, base)
+
+
+@njit(cache=True)
+def walk_one(sizes, constants, task, out):
+    """One task (F,) -> `out` int8 (n,) by a Q network (see `dqn`). Unchecked."""
+    _walk(sizes, constants, task, out, _room(sizes), np.empty(sizes.max() + 8, np.float32))
+
+
+@njit(cache=True)
+def walk_batch(sizes, constants, tasks, out):
+    """`walk_one` for tasks (S, F) -> `out` int8 (S, n)."""
+    room, base = _room(sizes), np.empty(sizes.max() + 8, np.float32)
+    for s in range(len(tasks)):
+        _walk(sizes, constants, tasks[s], out[s], room, base)

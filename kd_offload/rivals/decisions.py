@@ -17,6 +17,7 @@ from ..dataset import load
 class Decider(NamedTuple):
     """One policy in one runtime, for one task at a time: `decide(task (F,)) -> placement (n,)`.
 
+    Runtime "numba_loop" decides many, (S, F) -> (S, n), in a compiled loop over tasks.
     parameters: numbers that it has learned; macs: multiply-adds of one decision; bytes: of its
     constants. The next call may overwrite what `decide` returned.
     """
@@ -27,6 +28,17 @@ class Decider(NamedTuple):
     parameters: int = 0
     macs: int = 0
     bytes: int = 0
+
+
+def in_a_loop(policy: str, batch: Callable, pack, n: int, size=(0, 0, 0)) -> Decider:
+    """Runtime "numba_loop" from a compiled `batch(*pack, tasks (S, F), out int8 (S, n))`."""
+
+    def decide(tasks):
+        out = np.empty((len(tasks), n), np.int8)
+        batch(*pack, tasks, out)
+        return out
+
+    return Decider(policy, "numba_loop", decide, *size)
 
 
 def decisions_path(run: Run, policy: str, name: str, seed: int) -> Path:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..delay import delay_table, new_times, place, prepare
 from ..graphs import TaskGraph, dag
-from ..tasks import STATE, Ranges, check_tasks, sample_tasks
+from ..tasks import STATE, Ranges, check_tasks, real_array, sample_tasks
 
 BLOCK = 256  # tasks drawn at a time
 REWARDS = ("terminal", "finish", "bound")
@@ -32,6 +32,12 @@ def scaling_of(graph: TaskGraph, ranges: Ranges = Ranges(), workload=None) -> tu
     for moment in (mean, variance, low, high):  # B_down is drawn as a ratio to B_up
         moment[-4] += moment[-5]
     if workload is not None:
+        load = real_array("workload", workload, [])
+        if load.shape != (len(mean) - 8,) or not (np.isfinite(load) & (load > 0)).all():
+            expected = f"{len(mean) - 8} finite, positive numbers"
+            raise ValueError(
+                f"workload: shape {load.shape}, least {load.min()}, expected {expected}"
+            )
         mean[:-8] = low[:-8] = high[:-8] = np.log(workload)
         variance[:-8] = 0.0
     return mean, np.where(variance > 0, np.sqrt(variance), 1.0), low, high

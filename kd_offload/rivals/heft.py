@@ -71,6 +71,13 @@ def _heft(n, first, source, task, x, order, scratch):
             device, edge = device + (best == 0), edge + (best == 1)
 
 
+@njit(cache=True)
+def _heft_loop(n, first, source, tasks, out, order, scratch):
+    for s in range(len(tasks)):
+        _heft(n, first, source, tasks[s], out[s], order, scratch)
+
+
 def heft(graph: TaskGraph):
     """HEFT for one task at a time, as in `heuristics`."""
-    return one_at_a_time(_heft, graph, np.empty(graph.n, np.int64), np.empty((6, graph.n + 2)))
+    scratch = np.empty(graph.n, np.int64), np.empty((6, graph.n + 2))
+    return one_at_a_time(_heft, _heft_loop, graph, *scratch)

@@ -1,7 +1,8 @@
 """Policies without training, but for HEFT and the exact search.
 
 A function of a graph returns the policy for one task at a time, (F,) -> int8 (n,). It checks
-nothing, allocates nothing, and overwrites its result at the next call.
+nothing, allocates nothing, and overwrites its result at the next call. Of a compiled policy the
+attribute `loop` decides many, (S, F) -> int8 (S, n), in a compiled loop.
 """
 
 from __future__ import annotations
@@ -32,14 +33,24 @@ def uniform_batch(graph: TaskGraph, tasks) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 3, (len(tasks), graph.n), dtype=np.int8)
 
 
-def one_at_a_time(kernel, graph: TaskGraph, *scratch):
-    """The policy that `kernel(n, first, source, task, x (n,), *scratch)` computes."""
+def one_at_a_time(kernel, loop, graph: TaskGraph, *scratch):
+    """The policy that `kernel(n, first, source, task, x (n,), *scratch)` computes.
+
+    loop: the same for tasks (S, F) and x (S, n). Every kernel has one of its own, since numba keeps
+    nothing on disk that takes a function as argument.
+    """
     n, first, source, x = graph.n, graph.first, graph.source, np.empty(graph.n, np.int8)
 
     def decide(task):
         kernel(n, first, source, task, x, *scratch)
         return x
 
+    def many(tasks):
+        out = np.empty((len(tasks), n), np.int8)
+        loop(n, first, source, tasks, out, *scratch)
+        return out
+
+    decide.loop = many
     return decide
 
 
@@ -71,9 +82,16 @@ def _greedy(n, first, source, task, x, finish, free):
         free[3] = free[best]
 
 
+@njit(cache=True)
+def _greedy_loop(n, first, source, tasks, out, finish, free):
+    for s in range(len(tasks)):
+        _greedy(n, first, source, tasks[s], out[s], finish, free)
+
+
 def greedy(graph: TaskGraph):
     """Earliest finish: each subtask in turn goes where it finishes first, given all before it."""
-    return one_at_a_time(_greedy, graph, np.empty(graph.n + 1), np.empty((4, 6)))
+    scratch = np.empty(graph.n + 1), np.empty((4, 6))
+    return one_at_a_time(_greedy, _greedy_loop, graph, *scratch)
 
 
 def is_chain(graph: TaskGraph) -> bool:
@@ -106,6 +124,12 @@ def _chain_dp(n, task, x, togo):
         spent = arrived + task[j - 1] / state[k]
 
 
+@njit(cache=True)
+def _chain_dp_loop(n, tasks, out, togo):
+    for s in range(len(tasks)):
+        _chain_dp(n, tasks[s], out[s], togo)
+
+
 def chain_dp(graph: TaskGraph):
     """On a chain, exact in O(n): the delay is a plain sum, so a dynamic programme from the end."""
     n, x, togo = graph.n, np.empty(graph.n, np.int8), np.empty((graph.n + 1, 3))
@@ -114,6 +138,12 @@ def chain_dp(graph: TaskGraph):
         _chain_dp(n, task, x, togo)
         return x
 
+    def many(tasks):
+        out = np.empty((len(tasks), n), np.int8)
+        _chain_dp_loop(n, tasks, out, togo)
+        return out
+
+    decide.loop = many
     return decide
 
 
@@ -129,9 +159,16 @@ def _best_single(n, first, source, task, x, finish, free):
     x[:] = best
 
 
+@njit(cache=True)
+def _best_single_loop(n, first, source, tasks, out, finish, free):
+    for s in range(len(tasks)):
+        _best_single(n, first, source, tasks[s], out[s], finish, free)
+
+
 def best_single(graph: TaskGraph):
     """The best of all on the device, all at the edge, all in the cloud, by the delay model."""
-    return one_at_a_time(_best_single, graph, np.empty(graph.n + 1), np.empty(6))
+    scratch = np.empty(graph.n + 1), np.empty(6)
+    return one_at_a_time(_best_single, _best_single_loop, graph, *scratch)
 
 
 @njit(cache=True)
@@ -174,7 +211,7 @@ def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, 
     """
     if starts not in (1, 3):
         raise ValueError(f"starts: {starts}, expected 1 or 3")
-    t = check_tasks(graph, np.atleast_2d(tasks))
+    t = np.atleast_2d(check_tasks(graph, tasks))
     out = np.empty((len(t), graph.n), np.int8), np.empty(len(t)), np.empty(len(t), np.int64)
     _search(graph.n, graph.first, graph.source, t, starts, *out)
     return out
@@ -189,4 +226,10 @@ def searched(starts: int, graph: TaskGraph):
         _search(n, first, source, task[None], starts, found, delays, evaluations)
         return found[0]
 
+    def many(tasks):
+        out, count = np.empty((len(tasks), n), np.int8), len(tasks)
+        _search(n, first, source, tasks, starts, out, np.empty(count), np.empty(count, np.int64))
+        return out
+
+    decide.loop = many
     return decide

@@ -37,10 +37,16 @@ def _lookahead(n, first, source, task, x, times, state):
         x[j] = state[0][j + 1]
 
 
+@njit(cache=True)
+def _lookahead_loop(n, first, source, tasks, out, times, state):
+    for s in range(len(tasks)):
+        _lookahead(n, first, source, tasks[s], out[s], times, state)
+
+
 def lookahead(graph: TaskGraph):
     """Each subtask in turn to where its finish plus its time to go is least."""
     times = tuple(new_times(graph.n, len(graph.edges)))
-    return one_at_a_time(_lookahead, graph, times, board(graph.n))
+    return one_at_a_time(_lookahead, _lookahead_loop, graph, times, board(graph.n))
 
 
 @njit(cache=True)
@@ -49,10 +55,17 @@ def _mended(n, first, source, task, x, times, proposals, tried, state):
     mend(n, first, source, times, proposals, tried, EVALUATIONS * n, state, x)
 
 
+@njit(cache=True)
+def _mended_loop(n, first, source, tasks, out, times, proposals, tried, state):
+    for s in range(len(tasks)):
+        _mended(n, first, source, tasks[s], out[s], times, proposals, tried, state)
+
+
 def lookahead_mended(graph: TaskGraph):
     """`lookahead` and the single locations, the best of them mended."""
     times, none = new_times(graph.n, len(graph.edges)), np.empty((0, graph.n), np.int8)
-    return one_at_a_time(_mended, graph, times, none, moves(graph), board(graph.n))
+    scratch = times, none, moves(graph), board(graph.n)
+    return one_at_a_time(_mended, _mended_loop, graph, *scratch)
 
 
 @njit(cache=True, inline="always")
@@ -139,6 +152,12 @@ def _beam(n, first, source, task, out, lists, times, x, finish, free, low, child
         out[j - 1], chosen = back[j, chosen] % 3, back[j, chosen] // 3
 
 
+@njit(cache=True)
+def _beam_loop(n, first, source, tasks, out, *scratch):
+    for s in range(len(tasks)):
+        _beam(n, first, source, tasks[s], out[s], *scratch)
+
+
 def beam(width: int, graph: TaskGraph):
     """Beam search that keeps `width` prefixes. Raises ValueError for a width below 1."""
     if not isinstance(width, (int, np.integer)) or width < 1:
@@ -152,4 +171,5 @@ def beam(width: int, graph: TaskGraph):
         np.empty((2, 3 * width, 8)),
     )
     scratch += np.empty(two), tuple(np.empty((4, 3 * width))), np.empty((n + 2, width), np.int64)
-    return one_at_a_time(_beam, graph, lists, tuple(new_times(n, len(graph.edges))), *scratch)
+    times = tuple(new_times(n, len(graph.edges)))
+    return one_at_a_time(_beam, _beam_loop, graph, lists, times, *scratch)

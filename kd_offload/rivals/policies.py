@@ -19,21 +19,31 @@ import numpy as np
 import torch
 
 from ..artifact import Run
-from ..beyond.decide import decide_any, decider
+from ..beyond.decide import decide_any, decider, loop
 from ..beyond.sweep import Sweep, open_sweep
 from ..beyond.training import any_path, course, train_any
 from ..delay import check_placements
 from ..distill import RECIPES, TEACHER, train
 from ..graphs import TaskGraph
-from ..labels import Solver, solve
-from ..models import Model, decide, logits, model_path, open_model, standardise, torch_module
+from ..labels import solve
+from ..models import (
+    Model,
+    check_graph,
+    decide,
+    logits,
+    model_path,
+    open_model,
+    standardise,
+    torch_module,
+)
 from ..scenarios import SHOWN, TRAINED
 from ..tasks import check_tasks
 from . import heuristics as h
 from .classifiers import train_classifier
-from .compiled import decide_one, packed
-from .decisions import Decider, decisions
-from .dqn import train_agent
+from .compiled import decide_batch, decide_one, packed
+from .decisions import Decider, decisions, in_a_loop
+from .dqn import agent_loop, train_agent
+from .exact import searched_exactly
 from .heft import heft
 from .lookahead import beam, lookahead, lookahead_mended
 from .split import split
@@ -113,9 +123,9 @@ _RECORDS = (
     Policy("lookahead_joins", "heuristic", decider=partial(beam, 1)),
     Policy("beam_8", "heuristic", decider=partial(beam, 8)),
     Policy("beam_64", "heuristic", decider=partial(beam, 64)),
-    Policy("exact_stopped", "heuristic", decider=lambda g: Solver(g, STOPPED).solve_one),
+    Policy("exact_stopped", "heuristic", decider=lambda g: searched_exactly(g, STOPPED)),
     Policy("chain_dp", "optimal", decider=h.chain_dp, applies=h.is_chain),
-    Policy("exact", "optimal", _exact, lambda graph: Solver(graph).solve_one),
+    Policy("exact", "optimal", _exact, searched_exactly),
     Policy("random_forest", "learned", train=train_classifier, scenarios=TRAINED),
     Policy("boosting", "learned", train=train_classifier, scenarios=TRAINED),
     Policy("dqn", "learned", train=train_agent, scenarios=SHOWN),
@@ -145,7 +155,7 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function: Place | None
     Raises ValueError for a bad task, an unknown policy, or placements of a wrong shape or value,
     naming the policy.
     """
-    tasks = check_tasks(graph, tasks)
+    tasks = np.atleast_2d(check_tasks(graph, tasks))
     if function is None and name not in (able := policies_for(graph)):
         known = ", ".join(able)
         raise ValueError(f"policy: {name!r}, expected one of {known} for graph {graph.name!r}")
@@ -159,8 +169,10 @@ def place(name: str, graph: TaskGraph, tasks: np.ndarray, function: Place | None
 
 
 def seeds_of(run: Run, policy: str) -> tuple[int, ...]:
-    """Seeds that a policy is trained with: fewer for the one network that serves all scenarios."""
-    return run.profile.any_seeds if policy == ANY else run.profile.seeds
+    """Seeds that a policy is trained with: fewer for DQN, which takes long, and for the one network
+    that serves all scenarios."""
+    p = run.profile
+    return {ANY: p.any_seeds, "dqn": p.seeds[: p.dqn_seeds]}.get(policy, p.seeds)
 
 
 def path_of(run: Run, role: str, name: str, seed: int) -> Path:
@@ -203,6 +215,7 @@ def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
     if isinstance(model, Sweep):
         size = model.parameters, model.macs(graph), 4 * model.parameters
         return [Decider(model.role, "numba", decider(model, graph), *size)]
+    check_graph(model, graph)
     net, pack, x = torch_module(model), packed(model), np.empty(graph.n, np.int8)
 
     def by_numba(task):
@@ -217,3 +230,21 @@ def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
     size = model.parameters, model.macs, model.bytes
     runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
     return [Decider(model.role, runtime, f, *size) for runtime, f in runtimes.items()]
+
+
+def loop_deciders(graph: TaskGraph, models: list[Model | Sweep], agent=None) -> list[Decider]:
+    """Runtime "numba_loop": all that is compiled decides many tasks in a compiled loop, without the
+    cost of a call from Python. The policies without training, networks, and, where it learns,
+    DQN as `agent_loop`."""
+    able = [(name, POLICIES[name].decider) for name in policies_for(graph)]
+    made = [(name, make(graph)) for name, make in able if make and name not in FIXED]
+    out = [Decider(name, "numba_loop", one.loop) for name, one in made]
+    for model in models:
+        if isinstance(model, Sweep):
+            size = model.parameters, model.macs(graph), 4 * model.parameters
+            out.append(Decider(model.role, "numba_loop", loop(model, graph), *size))
+        else:
+            size = model.parameters, model.macs, model.bytes
+            out.append(in_a_loop(model.role, decide_batch, packed(model), graph.n, size))
+    learns = graph.name in POLICIES["dqn"].scenarios
+    return [*out, agent_loop(graph, agent)] if learns else out

@@ -66,11 +66,17 @@ def _split(n, first, source, task, out, times, x, finish, free):
         out[j] = 0 if j < best_a else 1 if j < best_b else 2
 
 
+@njit(cache=True)
+def _split_loop(n, first, source, tasks, out, times, x, finish, free):
+    for s in range(len(tasks)):
+        _split(n, first, source, tasks[s], out[s], times, x, finish, free)
+
+
 def split(graph: TaskGraph):
     """The best cut, for one task at a time, as in `heuristics`."""
     n, times = graph.n, tuple(new_times(graph.n, len(graph.edges)))
     scratch = np.empty(n + 2, np.uint8), np.empty(n + 2), np.empty((3, 8))
-    return one_at_a_time(_split, graph, times, *scratch)
+    return one_at_a_time(_split, _split_loop, graph, times, *scratch)
 
 
 def _cut_network(graph: TaskGraph, task: np.ndarray, server: int) -> nx.DiGraph:
@@ -104,7 +110,7 @@ def min_cut(graph: TaskGraph, tasks) -> np.ndarray:
     Of the cut between device and edge and that between device and cloud, the one of smaller delay.
     Raises ValueError for a bad task.
     """
-    t = check_tasks(graph, np.atleast_2d(tasks))
+    t = np.atleast_2d(check_tasks(graph, tasks))
     out = np.zeros((len(t), graph.n), np.int8)
     for task, x in zip(t, out):
         cuts = np.zeros((2, graph.n), np.int8)

@@ -8,6 +8,17 @@ from scipy import stats
 BLOCK = 64  # resamples at a time: one matrix product each
 
 
+def numbers(field: str, values, dimensions: tuple[int, ...] = (1, 2)) -> np.ndarray:
+    """`values` as floats; ValueError naming `field` if there are none, or one is not a number."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim not in dimensions or not array.size:
+        expected = " or ".join(map(str, dimensions))
+        raise ValueError(f"{field}: shape {array.shape}, expected values in {expected} dimensions")
+    if np.isnan(array).any():
+        raise ValueError(f"{field}: entry {np.argmax(np.isnan(array))} is not a number")
+    return array
+
+
 def bootstrap_means(values: list, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Paired bootstrap distributions of the mean of every array in `values`: (resamples, arrays).
 
@@ -15,9 +26,11 @@ def bootstrap_means(values: list, resamples: int, rng: np.random.Generator) -> n
     resampled with replacement, the same draw for all arrays; seeds likewise where K > 1, the same
     draw for equal K. Of K seeds K - 1 are drawn: this makes the bootstrap's variance over seeds the
     unbiased one, while K of a few seeds would give intervals far too narrow. Raises ValueError for
-    arrays of different numbers of tasks.
+    arrays of different numbers of tasks, none, or entries that are not a number.
     """
-    values = [np.asarray(v, dtype=float) for v in values]
+    if not len(values) or resamples < 1:
+        raise ValueError(f"values: {len(values)} arrays, {resamples} resamples, expected some")
+    values = [numbers("values", v, (2,)) for v in values]
     tasks, counts = values[0].shape[1], [len(v) for v in values]
     if different := {v.shape[1] for v in values} - {tasks}:
         raise ValueError(
@@ -57,6 +70,7 @@ def quantile_intervals(values, quantiles, level: float = 0.95) -> np.ndarray:
     is too small for any value to bound the quantile. Raises ValueError for a quantile outside 0 to
     1.
     """
+    values = numbers("values", values, (1,))
     tests = (stats.quantile_test(values, p=q) for q in quantiles)
     return np.array([test.confidence_interval(level) for test in tests])
 
@@ -71,7 +85,7 @@ def simultaneous_intervals(estimates, samples, freedom=np.inf, level: float = 0.
     one number: degrees of freedom of each deviation; where few, c is replaced by the quantile of
     Student's t with the same tail. An estimate that never moves has the interval of itself alone.
     """
-    estimates, samples = np.asarray(estimates, dtype=float), np.asarray(samples, dtype=float)
+    estimates, samples = numbers("estimates", estimates, (1,)), numbers("samples", samples, (2,))
     if samples.ndim != 2 or samples.shape[1:] != estimates.shape or len(samples) < 2:
         raise ValueError(f"samples: shape {samples.shape}, expected (2 or more, {estimates.size})")
     deviation = samples.std(axis=0, ddof=1)
@@ -104,8 +118,8 @@ def holm(p_values) -> np.ndarray:
     S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
     Statistics 6, 1979. Raises ValueError for a p-value outside 0 to 1.
     """
-    p = np.asarray(p_values, dtype=float)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+    p = numbers("p_values", p_values, (1,))
+    if not ((p >= 0) & (p <= 1)).all():
         raise ValueError(f"p_values: {p_values!r}, expected a list of numbers from 0 to 1")
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
@@ -119,7 +133,7 @@ def superiority(gains, tie: float = 1e-9) -> float:
     The dominance effect size for pairs (N. Cliff, "Dominance statistics", Psychological Bulletin
     114, 1993).
     """
-    gains = np.asarray(gains, dtype=float)
+    gains = numbers("gains", gains, (1,))
     return float((gains > tie).mean() - (gains < -tie).mean())
 
 
@@ -128,6 +142,9 @@ def cohens_d_paired(gains) -> float:
 
     d_z of D. Lakens, "Calculating and reporting effect sizes", Frontiers in Psychology 4, 2013.
     """
+    gains = numbers("gains", gains, (1,))
+    if len(gains) < 2:
+        raise ValueError("gains: 1 pair, expected at least 2")
     mean, deviation = np.mean(gains), np.std(gains, ddof=1)
     if deviation <= 1e-12 * abs(mean):
         return float(np.sign(mean) * np.inf) if mean else 0.0

@@ -1,14 +1,25 @@
-"""How long decisions take: one at a time in every runtime, and in batches."""
+"""How long decisions take: one at a time, in compiled loops and in batches.
+
+A process differs from the next by where its memory lies and what the machine does meanwhile, so all
+is timed in PROCESSES fresh processes, one after another; within each, all policies take turns.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import platform
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
 from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
+from threadpoolctl import threadpool_limits
 
 from ..artifact import Run
 from ..beyond import decide as any_graph
@@ -17,17 +28,32 @@ from ..dataset import load
 from ..models import logits, standardise, torch_module
 from ..parallel import in_parallel, progress
 from ..rivals import policies
-from ..rivals.classifiers import boosting_decider, fit_forest, forest_decider, grow
+from ..rivals.classifiers import boosting_decider, forest_decider, grow
 from ..rivals.compiled import decide_batch, packed
 from ..rivals.decisions import Decider
 from ..rivals.dqn import agent_deciders
 from ..rivals.policies import LEARNED, OURS, POLICIES, opened, path_of, seeds_of
 from ..scenarios import SHOWN, TRAINED, scenario
-from .statistics import bounded, interval, quantile_intervals
+from .statistics import bounded, interval
 
+PROCESSES = 5  # fresh ones, one after another
+RESAMPLES = 400
 COLD_BYTES = 48 * 2**20  # touched between calls: more than a core's share of the last cache
-BATCH, ROUNDS = 8192, 15  # tasks at once, and how often
+CHUNK, CHUNKS = 100, 10  # tasks of a compiled loop, and how many such chunks a process times
+BATCH, ROUNDS = 8192, 3  # tasks at once, and how often in a process
+BOUNDED = 367  # times that it takes for the largest to bound the 99th percentile: 0.99^n < 0.025
 OVER = {own: f"over_{(prefix or own).rstrip('_')}" for own, prefix in OURS.items()}  # columns
+Spent = dict[tuple[str, str], np.ndarray]  # microseconds of each decision, by (policy, runtime)
+
+
+def processor() -> str:
+    """The processor's name, for the provenance of times."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def model_digests(run: Run) -> dict[str, str]:
@@ -74,17 +100,82 @@ def time_interleaved(
     return out / 1e3
 
 
-def timed(us: np.ndarray) -> dict[str, float]:
-    """median_us and p99_us of times (S,), each with the interval of what they were drawn from."""
-    (median, p99), (at_half, at_99) = (
-        np.quantile(us, (0.5, 0.99)),
-        quantile_intervals(us, (0.5, 0.99)),
-    )
-    return bounded("median_us", median, at_half) | bounded("p99_us", p99, at_99)
+def in_fresh_processes(function, *arguments, what: str = "processes") -> list:
+    """[function(p, *arguments) for p in range(PROCESSES)], each in a process of its own, one after
+    another, with one thread. The function is a module's own, arguments and results are pickled."""
+    out, context = [], get_context("spawn")
+    for p in progress(range(PROCESSES), PROCESSES, what, "process"):
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            out.append(pool.submit(_alone, function, p, arguments).result())
+    return out
 
 
-def _spent(deciders: list[Decider], tasks: list, **how) -> dict[tuple[str, str], np.ndarray]:
-    """Microseconds of every decision, by (policy, runtime)."""
+def _alone(function, p: int, arguments: tuple):
+    torch.set_num_threads(1)
+    with threadpool_limits(1):
+        return function(p, *arguments)
+
+
+@lru_cache(maxsize=8)
+def _draws(processes: int, count: int, seed: int) -> tuple[np.ndarray, ...]:
+    """RESAMPLES draws for times (processes, count): first of processes, then of inputs in each.
+    Of K processes K - 1 are drawn, which keeps the variance over few of them unbiased."""
+    drawn, rng = max(1, processes - 1), np.random.default_rng(seed)
+    which = rng.integers(0, processes, (RESAMPLES, drawn, 1))
+    return which, rng.integers(0, count, (RESAMPLES, drawn, count))
+
+
+def resampled(us: np.ndarray, seed: int, quantile: float = 0.5) -> np.ndarray:
+    """The quantile of times (processes, inputs) in every draw, the same draws for a seed:
+    (RESAMPLES,)."""
+    return np.quantile(us[_draws(*us.shape, seed)].reshape(RESAMPLES, -1), quantile, axis=1)
+
+
+def rerun_interval(value: float, samples: np.ndarray, processes: int) -> np.ndarray:
+    """The 95 % interval in which `value` of a rerun falls, from resamples of a positive quantity.
+
+    Their percentile interval, stretched about `value` on a logarithmic scale: by the square root of
+    2, since a rerun varies as much as this run did, and by Student's t over the normal quantile,
+    since the processes are few.
+    """
+    few = stats.t.ppf(0.975, processes - 1) / stats.norm.ppf(0.975)
+    return value * (interval(samples) / value) ** (2**0.5 * few)
+
+
+def timed(us: np.ndarray, seed: int) -> dict[str, float]:
+    """median_us and p99_us of times (processes, inputs), with intervals that hold for a rerun.
+
+    The interval of p99 is nan where there are too few times to bound it.
+    """
+    row = {}
+    for name, quantile in (("median_us", 0.5), ("p99_us", 0.99)):
+        value, ends = np.quantile(us, quantile), (np.nan, np.nan)
+        if quantile < 0.99 or us.size >= BOUNDED:
+            ends = rerun_interval(value, resampled(us, seed, quantile), len(us))
+        row |= bounded(name, value, ends)
+    return row
+
+
+def ratios(spent: Spent, runtime: str, us: np.ndarray, seed: int) -> dict[str, float]:
+    """over_student and over_any: the median of `us` over theirs in a runtime, with the interval;
+    nan where they were not timed on as many inputs."""
+    row = {}
+    for own, column in OVER.items():
+        ours = spent.get((own, runtime), us[:0])
+        row |= bounded(column, np.nan, (np.nan, np.nan))
+        if ours.shape == us.shape:
+            value, samples = np.median(us) / np.median(ours), resampled(us, seed)
+            ends = rerun_interval(value, samples / resampled(ours, seed), len(us))
+            row |= bounded(column, value, ends)
+    return row
+
+
+def together(parts: list[Spent]) -> Spent:
+    """What every process measured, as arrays (processes, inputs)."""
+    return {key: np.array([part[key] for part in parts]) for key in parts[0]}
+
+
+def _spent(deciders: list[Decider], tasks: list, **how) -> Spent:
     spent = time_interleaved([d.decide for d in deciders], tasks, **how)
     return {(d.policy, d.runtime): us for d, us in zip(deciders, spent)}
 
@@ -92,79 +183,108 @@ def _spent(deciders: list[Decider], tasks: list, **how) -> dict[tuple[str, str],
 def inference_time(run: Run) -> pd.DataFrame:
     """The table of decision times: every policy and runtime, a task at a time, one thread.
 
-    From the raw task vector to the placement; medians and p99 over tasks, with intervals from order
-    statistics. over_student, over_any: the median over that of `student` or `student_any`
-    in the same runtime, with an interval that resamples tasks, the same for both. cold_us: the
-    median with caches cold, from fewer tasks, numba only. n_timed: how many tasks; few for policies
-    that take milliseconds.
+    From the raw task vector to the placement. Each of PROCESSES fresh processes times tasks of its
+    own, as calls from Python. Runtime numba_loop: the time of a compiled loop over CHUNK tasks
+    divided by their number, without the cost of a call; it has medians over chunks, and no p99.
+    over_student, over_any: the median over that of `student` or `student_any` in the same runtime,
+    with an interval from the same draws for both. cold_us: the median with caches cold, from fewer
+    tasks, numba and SHOWN only. n_timed: how many tasks or chunks; few for policies that take
+    milliseconds.
     """
-    torch.set_num_threads(1)
-    todo = [(run, name) for name in SHOWN]
-    slow = dict(zip(SHOWN, in_parallel(_slow_deciders, todo, "classifiers to time")))
-    names = progress(TRAINED, len(TRAINED), "timing", "scenario")
-    return pd.DataFrame([row for name in names for row in _rows(run, name, slow.get(name, []))])
+    todo = [(run, role, name) for name in SHOWN for role in ("random_forest", "boosting")]
+    grown = iter(in_parallel(_grown, todo, "classifiers to time"))
+    slow = {name: (next(grown), next(grown)) for name in SHOWN}
+    parts = in_fresh_processes(_process, run, TRAINED, slow, what="timing")
+    return pd.DataFrame(
+        [
+            row
+            for name in TRAINED
+            for row in _rows(run, name, slow.get(name), [part[name] for part in parts])
+        ]
+    )
 
 
-def _slow_deciders(run: Run, name: str) -> list[Decider]:
-    """scikit-learn's ensembles, grown again: a decision takes milliseconds."""
+def _grown(run: Run, role: str, name: str) -> list:
+    return grow(run, role, name, run.profile.seeds[0])
+
+
+def _deciders(run: Run, name: str, slow: tuple | None) -> tuple[list[Decider], ...]:
+    """Those timed on many tasks; on few, since a decision may take milliseconds; in loops."""
     graph, seed = scenario(name).graph, run.profile.seeds[0]
-    forest, trees = fit_forest(run, name, seed), grow(run, "boosting", name, seed)
-    return [forest_decider(graph, forest), boosting_decider(graph, trees)]
+    models = [opened(run, role, name, seed) for role in LEARNED]
+    quick, few = policies.compiled_deciders(graph), []
+    for model in models:
+        quick += policies.model_deciders(model, graph)
+    if slow:
+        forest, trees = slow
+        few = [*agent_deciders(graph), forest_decider(graph, forest[0])]
+        few.append(boosting_decider(graph, trees))
+    return quick, few, policies.loop_deciders(graph, models)
 
 
-def _rows(run: Run, name: str, slow: list[Decider]) -> list[dict]:
-    graph, seed = scenario(name).graph, run.profile.seeds[0]
-    tasks = list(load(run, name, "test").tasks[: run.profile.timing_inputs])
-    few, quick = tasks[: max(2, len(tasks) // 40)], policies.compiled_deciders(graph)
-    for role in LEARNED:
-        quick += policies.model_deciders(opened(run, role, name, seed), graph)
-    slow = slow and [*agent_deciders(graph), *slow]
-    spent = _spent(quick, tasks) | _spent(slow, few, warmup=1)
-    compiled = [d for d in quick if d.runtime == "numba"]
-    cold = _spent(compiled, few, touch=np.zeros(COLD_BYTES // 8))
-    draws = np.random.default_rng(run.profile.seed).integers(0, len(tasks), (200, len(tasks)))
-    rows = []
-    for d in quick + slow:
+def _process(p: int, run: Run, names: tuple[str, ...], slow: dict) -> dict[str, tuple]:
+    """What process p measures: by scenario the times of deciders and, numba only, cold ones."""
+    out, count = {}, max(2, run.profile.timing_inputs // PROCESSES)
+    for name in names:
+        tasks = load(run, name, "test").tasks
+        mine = list(tasks[np.arange(p * count, (p + 1) * count) % len(tasks)])
+        some = mine[: max(2, count // 40)]
+        quick, few, loops = _deciders(run, name, slow.get(name))
+        spent = _spent(quick, mine) | _spent(few, some, warmup=1)
+        chunks = [
+            np.ascontiguousarray(tasks[np.arange(c * CHUNK, (c + 1) * CHUNK) % len(tasks)])
+            for c in range(CHUNKS)
+        ]
+        in_loops = _spent(loops, chunks, warmup=1)
+        spent |= {key: us / CHUNK for key, us in in_loops.items()}
+        compiled = [d for d in quick if d.runtime == "numba"] if name in SHOWN else []
+        out[name] = spent, _spent(compiled, some, touch=np.zeros(COLD_BYTES // 8))
+    return out
+
+
+def _rows(run: Run, name: str, slow: tuple | None, parts: list[tuple]) -> list[dict]:
+    spent, cold = (together([part[i] for part in parts]) for i in (0, 1))
+    rows, graph, seed = [], scenario(name).graph, run.profile.seed
+    for d in [d for group in _deciders(run, name, slow) for d in group]:
         us = spent[d.policy, d.runtime]
-        times, row = timed(us), {"scenario": name, "policy": d.policy, "runtime": d.runtime}
-        row |= {"n_subtasks": graph.n, "median_us": times["median_us"], "p99_us": times["p99_us"]}
-        row |= {"parameters": d.parameters, "macs": d.macs, "bytes": d.bytes, "mean_us": us.mean()}
-        row |= {"n_timed": len(us), "cold_us": np.median(cold.get((d.policy, d.runtime), np.nan))}
-        for own, column in OVER.items():
-            if (own, d.runtime) in spent and len(us) == len(tasks):
-                ours = spent[own, d.runtime]
-                ratios = np.median(us[draws], axis=1) / np.median(ours[draws], axis=1)
-                row |= bounded(column, np.median(us) / np.median(ours), interval(ratios))
-        rows.append(row | times)
+        times, row = timed(us, seed), {"scenario": name, "policy": d.policy}
+        if d.runtime == "numba_loop":
+            times |= dict.fromkeys(("p99_us", "p99_us_low", "p99_us_high"), np.nan)
+        row |= {"runtime": d.runtime, "n_subtasks": graph.n, "median_us": times["median_us"]}
+        row |= {"p99_us": times["p99_us"], "parameters": d.parameters, "macs": d.macs}
+        row |= {"bytes": d.bytes, "mean_us": us.mean(), "n_timed": us.size}
+        row["cold_us"] = np.median(cold.get((d.policy, d.runtime), np.nan))
+        rows.append(row | ratios(spent, d.runtime, us, seed) | times)
     return rows
 
 
 def throughput(run: Run) -> pd.DataFrame:
     """Decisions a second on one core in batches of BATCH tasks of `dag`, vectors to placements.
 
-    The median of ROUNDS interleaved rounds, with its interval from order statistics.
+    The median of ROUNDS interleaved rounds in each of PROCESSES processes, with its interval.
     """
-    torch.set_num_threads(1)
-    tasks, seed = load(run, "dag", "test").tasks, run.profile.seeds[0]
-    tasks = np.ascontiguousarray(tasks[np.arange(BATCH) % len(tasks)])
-    models = [opened(run, role, "dag", seed) for role in LEARNED]
-    deciders = [d for model in models for d in _batch_deciders(model, scenario("dag").graph)]
-    rows = []
-    for (policy, runtime), us in _spent(deciders, [tasks] * ROUNDS, warmup=1).items():
-        ends = BATCH / quantile_intervals(us, (0.5,))[0, ::-1] * 1e6
+    spent, rows = together(in_fresh_processes(_batches, run, BATCH, what="batches")), []
+    for (policy, runtime), us in spent.items():
+        value, samples = BATCH / np.median(us) * 1e6, BATCH / resampled(us, run.profile.seed) * 1e6
         row = {"scenario": "dag", "policy": policy, "runtime": runtime, "batch": BATCH}
-        rows.append(row | bounded("decisions_per_second", BATCH / np.median(us) * 1e6, ends))
+        ends = rerun_interval(value, samples, len(us))
+        rows.append(row | bounded("decisions_per_second", value, ends))
     return pd.DataFrame(rows)
 
 
-def _batch_deciders(model, graph) -> list[Decider]:
-    """A network for tasks (BATCH, F), in all its runtimes."""
-    x = np.empty((BATCH, graph.n), np.int8)
+def _batches(_: int, run: Run, batch: int) -> Spent:
+    tasks, seed = load(run, "dag", "test").tasks, run.profile.seeds[0]
+    tasks = np.ascontiguousarray(tasks[np.arange(batch) % len(tasks)])
+    models, graph = [opened(run, role, "dag", seed) for role in LEARNED], scenario("dag").graph
+    deciders = [d for model in models for d in _batch_deciders(model, graph, batch)]
+    return _spent(deciders, [tasks] * ROUNDS, warmup=1)
+
+
+def _batch_deciders(model, graph, count: int) -> list[Decider]:
+    """A network for tasks (count, F), in all its runtimes."""
+    x = np.empty((count, graph.n), np.int8)
     if isinstance(model, Sweep):
-        pack = any_graph.packed(model, graph)
-        more = x, np.empty(BATCH), np.empty(BATCH, np.int64)
-        batch = lambda tasks: any_graph.decide_batch(*pack, tasks, *more)
-        return [Decider(model.role, "numba", batch)]
+        return [Decider(model.role, "numba", any_graph.loop(model, graph))]
     net, pack = torch_module(model), packed(model)
     by_torch = lambda t: net(torch.from_numpy(standardise(model, t))).argmax(-1)
     runtimes = {

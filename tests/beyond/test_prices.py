@@ -1,5 +1,7 @@
 """The price of a wrong label: exact, and stored beside the tasks that it belongs to."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ def test_a_price_is_what_holding_a_label_costs():
 
 
 def test_prices_belong_to_the_first_tasks_of_their_split(fresh):
+    fresh = replace(fresh, profile=replace(fresh.profile, test=120))
     generate(fresh, Order("dag", "test", 120))
     folder = price(fresh, "dag", "test", 70)
     data, stored = load(fresh, "dag", "test"), load_prices(fresh, "dag", "test")

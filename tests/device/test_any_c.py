@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,6 +134,7 @@ BAD = [
     (changed(4, 0, "5"), "line 4: '5' after tau_wan, expected 33 numbers"),
     (TEXT + "1 2 3", "line 5: w_4 is missing, expected 33 numbers"),
     (TEXT + "\n", "line 5: w_1 is missing, expected 33 numbers"),
+    (f"{HEAD}\n{EDGES}\n", "line 3: w_1 is missing, expected 33 numbers"),
 ]
 
 
@@ -235,6 +237,10 @@ def test_times_and_what_is_refused(built, tmp_path, monkeypatch, capsys):
         spent = run_any(built / "fast", dag(), TASKS, mode)
         assert spent.shape == (20,) and (spent > 0).all()
     assert subprocess.run([built / "fast", "--tme"], capture_output=True).returncode == 2
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            said = subprocess.run([built / "fast"], input=TEXT.encode(), stdout=full, stderr=-1)
+        assert said.returncode == 1 and b"output cannot be written" in said.stderr
     with pytest.raises(ValueError, match=r"constants: \d+ bytes, expected at most 65536"):
         export_any(some_model(48, 24), tmp_path / "large.c")
     with pytest.raises(ValueError, match="evaluations: 12, expected at least"):

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,10 @@ import pytest
 import torch
 
 from kd_offload.artifact import ROOT, save_table
+from kd_offload.beyond.sweep import Sweep
+from kd_offload.beyond.training import first_weights
 from kd_offload.device import card, times
+from kd_offload.device.c_any import export_any
 from kd_offload.device.c_file import compile_c, export_c, run_c
 from kd_offload.device.onnx_file import export_onnx, open_onnx, quantise_onnx, run_onnx
 from kd_offload.graphs import chain, dag, fusion, random_graph
@@ -26,8 +30,11 @@ from kd_offload.models import (
     torch_module,
 )
 from kd_offload.scenarios import SHOWN, scenario
+from kd_offload.studies import timing
 from kd_offload.tasks import sample_tasks
 
+STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wmissing-prototypes", "-Werror")
+SANE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 needs_cc = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 
 
@@ -72,7 +79,7 @@ def test_the_trained_students_agree_with_torch(name, tmp_path):
     assert_agree(run_c(tmp_path / "student", tasks), model, graph, tasks)
     size = export_c(model, graph, tmp_path / "again.c")
     export_onnx(model, graph, tmp_path / "again.onnx")
-    for end in (".c", ".onnx"):
+    for end in (".c", ".h", ".onnx"):
         again = tmp_path / f"again{end}"
         assert again.read_bytes() == kept.with_suffix(end).read_bytes()
     assert size["constants"] <= 64 * 1024 and model.parameters <= 15_000
@@ -85,7 +92,7 @@ def test_any_network_compiles_without_a_warning_and_agrees(graph, tmp_path):
     for hidden in ((24, 16), (16,), ()):
         model, _ = untrained(graph, hidden)
         tasks = sample_tasks(graph, 2000, np.random.default_rng(8))
-        binary = build(model, graph, tmp_path, ("-O2", "-Wall", "-Wextra", "-pedantic", "-Werror"))
+        binary = build(model, graph, tmp_path, ("-O2", *STRICT))
         assert_agree(run_c(binary, tasks), model, graph, tasks)
         export_onnx(model, graph, tmp_path / "s.onnx")
         session = open_onnx(tmp_path / "s.onnx", graph)
@@ -104,14 +111,14 @@ def test_c_returns_an_error_and_touches_nothing(tmp_path):
     library, double = ctypes.CDLL(str(tmp_path / "s.so")), ctypes.POINTER(ctypes.c_double)
 
     def call(task):
-        x, feature = np.full(10, 9, np.int8), ctypes.c_int(-1)
-        pointer = x.ctypes.data_as(ctypes.POINTER(ctypes.c_byte))
-        code = library.kd_decide(task.ctypes.data_as(double), pointer, ctypes.byref(feature))
+        x, feature = np.full(10, 9, np.uint8), ctypes.c_int(-1)
+        pointer = x.ctypes.data_as(ctypes.POINTER(ctypes.c_ubyte))
+        code = library.any_dag_decide(task.ctypes.data_as(double), pointer, ctypes.byref(feature))
         return code, x, feature.value
 
     code, x, _ = call(tasks[0])
     assert code == 0 and np.array_equal(x, decide(model, dag(), tasks[0]))
-    assert library.kd_outside(tasks[0].ctypes.data_as(double)) == 0
+    assert library.any_dag_outside(tasks[0].ctypes.data_as(double)) == 0
     for value, expected in ((np.nan, 1), (np.inf, 1), (-np.inf, 1), (0.0, 2), (-3.0, 2)):
         for at in (0, 12, 32):
             bad = tasks[0].copy()
@@ -120,27 +127,109 @@ def test_c_returns_an_error_and_touches_nothing(tmp_path):
             assert (code, feature) == (expected, at) and (x == 9).all()
     far = tasks[0].copy()
     far[25] *= 100
-    assert library.kd_outside(far.ctypes.data_as(double)) == 26 and call(far)[0] == 0
+    assert library.any_dag_outside(far.ctypes.data_as(double)) == 26 and call(far)[0] == 0
 
 
 @needs_cc
 def test_the_command_refuses_what_is_no_task(tmp_path):
+    """Line by line: the first bad one ends it, is named with its field, not decided."""
     model, tasks = untrained(chain(4))
-    binary = build(model, chain(4), tmp_path)
-    line = " ".join(map(repr, tasks[0].tolist()))
-    for text, expected in (
-        (line + " 5", "the last task has 1 values, expected 17"),
-        (line.replace(repr(float(tasks[0, 1])), "fast"), "w_2 = 'fast' is not a number"),
-        (line.replace(repr(float(tasks[0, 2])), "-1"), "error 2: w_3 = -1"),
-        (line.replace(repr(float(tasks[0, 0])), "nan"), "error 1: w_1 = "),
+    try:
+        binary = build(model, chain(4), tmp_path, SANE)
+    except ValueError:  # no sanitizers here
+        binary = build(model, chain(4), tmp_path)
+    good = [" ".join(map(repr, row)) for row in tasks[:3].tolist()]
+    wrong = "expected a finite, positive number"
+
+    def changed(word, to):
+        words = good[1].split()
+        words[word - 1 : word] = [to]
+        return "\n".join([good[0], " ".join(words), good[2], ""])
+
+    for text, done_before, expected in (
+        ("", 0, "line 1: w_1 is missing, expected 17 numbers"),
+        ("\n", 0, "line 1: w_1 is missing, expected 17 numbers"),
+        (good[0] + "\n\n", 1, "line 2: w_1 is missing, expected 17 numbers"),
+        (changed(17, ""), 1, "line 2: tau_wan is missing, expected 17 numbers"),
+        (changed(17, "0.01 5"), 1, "line 2: '5' after tau_wan, expected 17 numbers"),
+        (changed(2, "fast"), 1, f"line 2: w_2 = 'fast', {wrong}"),
+        (changed(3, "-1"), 1, f"line 2: w_3 = '-1', {wrong}"),
+        (changed(1, "nan"), 1, f"line 2: w_1 = 'nan', {wrong}"),
+        (changed(5, "1e999"), 1, f"line 2: d_0_1 = '1e999', {wrong}"),
+        (changed(5, "0x1p3"), 1, f"line 2: d_0_1 = '0x1p3', {wrong}"),
+        (changed(5, "0" * 70 + "5"), 1, f"line 2: d_0_1 = '{'0' * 40}', {wrong}"),
+        (changed(5, "5\0"), 1, f"line 2: d_0_1 = '5?', {wrong}"),
+        ("\n".join([*good, "7 8"]), 3, "line 4: w_3 is missing, expected 17 numbers"),
     ):
         done = subprocess.run([binary], input=text, capture_output=True, text=True)
-        assert done.returncode == 2 and expected in done.stderr
+        assert (done.returncode, done.stderr) == (1, f"error: {expected}\n")
+        assert done.stdout.count("\n") == done_before
     bad = tasks.copy()
     bad[3, 4] = np.nan
-    with pytest.raises(ValueError, match="error 1: d_0_1"):
+    with pytest.raises(ValueError, match=r"line 4: d_0_1 = 'nan'"):
         run_c(binary, bad)
     assert subprocess.run([binary, "--tme"], input="", capture_output=True).returncode == 2
+    for ending in ("\r\n", "\t\n", "\n"):
+        said = subprocess.run([binary], input=good[0] + ending, capture_output=True, text=True)
+        assert said.returncode == 0 and said.stdout.count("\n") == 1 and not said.stderr
+    tasks[0, -8] *= 100
+    said = subprocess.run(
+        [binary], input=" ".join(map(repr, tasks[0].tolist())), capture_output=True, text=True
+    )
+    assert said.returncode == 0 and said.stderr.startswith("warning: task: f_0 = ")
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            said = subprocess.run([binary], input=good[0], stdout=full, stderr=-1, text=True)
+        assert said.returncode == 1 and "output cannot be written" in said.stderr
+
+
+@needs_cc
+def test_exports_link_into_one_program_of_c_or_c_plus_plus(tmp_path):
+    """Names do not collide; the headers alone declare what is there; no NaN check can vanish."""
+    graphs = {"dag": dag(), "fusion": fusion(), "random_128_1": random_graph(128, 1)}
+    for name, graph in graphs.items():
+        export_c(untrained(graph)[0], graph, tmp_path / f"{name}.c", limit=None)
+    flat = first_weights(8, 4, np.random.default_rng(0))
+    export_any(Sweep("student_any", 0, 8, 4, flat), tmp_path / "general.c")
+    calls = "".join(
+        f"    bad += any_{name}_decide(task, placement, &bad) + any_{name}_outside(task);\n"
+        f"    bad += ANY_{name.upper()}_N + (int)sizeof any_{name}_feature_names[0];\n"
+        for name in graphs
+    )
+    includes = "".join(f'#include "{name}.h"\n' for name in (*graphs, "general", "dag"))
+    body = (
+        "    static double task[1200]; static unsigned char placement[128]; int bad = 0;\n" + calls
+    )
+    body += "    bad += kd_outside(task, task);\n    return bad == 0;\n"
+    objects = []
+    for source in (*graphs, "general"):
+        objects.append(tmp_path / f"{source}.o")
+        command = ["cc", "-std=c99", *STRICT, "-c", tmp_path / f"{source}.c", "-o", objects[-1]]
+        subprocess.run(command, check=True)
+        for flag in ("-ffast-math", "-ffinite-math-only"):
+            done = subprocess.run(
+                [*command[:-2], flag, "-o", tmp_path / "x.o"], capture_output=True
+            )
+            assert done.returncode and b"drop the checks for NaN" in done.stderr
+    for compiler, end in (("cc", "c"), ("c++", "cc")):
+        if shutil.which(compiler):
+            use = tmp_path / f"use.{end}"
+            use.write_text(f"{includes}int main(void)\n{{\n{body}}}\n")
+            command = [compiler, "-Wall", "-Werror", use, *objects, "-lm", "-o", tmp_path / "use"]
+            subprocess.run(command, check=True)
+            assert subprocess.run([tmp_path / "use"]).returncode == 0
+
+
+@needs_cc
+def test_128_subtasks_stay_inside_the_memory(tmp_path):
+    graph = random_graph(128, 1)
+    model, tasks = untrained(graph)
+    export_c(model, graph, tmp_path / "s.c", limit=None)
+    try:
+        compile_c(tmp_path / "s.c", tmp_path / "s", SANE)
+    except ValueError:
+        compile_c(tmp_path / "s.c", tmp_path / "s", ())
+    assert_agree(run_c(tmp_path / "s", tasks), model, graph, tasks)
 
 
 def test_files_that_are_not_for_this_are_refused(tmp_path):
@@ -149,8 +238,8 @@ def test_files_that_are_not_for_this_are_refused(tmp_path):
     export_onnx(model, dag(), path)
     with pytest.raises(ValueError, match="has scenario 'dag', expected 'fusion'"):
         open_onnx(path, fusion())
-    path.write_bytes(path.read_bytes().replace(b"kd_offload 2", b"kd_offload 1"))
-    with pytest.raises(ValueError, match="has format 'kd_offload 1', expected 'kd_offload 2'"):
+    path.write_bytes(path.read_bytes().replace(b"kd_offload 3", b"kd_offload 1"))
+    with pytest.raises(ValueError, match="has format 'kd_offload 1', expected 'kd_offload 3'"):
         open_onnx(path, dag())
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"m\.onnx is missing, truncated or altered"):
@@ -174,7 +263,7 @@ def test_files_that_are_not_for_this_are_refused(tmp_path):
 def test_times_on_a_device(tiny, monkeypatch):
     """A row a policy and runtime; without a compiler those of ONNX Runtime."""
     monkeypatch.setattr(times, "SHOWN", ("dag",))
-    monkeypatch.setattr(times, "ROUNDS", 1)
+    monkeypatch.setattr(timing, "PROCESSES", 2)
     if shutil.which("cc"):
         table = times.device_times(tiny).set_index(["runtime", "policy"])
         assert len(table) == 3 + 2 * 2 and (table.over_student.xs("student", level=1) == 1).all()
@@ -195,8 +284,8 @@ def test_the_card_tells_of_every_model(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["card", "--out", str(tmp_path / "exports")])
     card.main()
     written = {f.name for f in (tmp_path / "exports").iterdir()}
-    students = {f"student_{name}.{end}" for name in SHOWN for end in ("c", "onnx")}
-    assert written == students | {"student_any.c", "README.md"}
+    students = {f"student_{name}.{end}" for name in SHOWN for end in ("c", "h", "onnx")}
+    assert written == students | {"student_any.c", "student_any.h", "README.md"}
     text = (tmp_path / "exports" / "README.md").read_text()
     assert text.count("12.34 %") == 6 and all(f"`student_{n}`" in text for n in SHOWN)
     assert text.count("| `tau_wan` | s | ") == 2 and "| `w_i` | cycles | " in text

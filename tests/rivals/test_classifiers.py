@@ -28,7 +28,9 @@ def labelled():
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     """A tiny run with the data of two scenarios."""
-    here = Run(replace(tiny.profile, seeds=(0, 1)), tmp_path_factory.mktemp("run"))
+    here = Run(
+        replace(tiny.profile, seeds=(0, 1), train=300, test=60), tmp_path_factory.mktemp("run")
+    )
     for name in ("chain", "dag"):
         for split, count in (("train", 300), ("test", 60)):
             generate(here, Order(name, split, count), n_jobs=1)
@@ -119,9 +121,11 @@ def test_all_are_trained_alike_by_any_number_of_workers(run, monkeypatch):
     monkeypatch.setattr(classifiers, "TRAINED", ("chain", "dag"))
     monkeypatch.setenv("KD_WORKERS", "1")
     table = train_all_classifiers(run)
-    columns = ["role", "scenario", "seed", "training_seconds", "labels", "settings"]
+    columns = ["role", "scenario", "seed", "training_seconds", "labels", "settings", "converged"]
     assert list(table.columns) == columns
     assert dict(table.groupby("role").size()) == dict.fromkeys(classifiers.ROLES, 4)
+    assert table.converged[table.role == "linear"].all()
+    assert table.converged[table.role != "linear"].isna().all()
     assert train_all_classifiers(run).equals(table)  # read, not trained: the seconds are the same
     decided = decisions_path(run, "x", "x", 0).parent.glob("*.npz")
     products = [*sorted(decided), *sorted(run.models.glob("linear_*.npz"))]

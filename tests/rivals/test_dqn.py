@@ -13,9 +13,9 @@ from kd_offload.delay import all_delays, delay
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import Labelled, solve
 from kd_offload.rivals.decisions import decisions_path
-from kd_offload.rivals.dqn import Training, agent_deciders, dqn, train_dqn, walk
+from kd_offload.rivals.dqn import Training, agent_deciders, agent_loop, dqn, train_dqn, walk
 from kd_offload.rivals.environment import OffloadingEnv
-from kd_offload.rivals.policies import POLICIES
+from kd_offload.rivals.policies import POLICIES, seeds_of
 from kd_offload.scenarios import Scenario, scenario
 from kd_offload.tasks import sample_tasks
 
@@ -59,6 +59,8 @@ def test_decides_as_its_network_does_step_by_step(trained):
     )
     for decider in agent_deciders(dag(), agent):
         assert all((decider.decide(task) == x).all() for task, x in zip(tasks, walked))
+    assert (agent_loop(dag(), agent).decide(tasks) == walked).all()
+    assert network._n_updates == SMALL.updates(10)
 
 
 def test_a_seed_gives_the_same_agent(trained):
@@ -94,17 +96,18 @@ def test_training_refuses(field, value):
         Training(**({"episodes": 10} | {field: value}))
 
 
-def test_an_untrained_agent_counts_as_a_network_of_the_teachers_size():
-    widths = [33 + 4 * 10, 512, 512, 512, 3]
+def test_an_untrained_agent_counts_as_a_network_of_the_usual_size():
+    widths = [33 + 4 * 10, 256, 256, 256, 3]
     macs = sum(a * b for a, b in zip(widths, widths[1:]))
-    a, b = agent_deciders(dag())
-    assert (a.policy, a.runtime, b.runtime) == ("dqn", "numpy", "torch")
+    a, _, b = agent_deciders(dag())
+    assert (a.policy, a.runtime, b.runtime) == ("dqn", "numba", "torch")
     parameters = macs + sum(widths[1:])
     assert a.macs == 10 * macs and a.parameters == parameters
     assert a.bytes == b.bytes == 4 * parameters + 16 * 33
 
 
 def with_data(run, count=40):
+    run = replace(run, profile=replace(run.profile, validation=count, test=count))
     for split in ("validation", "test"):
         generate(run, Order("chain", split, count), n_jobs=1)
     return run
@@ -117,15 +120,16 @@ def run(tiny, tmp_path_factory):
 
 
 def test_table_and_decisions(run, monkeypatch):
-    """Full budgets for every seed, smaller ones for fewer; decisions are the agents' own."""
+    """Full budgets for DQN's seeds, smaller ones for the first; decisions are the agents' own."""
     monkeypatch.setenv("KD_WORKERS", "1")
     with pytest.raises(ValueError, match=r"dqn_chain_0\.npz is missing"):
         decided(run, "chain", 0)
     table = dqn(run)
     columns = ["scenario", "seed", "budget", "delay_evaluations", "regret_mean"]
-    assert list(table.columns) == columns
+    assert list(table.columns) == [*columns, "training_seconds"]
+    assert (table.training_seconds > 0).all()
     runs = table.groupby(["budget", "seed"], sort=False).delay_evaluations.max()
-    assert dict(runs) == {(64, s): 64 for s in run.profile.seeds} | {(32, 0): 32}
+    assert dict(runs) == {(64, s): 64 for s in seeds_of(run, "dqn")} | {(32, 0): 32}
     made = {path: path.stat().st_mtime_ns for path in run.data.rglob("dqn*.npz")}
     assert dqn(run).equals(table)
     assert {path: path.stat().st_mtime_ns for path in made} == made

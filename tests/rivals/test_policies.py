@@ -70,6 +70,17 @@ def test_one_at_a_time_is_the_same_as_in_a_batch(graph):
         assert decider.runtime == ("numpy" if decider.policy in policies.FIXED else "numba")
 
 
+@each_graph
+def test_a_compiled_loop_decides_as_one_at_a_time(graph):
+    tasks, loops = tasks_of(graph, 15), policies.loop_deciders(graph, [])
+    able = [name for name in policies_for(graph) if name not in policies.FIXED]
+    learns = ["dqn"] if graph.name in SHOWN else []
+    assert [d.policy for d in loops] == [*able, *learns]
+    for decider in loops[: len(able)]:
+        assert decider.runtime == "numba_loop"
+        assert np.array_equal(decider.decide(tasks), place(decider.policy, graph, tasks))
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 10, 17, 40])
 def test_the_chain_programme_is_exact(n):
     graph = chain(n)
@@ -133,6 +144,9 @@ def test_networks_decide_alike_in_every_runtime(tiny):
         for decider in policies.model_deciders(model, dag()):
             assert decider.policy == role and decider.parameters == model.parameters
             assert all(np.array_equal(decider.decide(task), y) for task, y in zip(tasks, x))
+        loop = policies.loop_deciders(dag(), [model])[-2]
+        assert (loop.policy, loop.parameters) == (role, model.parameters)
+        assert np.array_equal(loop.decide(tasks), x)
     with pytest.raises(ValueError, match="role: 'greedy', expected one of linear, teacher"):
         opened(tiny, "greedy", "dag", 0)
     with pytest.raises(ValueError, match=r"student_dag_9\.npz is missing"):

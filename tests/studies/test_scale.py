@@ -87,8 +87,8 @@ def test_the_best_known_is_the_least_of_all_and_proven_only_if_it_is_the_optimum
     g = random_graph(24, 1)
     tasks = sample_tasks(g, 12, np.random.default_rng(1))
     optimum, edge = solve(g, tasks), np.ones((len(tasks), g.n), np.int8)
-    able = {("edge", ""): lambda task: edge[0]}
-    for nodes, knows in ((80, False), (1000, False), (80, True), (10**7, False)):
+    able, near = {("edge", ""): lambda task: edge[0]}, 0
+    for nodes, knows in ((80, False), (1000, False), (5000, False), (80, True), (10**7, False)):
         if knows:
             able["knows", ""] = Solver(g).solve_one
         regret, proven, seconds = scale.played(g, tasks, able, {("stopped", ""): nodes})
@@ -97,7 +97,17 @@ def test_the_best_known_is_the_least_of_all_and_proven_only_if_it_is_the_optimum
         least = optimum.delays if knows else np.minimum(least, delays(g, tasks, edge))
         assert best == pytest.approx(least)
         assert (proven <= (best < optimum.delays * (1 + 2e-9))).all()
+        bounds = anytime(g, tasks, nodes)[2]
+        assert (proven == (bounds >= best * (1 - 1e-9))).all()
+        near += ((bounds >= best * 0.99) & ~proven).sum()
         assert proven.all() == (nodes == 10**7) and seconds >= 0
+    assert near > 0  # a bound within a hundredth is no proof
+
+
+def test_the_last_search_may_take_three_times_as_long(run):
+    stops = {("exact_50", ""): 50, ("exact_400", ""): 400}
+    assert scale.searches(run, 40) == stops | {("exact", ""): 1200}
+    assert scale.searches(run, 41) == stops
 
 
 def test_the_lead_on_a_table_made_by_hand():
@@ -133,7 +143,20 @@ def test_a_first_limit_above_the_optimum_changes_no_label(graph):
 
 def test_a_warm_start_counts_the_nodes_of_proofs(run, monkeypatch):
     monkeypatch.setenv("KD_WORKERS", "1")
+    asked = []
+
+    def search(known, task, budget, x, scratch, limit):
+        found = solve_kernel(known, task, budget, x, scratch, limit)
+        asked.append((budget, *found[:2], limit))
+        return found
+
+    monkeypatch.setattr(scale, "solve_kernel", search)
     row, p = scale.warm_start(run).iloc[0], run.profile
+    assert {budget for budget, *_ in asked} == {3 * p.scale_nodes[-1]}
+    for (most, cold, *ended, none), (_, warm, again, limit) in zip(asked[::2], asked[1::2]):
+        assert none == np.inf and limit < np.inf
+        assert warm <= cold * (1 + 1e-9) or max(*ended, again) > most
+    monkeypatch.undo()
     graphs = [random_graph(12, index) for index in range(p.scale_graphs)]
     nodes = [solve(g, sample_tasks(g, p.scale_tasks, generator(run, g.name))).nodes for g in graphs]
     nodes = np.concatenate(nodes)

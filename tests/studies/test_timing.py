@@ -1,13 +1,17 @@
 """Times of decisions: who is timed, in which runtimes, and against whom."""
 
+import os
 import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from kd_offload.artifact import read_table, save_table
 from kd_offload.rivals.policies import FIXED, LEARNED
-from kd_offload.studies import timing
+from kd_offload.studies import again, timing
 
 
 def test_timings_are_microseconds_of_each_function():
@@ -18,36 +22,113 @@ def test_timings_are_microseconds_of_each_function():
         assert (spent[1] >= 2000).all() and np.median(spent[0]) < 100
 
 
-def test_medians_have_the_interval_of_order_statistics():
-    times = timing.timed(np.arange(1.0, 101.0))
-    assert times["median_us"] == 50.5 and times["p99_us"] == pytest.approx(99.01)
-    assert (times["median_us_low"], times["median_us_high"]) == (40, 61)
-    assert times["p99_us_low"] == 97 and np.isnan(times["p99_us_high"])
+def test_intervals_are_of_processes_first():
+    """Wide where processes differ, narrow where they do not; a rerun falls within nine times in
+    ten, also where a process now and then is slow."""
+    rng = np.random.default_rng(0)
+
+    def run(between, draw="normal"):
+        slow = getattr(rng, draw)(size=(5, 1))
+        return np.exp(between * slow + 0.01 * rng.normal(size=(5, 40)))
+
+    alike, apart = timing.timed(run(0), 0), timing.timed(run(0.1), 0)
+    wide = [row["median_us_high"] - row["median_us_low"] for row in (alike, apart)]
+    assert wide[0] < 0.03 < 0.1 < wide[1]
+    for draw in ("normal", "exponential"):
+        inside = []
+        for _ in range(200):
+            row, rerun = timing.timed(run(0.1, draw), 0), np.median(run(0.1, draw))
+            inside.append(row["median_us_low"] <= rerun <= row["median_us_high"])
+        assert np.mean(inside) > 0.88  # without the stretch some 0.7
+    few, many = timing.timed(run(0.1), 0), timing.timed(np.hstack([run(0.1), run(0.1)]), 0)
+    assert np.isnan(few["p99_us_low"]) and many["p99_us_low"] <= many["p99_us"]
+
+
+def test_ratios_are_to_our_own_in_the_same_runtime():
+    us = np.random.default_rng(1).uniform(1, 2, (5, 20))
+    spent = {("student", "c"): us, ("student_any", "c"): 4 * us, ("greedy", "c"): us[:, :3]}
+    row = timing.ratios(spent, "c", 2 * us, 0)
+    assert [row[f"over_student{end}"] for end in ("", "_low", "_high")] == [2, 2, 2]
+    assert row["over_any"] == 0.5
+    assert np.isnan(timing.ratios(spent, "c", us[:, :3], 0)["over_student"])
+    assert np.isnan(timing.ratios(spent, "numba", us, 0)["over_any_high"])
+
+
+def _who(p, *told):
+    return p, os.getpid(), torch.get_num_threads(), told
+
+
+def test_processes_are_fresh_and_come_one_after_another(monkeypatch):
+    monkeypatch.setattr(timing, "PROCESSES", 2)
+    found = timing.in_fresh_processes(_who, "told")
+    assert [one[0] for one in found] == [0, 1]
+    assert len({one[1] for one in found} | {os.getpid()}) == 3
+    assert all(one[2:] == (1, ("told",)) for one in found)
+    assert timing.processor()
 
 
 def test_every_policy_is_timed_in_its_runtimes(tiny, monkeypatch):
     for names in ("SHOWN", "TRAINED"):
         monkeypatch.setattr(timing, names, ("chain",))
-    table = timing.inference_time(tiny)
+    monkeypatch.setattr(timing, "PROCESSES", 2)
+    run = replace(tiny, profile=replace(tiny.profile, timing_inputs=20))
+    table = timing.inference_time(run)
     expected = "scenario policy runtime n_subtasks median_us p99_us parameters macs bytes"
     assert list(table.columns[:9]) == expected.split() and (table.median_us > 0).all()
     runtimes = table.groupby("policy").runtime.agg(list).to_dict()
-    assert runtimes["student_any"] == ["numba"]
-    assert all(runtimes[r] == ["numba", "numpy", "torch"] for r in LEARNED if r != "student_any")
+    assert runtimes["student_any"] == ["numba", "numba_loop"]
+    every = ["numba", "numpy", "torch", "numba_loop"]
+    assert all(runtimes[r] == every for r in LEARNED if r != "student_any")
     assert all(runtimes[name] == ["numpy"] for name in FIXED)
-    assert runtimes["dqn"] == ["numpy", "torch"] and runtimes["boosting"] == ["sklearn"]
+    assert runtimes["greedy"] == runtimes["exact"] == ["numba", "numba_loop"]
+    assert runtimes["dqn"] == every and runtimes["boosting"] == ["sklearn"]
     table = table.set_index(["policy", "runtime"])
     for own, column in timing.OVER.items():
-        assert (table.loc[own, column] == 1).all() and table.loc["dqn", column].isna().all()
-        ratio = table.median_us["teacher", "numba"] / table.median_us[own, "numba"]
-        assert table.loc[("teacher", "numba"), column] == pytest.approx(ratio)
-    assert table.cold_us.notna().tolist() == [runtime == "numba" for _, runtime in table.index]
-    few = table.n_timed < tiny.profile.timing_inputs
-    assert set(table[few].index.get_level_values("policy")) == {"dqn", "random_forest", "boosting"}
+        for runtime in ("numba", "numba_loop"):
+            assert table.loc[(own, runtime), column] == 1
+            ratio = table.median_us["teacher", runtime] / table.median_us[own, runtime]
+            assert table.loc[("teacher", runtime), column] == pytest.approx(ratio)
+            assert table.loc[("teacher", runtime), f"{column}_low"] > 0
+    assert not table.loc["boosting"].over_student.notna().any()
+    compiled = [runtime == "numba" and policy != "dqn" for policy, runtime in table.index]
+    assert table.cold_us.notna().tolist() == compiled
+    loops = table.index.get_level_values("runtime") == "numba_loop"
+    assert table.p99_us.isna().tolist() == loops.tolist()
+    assert (table.n_timed[loops] == 2 * timing.CHUNKS).all()
+    few = table.n_timed[~loops] < table.n_timed["greedy", "numba"]
+    few = set(few[few].index.get_level_values("policy"))
+    assert few == {"dqn", "random_forest", "boosting"}
+
+
+def test_a_rerun_is_held_to_the_intervals(fresh, monkeypatch):
+    keys = {"scenario": "dag", "policy": ["student", "greedy"], "runtime": "c"}
+    row = {"median_us": [1.0, 2.0], "median_us_low": [0.9, 1.9], "median_us_high": [1.1, 2.1]}
+    for column, value in {"over_student": [1.0, 2.0], "over_any": [0.5, np.nan]}.items():
+        row |= {column + end: value for end in ("", "_low", "_high")}
+    first = pd.DataFrame(keys | row)
+    moved = first.assign(median_us=[1.05, 2.5])
+    table = again.within(first, [first, moved]).set_index(["policy", "quantity"])
+    assert table.inside.to_dict() == {
+        ("student", "median_us"): 2, ("greedy", "median_us"): 1,
+        ("greedy", "over_student"): 2, ("student", "over_any"): 2,
+    }  # fmt: skip
+    assert again.summary(table.reset_index()).share["all", "all"] == 7 / 8
+    with pytest.raises(ValueError, match="reruns: other policies"):
+        again.within(first, [first[:1]])
+    save_table(fresh, "inference_time", first)
+    for changed, status in ((first, 0), (first.assign(median_us=5.0, over_student=9.0), 1)):
+        monkeypatch.setattr(again, "inference_time", lambda run, changed=changed: changed)
+        with pytest.raises(SystemExit) as end:
+            again.main(["--profile", "tiny", "--out", str(fresh.out), "--again", "2"])
+        assert end.value.code == status and (read_table(fresh, "timing_again").reruns == 2).all()
+    assert "processor" in (fresh.figures / "timing_again.json").read_text()
+    with pytest.raises(ValueError, match="again: 0, expected at least 1"):
+        again.timing_again(fresh, 0)
 
 
 def test_throughput_of_batches(tiny, monkeypatch):
     monkeypatch.setattr(timing, "BATCH", 64)
+    monkeypatch.setattr(timing, "PROCESSES", 2)
     table = timing.throughput(tiny).set_index(["policy", "runtime"])
     assert {p for p, runtime in table.index if runtime == "numba"} == set(LEARNED)
     assert ("student_any", "numpy") not in table.index  # its decision is more than its network

@@ -1,0 +1,3 @@
+#define KD_HEADER
+#include "student_any.c"
+#undef KD_HEADER
