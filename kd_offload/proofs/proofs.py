@@ -155,7 +155,7 @@ def plan(tasks: int) -> list[Check]:
     chains = cases([graphs.chain(n) for n in range(1, 41)], 0.05)
     halves = [(graph, max(1, count // 2), None) for graph, count, _ in cases(small, 0.03)]
     dags, twelve = cases(dag, 0.05, 50), cases(random([12], 10), 0.005, 5)
-    fusion, large = [graphs.fusion()], cases(random([16, 20, 24], 10), 0.02, 2)
+    fusion = [graphs.fusion()]
     every = cases(random(range(1, 25), 5), 0.05, 2)
     return [
         Check("dag: full enumeration", "label", by_enumeration, cases(dag, 1)),
@@ -165,7 +165,10 @@ def plan(tasks: int) -> list[Check]:
         Check("dag: CP-SAT", "optimum", by_cpsat, dags, sample_tasks),
         Check("random, n = 12: CP-SAT", "optimum", by_cpsat, twelve, sample_tasks),
         Check("fusion: plain search", "label", by_search, cases(fusion, 1)),
-        Check("random, n = 16, 20, 24: plain search", "label", by_search, large, sample_tasks),
+        *(
+            Check(f"random, n = {n}: plain search", "label", by_search, large, sample_tasks)
+            for n, large in ((n, cases(random([n], 10), 0.02, 4)) for n in (16, 20, 24))
+        ),
         Check("fusion: CP-SAT", "optimum", by_cpsat, cases(fusion, 0.04, 10), sample_tasks),
         Check("regret table: full enumeration", "regret", of_regret, halves),
         Check("delay: plain reference", "delay", of_the_delay, every),
@@ -176,15 +179,18 @@ def prove(tasks: int, seed: int = 2020) -> pd.DataFrame:
     """The table of all checks, about `tasks` tasks in each of the largest.
 
     Columns: check, what (see `Check`), graphs, tasks, largest_relative_deviation (of the delay, or
-    of the regret in units of the optimal delay), label_mismatches.
+    of the regret in units of the optimal delay), label_mismatches,
+    scenario (or sizes, as in random_24).
     """
     rows, rng, steps = [], np.random.default_rng(seed), plan(tasks)
     for check, what, function, cases, draw in progress(steps, len(steps), "proofs", "check"):
         drawn = [(g, draw(g, count, rng, workload=load)) for g, count, load in cases]
         worst, wrong = zip(*(function(*case) for case in drawn))
         total = sum(len(t) for _, t in drawn)
-        rows.append([check, what, len(cases), total, max(worst), sum(wrong)])
+        where = check.partition(":")[0].replace(", n = ", "_")
+        rows.append([check, what, len(cases), total, max(worst), sum(wrong), where])
     columns = ["check", "what", "graphs", "tasks", "largest_relative_deviation", "label_mismatches"]
+    columns.append("scenario")
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from kd_offload import graphs, labels
 from kd_offload.artifact import read_table
+from kd_offload.claims.judge import PROVEN
 from kd_offload.proofs import oracles, proofs
 
 
@@ -19,6 +20,8 @@ def test_labels_and_prices_are_proven_in_forty_tasks():
     # CP-SAT counts in microseconds, and `by_cpsat` holds it to that.
     limit = np.where(table.check.str.contains("CP-SAT"), 1e-3, 1e-12)
     assert (table.largest_relative_deviation < limit).all()
+    proven = table[table.what == "label"].scenario  # by what claim C3 asks for
+    assert all(proven.str.startswith(name).any() for name in PROVEN)
 
 
 def test_a_wrong_label_or_delay_is_found(monkeypatch):
