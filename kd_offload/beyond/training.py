@@ -58,8 +58,8 @@ class Course:
     role: str = ROLE
     width: int = 24
     hypotheses: int = 32
-    imitation_steps: int = 7000
-    delay_steps: int = 7000
+    imitation_steps: int = 6500
+    delay_steps: int = 6500
     imitation_rate: float = 4e-3
     delay_rate: float = 2e-3
     groups: int = 8
