@@ -17,7 +17,7 @@ from ..studies.slow import SLOW
 
 NAME = "RESULTS.sha256"
 RESULTS = (
-    "figures/*", "data/README.md", "data/decisions/dqn_*", "data/models/student_*", "data/traces/*",
+    "figures/*", "data/README.md", "data/decisions/dqn_*.npz", "data/models/student_*", "data/traces/*",
     "exports/*", "notebooks/executed/*.ipynb",
 )  # fmt: skip
 NOT = "student_plain_"  # models of controls are not committed
