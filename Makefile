@@ -51,7 +51,7 @@ steps: # a step whose products are missing or altered runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
-reproduce: steps ## every table and figure (1 hour)
+reproduce: steps ## every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
 smoke: ## the same, small, into build/smoke (8 min)
 	@$(MAKE) --no-print-directory PROFILE=smoke steps
