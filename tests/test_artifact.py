@@ -24,7 +24,7 @@ from kd_offload.artifact import (
     written_aside,
 )
 from kd_offload.claims.notes import BEGIN, END, summary
-from kd_offload.claims.terms import NOTES, STATEMENTS
+from kd_offload.claims.terms import BADGES, NOTES, STATEMENTS
 
 PAPER = get_run("paper")
 COLUMNS = {
@@ -49,7 +49,8 @@ def test_every_figure_is_there_twice_beside_its_table():
     names = {p.stem for p in PAPER.figures.glob("*.png")}
     pdfs = {p.stem for p in PAPER.figures.glob("*.pdf")} - {"claims"}
     assert names == pdfs and len(names) >= 10
-    assert names <= {p.stem for p in PAPER.figures.glob("*.csv")}
+    tables = {p.stem for p in PAPER.figures.glob("*.csv")}
+    assert names - {"accuracy"} <= tables  # which is drawn from `latency`
 
 
 def test_the_readme_has_the_tables_results():
@@ -64,7 +65,7 @@ def test_the_claims_are_judged_and_cover_all():
     assert set(claims.claim) == set(STATEMENTS) | set(NOTES)
     judged = claims[claims.verdict != "-"]
     assert set(judged.claim) == set(STATEMENTS)
-    assert set(judged.verdict) <= {"reproduced", "partly", "not reproduced"}
+    assert set(judged.verdict) <= set(BADGES)
 
 
 def test_pins_stand_in_one_place():

@@ -17,8 +17,8 @@ from ..studies.slow import SLOW
 
 NAME = "RESULTS.sha256"
 RESULTS = (
-    "figures/*", "data/README.md", "data/decisions/dqn_*.npz", "data/models/student_*", "data/traces/*",
-    "exports/*", "notebooks/executed/*.ipynb",
+    "figures/*", "data/README.md", "data/decisions/dqn_*.npz", "data/models/student_*",
+    "data/traces/*", "exports/*", "notebooks/executed/*.ipynb",
 )  # fmt: skip
 NOT = "student_plain_"  # models of controls are not committed
 
