@@ -71,7 +71,7 @@ def test_functions_are_short_and_take_few_parameters(path):
 CORE = 2060  # lines; 1,900 until files, manifests and inputs were checked against damage and misuse
 # What stands: raised only for a new subject, as for one network for every graph, or the testbed;
 # lowered with every piece that goes.
-PACKAGE_STANDS, TESTS_STAND = 13_547, 7_047
+PACKAGE_STANDS, TESTS_STAND = 13_549, 7_047
 
 
 def test_the_core_is_thin_and_the_rest_grows_no_fatter():

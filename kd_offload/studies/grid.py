@@ -29,6 +29,7 @@ from .statistics import bootstrap_means, effective_freedom, holm
 WIDTHS = (32, 64, 128)
 BATCH = 256
 PASSES = 4  # of a teacher over its labels; at least a sixth of its student's steps
+LEAST = 20  # steps: of exactly ten, torch's one-cycle schedule divides by zero
 FEW = replace(TEACHER, weight_decay=0.3)  # with few labels it overfits
 
 
@@ -112,7 +113,8 @@ def _cells(run: Run, name: str, labels: int) -> list[dict]:
         for t in (tasks, test.tasks)
     )
     y = torch.from_numpy(placements.astype(np.int64))
-    teachers = fit_stack(FEW, seeds, (x, y), max(p.grid_steps // 6, PASSES * labels // BATCH))
+    steps = max(LEAST, p.grid_steps // 6, PASSES * labels // BATCH)
+    teachers = fit_stack(FEW, seeds, (x, y), steps)
     soft, rows = torch.from_numpy(_logits(teachers, x)), []
     taught = _regrets(name, test, _logits(teachers, held_out))
     for width in WIDTHS:
