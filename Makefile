@@ -31,7 +31,7 @@ CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 
 $(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
-	$(PY) -m kd_offload.run $< --profile $(PROFILE) --stamp $@
+	$(PY) notebooks/execute.py $< --profile $(PROFILE) --stamp $@
 
 $(STEP)/01_problem.done: $(call wing,beyond rivals draw)
 $(STEP)/02_labels.done: $(call wing,beyond proofs rivals draw) kd_offload/studies/label_speed.py

@@ -95,8 +95,8 @@ def _each(decider, graph: TaskGraph, tasks) -> np.ndarray:
 
 def _imitate(run: Run, role: str, name: str, seed: int) -> Path:
     if RECIPES[role].distilled:
-        train(run, TEACHER, name, seed)
-    return train(run, RECIPES[role], name, seed)
+        train(run, TEACHER, name, [seed])
+    return train(run, RECIPES[role], name, [seed])[0]
 
 
 def _any(run: Run, role: str, name: str, seed: int) -> Path:

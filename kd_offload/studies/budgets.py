@@ -90,12 +90,10 @@ def _of_networks(run: Run) -> dict[tuple[str, str], dict]:
                 row["steps"] = course["imitation_steps"] + course["delay_steps"]
                 curve = [p["objective"] for p in about["curve"] if p["stage"] == "delay"]
             else:
-                recipe, count = about["recipe"], about.get("labels", len(train.tasks))
-                steps = recipe["epochs"] * -(-count // recipe["batch"])
-                row = {"labels": count, "steps": about.get("steps", steps)}
-                row |= {"training_evaluations": _searched(train, count)}
+                row = {"labels": len(train.tasks), "steps": about["recipe"]["steps"]}
+                row |= {"training_evaluations": _searched(train, len(train.tasks))}
                 curve = [p["validation_loss"] for p in about["curve"]]
-            row |= {"seconds": about.get("training_seconds", np.nan)}
+            row |= {"seconds": about["training_seconds"]}
             rows.append(row | {"converged": converged(curve)})
         out[name, role] = _together(rows)
     return out

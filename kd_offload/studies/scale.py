@@ -18,8 +18,9 @@ from ..beyond.decide import EVALUATIONS, decide_any, decide_batch, decider, pack
 from ..beyond.sweep import Sweep
 from ..delay import delay
 from ..graphs import TaskGraph, random_graph
-from ..labels import TIE, Solver, anytime, new_scratch, solve_kernel, structure
+from ..labels import TIE, new_scratch, search, solve_kernel, structure
 from ..parallel import in_parallel, progress
+from ..rivals.exact import searched_exactly
 from ..rivals.lookahead import beam
 from ..rivals.policies import ANY, POLICIES, opened, seeds_of
 from ..tasks import sample_tasks
@@ -76,7 +77,7 @@ def played(graph: TaskGraph, tasks, deciders: dict[Who, Callable], stops: dict[W
     }
     for who, nodes in stops.items():
         start = time.thread_time()
-        _, delays[who], bounds = anytime(graph, tasks, nodes)
+        _, delays[who], _, bounds = search(graph, tasks, nodes)
         seconds = time.thread_time() - start
     best = np.min([*delays.values()], axis=0)
     return {who: d / best - 1 for who, d in delays.items()}, bounds >= best * (1 - TIE), seconds
@@ -153,7 +154,7 @@ def _times(run, n, index, which: slice, chosen=None) -> np.ndarray:
     """Microseconds (contestants, tasks) of all or the chosen ones on some tasks of one graph."""
     graph, tasks = _case(run, n, index)
     able = [*contestants(graph, students(run, BUDGETS)).values()]
-    able += [Solver(graph, nodes).solve_one for nodes in searches(run, n).values()]
+    able += [searched_exactly(graph, nodes) for nodes in searches(run, n).values()]
     able = [f for f, one in zip(able, np.ones(len(able)) if chosen is None else chosen) if one]
     return time_interleaved(able, [*tasks[which]])
 
