@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifact import Run, read_table
-from ..beyond.decide import EVALUATIONS, board, decide_any, mend, moves
+from ..beyond.decide import EVALUATIONS, board, decide_any, look_ahead, mend, moves
 from ..beyond.engine import LANES
 from ..dataset import load
 from ..delay import new_times, prepare
@@ -153,7 +153,7 @@ def _mended(graph: TaskGraph, tasks: np.ndarray) -> float:
     tried, x, spent = moves(graph), np.empty(n, np.int8), []
     for task in tasks:
         prepare(n, graph.first, graph.source, task, 0, 0, times)
-        spent.append(
-            mend(n, graph.first, graph.source, times, none, tried, EVALUATIONS * n, state, x)[1]
-        )
+        given = n, graph.first, graph.source, times
+        best = look_ahead(*given, state)
+        spent.append(mend(*given, none, tried, EVALUATIONS * n, state, best, x)[1])
     return float(np.mean(spent)) / n

@@ -58,7 +58,7 @@ def test_every_policy_has_a_row_of_what_it_was_given(run, monkeypatch):
     untrained = table.loc[policies_for(graph), ["labels", "steps", "training_evaluations"]]
     assert (untrained == 0).all(axis=None) and table.converged[policies_for(graph)].isna().all()
     student = table.loc["student"]
-    assert (student.labels, student.steps) == (400, -(-400 // 128))
+    assert (student.labels, student.steps) == (400, 20) and student.seconds > 0
     assert student.training_evaluations == pytest.approx(train.nodes.sum() / 10)
     assert table.loc["boosting"].labels == 100 and table.loc["boosting"].steps == 9
     assert table.seconds[["boosting", "dqn"]].tolist() == [2, 3]
