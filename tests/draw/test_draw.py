@@ -20,14 +20,13 @@ from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.any_curves, learning.distillation_grid, learning.design]
+SAME += [learning.training_curves, learning.distillation_grid, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
-    "teacher_curves": learning.training_curves,
-    "student_curves": learning.training_curves,
+    "student_schedule": problem.gantt,
     "latency": lambda table: quality.latency(table, reference("paired")),
     "effective_latency": timing.effective,
 }  # by table
