@@ -32,12 +32,9 @@ def task_graph(graph: TaskGraph, nodes: pd.DataFrame):
     ax.margins(0.05, 0.25)
     where = {0: 0, graph.n + 1: 0} | dict(zip(nodes.subtask, nodes.location))
     cross, uses = sum(where[i] != where[j] for i, j in graph.edges), nodes.location.nunique()
-    fig = finish(fig, *location_keys(mec="black", ms=7))
-    return message(
-        fig,
-        f"The fastest placement of this task uses {uses} of 3 locations,"
-        f" and {cross} of its {len(graph.edges)} edges cross between two",
-    )
+    said = f"The fastest placement of this task uses {uses} of 3 locations, and {cross} of its"
+    said += f" {len(graph.edges)} edges cross between two"
+    return message(finish(fig, *location_keys(mec="black", ms=7)), said)
 
 
 def _positions(graph: TaskGraph) -> dict[int, tuple[float, float]]:
@@ -90,21 +87,12 @@ def landscape(table: pd.DataFrame):
     """
     n, near, count = table.right_labels.max(), table.within_10_percent, table.placements
     one = 100 * (table[table.right_labels == n - 1][["least", "largest"]].iloc[0] - 1)
-    fig, ((ax,),) = panels(
-        1, 1, 2.9, "labels that are the optimum's", "delay / optimum", "y", width=COLUMN
-    )
-    ax.vlines(
-        table.right_labels,
-        table.least,
-        table.largest,
-        color=NEUTRAL,
-        lw=3,
-        label="least to largest",
-    )
+    labels = "labels that are the optimum's", "delay / optimum", "y"
+    fig, ((ax,),) = panels(1, 1, 2.9, *labels, width=COLUMN)
+    ends = table.right_labels, table.least, table.largest
+    ax.vlines(*ends, color=NEUTRAL, lw=3, label="least to largest")
     ax.plot(table.right_labels, table["median"], "o", color="black", label="median")
     ax.set_xticks(table.right_labels)
-    return message(
-        finish(fig),
-        f"One wrong label of {n} costs {one.least:.0f} to {one.largest:.0f} % of delay;"
-        f" {near.sum()} of {count.sum():,} placements are within 10 % of the best",
-    )
+    said = f"One wrong label of {n} costs {one.least:.0f} to {one.largest:.0f} % of delay;"
+    said += f" {near.sum()} of {count.sum():,} placements are within 10 % of the best"
+    return message(finish(fig), said)
