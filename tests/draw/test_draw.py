@@ -20,14 +20,13 @@ from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.any_curves, learning.distillation_grid, learning.design]
+SAME += [learning.training_curves, learning.distillation_grid, learning.design]
 SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
-    "teacher_curves": learning.training_curves,
-    "student_curves": learning.training_curves,
+    "student_schedule": problem.gantt,
     "latency": lambda table: quality.latency(table, reference("paired")),
     "effective_latency": timing.effective,
 }  # by table
@@ -46,7 +45,7 @@ def check(figure) -> None:
     (x0, y0), (x1, y1) = figure.get_tightbbox().get_points()
     width, height = figure.get_size_inches()
     assert x0 > -0.01 and y0 > -0.01 and x1 < width + 0.01 and y1 < height + 0.01
-    assert width in (style.WIDTH, style.WIDE)
+    assert width in (style.WIDTH, style.COLUMN)
 
 
 @pytest.fixture(autouse=True)
@@ -96,11 +95,11 @@ def test_figures_draw_what_there_is_of_scenarios():
 
 def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():
     places, kinds = set(style.LOCATION_COLOURS.values()), set(style.KIND_COLOURS.values())
-    assert len(places) == 3 and len(kinds) == 6 and not places & kinds
-    assert {p.kind for p in POLICIES.values()} == set(style.KIND_COLOURS)
+    assert len(places) == 3 and len(kinds) == 8 and not places & kinds
+    assert set(map(style.kind, POLICIES)) == set(style.KIND_COLOURS) == set(style.KIND_NAMES)
     looks = style.looks(POLICIES).values()
     assert len({(look["color"], look["ls"], look["marker"]) for look in looks}) == len(POLICIES)
-    assert style.kind("exact_100") == "optimal" and style.kind("student_any, 80") == "ours"
+    assert style.kind("exact_100") == "search" and style.kind("student_any, 80") == "ours"
 
 
 def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
