@@ -2,11 +2,13 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from . import style as st
 from .words import percent
 
 MAIN = ("exact", "student_any", "lookahead_joins", "student", "all_edge")
+ENDS = ["regret_low", "regret_mean", "regret_high"]
 
 
 def online(table: pd.DataFrame):
@@ -32,7 +34,10 @@ def online(table: pd.DataFrame):
             _regret(ax, table[(table.scenario == scenario) & (table.trace == trace)])
     ends = table.groupby(["scenario", "trace", "policy"]).regret_mean.last().unstack()
     worst = ends.sub(ends.exact, axis=0)[["student_any", "student"]].max()
-    said = f"A stale measurement costs the exact search up to {percent(ends.exact.max())}; the "
+    for ax in axes[-1]:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(2))
+    said = f"A stale state costs the exact search up to {percent(ends.exact.max())}; the "
     said += f"student adds up to {percent(worst.student)}, student_any {percent(worst.student_any)}"
     return st.finish(st.message(fig, said), handlelength=2)
 
@@ -54,12 +59,11 @@ def _bandwidth(ax, part: pd.DataFrame) -> None:
 
 
 def _regret(ax, part: pd.DataFrame) -> None:
-    end = part.time_s.max()
     for k, (policy, look) in enumerate(st.looks(MAIN).items()):
         one = part[part.policy == policy]
-        ax.plot(one.time_s, st.percent(one.window, 0.1), label=policy, **look | {"marker": "", "lw": 1})
-        low, mean, high = st.percent(one[["regret_low", "regret_mean", "regret_high"]].iloc[-1], 0.1)
-        x = end * (1.04 + 0.03 * k)
+        look |= {"marker": "", "lw": 1}
+        ax.plot(one.time_s, st.percent(one.window, 0.1), label=policy, **look)
+        low, mean, high = st.percent(one[ENDS].iloc[-1], 0.1)
+        x = part.time_s.max() * (1.04 + 0.03 * k)
         ax.vlines(x, low, high, color=look["color"], lw=1.2)
         ax.plot(x, mean, "o", color=look["color"], ms=3)
-    ax.set_xlim(0, 1.2 * end)

@@ -1,4 +1,4 @@
-"""Sentences computed from tables: of figures' messages, and of notebooks on what there is to see."""
+"""Sentences that are computed from tables: messages of figures, and what notebooks say of them."""
 
 from IPython.display import Markdown, display
 
