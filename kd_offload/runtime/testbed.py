@@ -16,8 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifact import Run, get_run, read_table, save_table
-from ..delay import LINKS, RATE, delay, schedule
-from ..graphs import LOCATIONS
+from ..delay import RATE, delay
 from ..parallel import progress
 from ..rivals.policies import POLICIES, opened, path_of
 from ..scenarios import scenario
@@ -33,7 +32,7 @@ MODES = {"user": False, "tc": True}  # who shapes the links: we, or the kernel's
 PROBING = 1.5  # s to wait for what probes report
 LONG = 3600.0  # s, of a link of our own
 ANSWER = 30.0  # s, and twice the device's patience, after which it counts as lost
-TABLES = "testbed", "testbed_parts", "testbed_example"
+TABLES = "testbed", "testbed_parts"
 COLUMNS = (
     "network", "policy", "task", "seed", "predicted_s", "measured_s", "decision_us", "mode",
 )  # fmt: skip
@@ -131,24 +130,6 @@ class Session:
         return said
 
 
-def gantt(session: Session, network: str, decided: dict, said: dict) -> pd.DataFrame:
-    """The session's last task as modelled, in its true state, and as measured: a row an event.
-
-    Columns as `draw.problem.gantt` has them; its `policy` is "modelled" or "measured".
-    """
-    net, x, begin = layers(network), decided["placement"], said.get("begin", 0.0)
-    events = schedule(net.graph, net.small(np.array(session.state)), x)
-    rows = [("modelled", *event, events[-1][-1]) for event in events]
-    for _, kind, where, number, start, end in session.events:
-        name = "{}→{}".format(*net.graph.edges[number]) if kind == "send" else str(number)
-        resource = (LINKS if kind == "send" else LOCATIONS)[where]
-        rows.append(("measured", resource, name, start - begin, end - begin, said["measured_s"]))
-    columns = ["policy", "resource", "what", "start_ms", "end_ms", "delay_ms"]
-    table = pd.DataFrame(rows, columns=columns)
-    table[columns[3:]] *= 1e3
-    return table
-
-
 def parts(session: Session, network: str, decided: dict, said: dict) -> dict[str, float]:
     """Where a chain's measured delay differs from the predicted one, in s, in parts that add up.
 
@@ -171,7 +152,7 @@ class Kept:
     """The rows of the tables, as they come."""
 
     def __init__(self):
-        self.rows, self.parts, self.example = [], [], None
+        self.rows, self.parts = [], []
 
     def add(self, session: Session, where: dict, decided: dict, said: dict) -> None:
         """A task that was run; where: network, policy, task, seed, mode."""
@@ -184,11 +165,9 @@ class Kept:
             of = parts(session, network, decided, said).items()
             key = {"mode": where["mode"], "network": network}
             self.parts += [key | {"part": k, "ms": 1e3 * v} for k, v in of]
-        if network == "inception" and (self.example is None or len({*x}) > self.example[0]):
-            self.example = len({*x}), gantt(session, network, decided, said)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """testbed, testbed_parts (means over runs) and testbed_example."""
+        """testbed and testbed_parts (means over runs)."""
         table = pd.DataFrame(self.rows)[[*COLUMNS]]
         order = {name: k for k, name in enumerate((*MODES, *SHOWN))}
         by = {"key": lambda c: c.map(order) if c.name != "task" else c}
@@ -196,7 +175,7 @@ class Kept:
         keys = ["mode", "network", "part"]
         of = pd.DataFrame(self.parts).groupby(keys, sort=False).ms
         means = of.agg(runs="count", mean_ms="mean", median_ms="median").reset_index()
-        return dict(zip(TABLES, (table, means, self.example[1])))
+        return dict(zip(TABLES, (table, means)))
 
 
 def testbed(run: Run, sessions: dict[str, int], held: bool = True, trace=None, say=None) -> Kept:
@@ -237,8 +216,8 @@ def _task(kept: Kept, session: Session, rng, where: dict, say) -> None:
 
 
 def tables(run: Run) -> list[pd.DataFrame]:
-    """testbed, testbed_parts and testbed_example: read in `paper` and open notebooks, else made, on
-    links shaped in user space."""
+    """testbed and testbed_parts: read in `paper` and open notebooks, else made, on links shaped in
+    user space."""
     if run.profile.name != "paper" and not run.lab:
         save(run, testbed(run, {"user": run.profile.testbed[0]}))
     return [read_table(run, name) for name in TABLES]

@@ -22,7 +22,7 @@ from kd_offload.runtime.device import PATIENCE
 from kd_offload.runtime.layers import NETWORKS, layers, picture
 from kd_offload.runtime.link import GivenUp, Sender
 from kd_offload.runtime.machines import LOOPBACK, Machines, refusal
-from kd_offload.runtime.testbed import Session, gantt, parts
+from kd_offload.runtime.testbed import Session, parts
 
 # Slow links: a task that crosses them is still under way when something happens to it.
 STATE = np.array([1e9, 2e9, 4e9, 2e5, 2e5, 4e5, 0.005, 0.01])
@@ -95,11 +95,6 @@ def test_a_task_over_all_three_has_the_right_result_and_serves_in_order(session)
         if key != ("run", 2):  # the cloud is elastic
             assert [d[0] for d in done] == sorted(d[0] for d in done), key
             assert all(b[1] > a[2] - 1e-4 for a, b in zip(done, done[1:])), key
-    table = gantt(session, "inception", decided(EVERYWHERE), said)
-    assert set(table[table.policy == "measured"].what) | {"result"} == set(
-        table[table.policy == "modelled"].what
-    )
-    assert table[table.policy == "modelled"].delay_ms.iloc[0] < 1010 * said["measured_s"]
 
 
 def test_parts_of_a_difference_add_up(machines):
