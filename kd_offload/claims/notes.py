@@ -74,9 +74,8 @@ class _Told:
         """N2: policies that put everything at one location."""
         best = self.regret[CONSTANT].idxmin()
         ours = difference(self.paired.loc[best])
-        cost = _choose(ours, "more", "less", "about the same")
-        said = f"The best fixed placement, {self.policies([best])}, costs {cost}"
-        said += f"{' as' if cost.endswith('same') else ' than'} {self.student}"
+        verb = _choose(ours, "more regret than", "less regret than", "about the regret of")
+        said = f"The best fixed placement, {self.policies([best])}, has {verb} {self.student}"
         return f"regret, student minus {best} (points)", ours, "the best fixed policy", said
 
     def cheap_policies(self):
@@ -99,8 +98,8 @@ class _Told:
         """N4: the network for any graph against the paper's student, and against heuristics."""
         own = "student_any"
         ours = difference(self.paired.loc["student"], own)
-        verb = _choose(ours, "has less", "has more", "does not clearly differ in")
-        said = f"{self.policies([own])} {verb} regret than {self.student}; compared with the "
+        verb = _choose(ours, "less regret than", "more regret than", "about the regret of")
+        said = f"{self.policies([own])} has {verb} {self.student}; compared with the "
         said += f"{METHODS[self.exact]} ({self.us[self.exact]:.3g} µs), it {self.worth(own)[3]}"
         beaten = [p for p in self.cheap if difference(self.paired.loc[p], own)[2] < 0]
         about = count("lower than", beaten, self.cheap)
