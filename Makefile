@@ -3,7 +3,7 @@
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR:
-.NOTPARALLEL: # a step uses all cores, and some time what they do
+.NOTPARALLEL: # a step uses all cores
 .PHONY: help setup check steps reproduce smoke test full testbed export lab mutants clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)

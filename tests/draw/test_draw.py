@@ -92,7 +92,8 @@ def test_where_subtasks_go_and_how_far_the_students_are_from_the_optimum():
     case = table[(table.scenario == "fusion") & (table.quantity == "B_up")]
     case = case[case.value == case.value.min()].set_index("policy")[places]
     expected = (case.loc["student"] - case.loc["exact"]).clip(lower=0).sum()
-    assert off.sort_index().loc["fusion", "B_up"].student.iloc[0] == pytest.approx(expected, abs=1e-5)
+    student = off.sort_index().loc["fusion", "B_up"].student
+    assert student.iloc[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_figures_draw_what_there_is_of_scenarios():
