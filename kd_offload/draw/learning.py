@@ -114,7 +114,7 @@ def dqn_curves(table: pd.DataFrame):
             look = {"ha": "right", "va": "top", "fontsize": 7}
             at, end = means.index[-1], means["mean"].iloc[-1]
             ax.text(at, 0.9 * end, f"budget {budget:,}", **look)
-        half = means["mean"][means.index <= means.index[-1] / 2].iloc[-1]
+        half = means["mean"].iloc[(len(means) - 1) // 2]
         gains.append(f"{half:.0f} to {end:.0f} % on {part.scenario.iloc[0]}")
         ax.margins(y=0.15)
     said = f"DQN still learns when its budget ends: the second half took it from {', '.join(gains)}"

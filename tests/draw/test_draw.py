@@ -118,6 +118,8 @@ def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
     assert content[0] == content[1] and set(content[0]) == {"f.png", "f.pdf"}
     assert all(b"profile=tiny, seed=" in file for file in content[0].values())
     assert b"CreationDate" not in content[0]["f.pdf"]
+    with pytest.raises(ValueError, match=r"figure: f is 7\.3 in wide, expected at most 7\.2"):
+        style.save(fresh, style.panels(1, 1, 1, width=7.3)[0], "f")
 
 
 def test_the_interval_over_seeds_is_students():
