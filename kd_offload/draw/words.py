@@ -1,10 +1,12 @@
 """Sentences that are computed from tables: messages of figures, and what notebooks say of them."""
 
+import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
 
 def see(*sentences: str) -> None:
-    """Show a notebook's reader what a table or figure says."""
+    """Show a notebook's reader the figures drawn so far, and below them what there is to see."""
+    plt.show()
     display(Markdown(f"**What to see.** {' '.join(sentences)}"))
 
 

@@ -88,7 +88,7 @@ def test_labels_right_are_drawn_against_regret():
 
 def test_where_subtasks_go_and_how_far_the_students_are_from_the_optimum():
     check(conditions.locations(table := reference("sweeps")))
-    off, places = conditions.moved(table), ["device", "edge", "cloud"]
+    off, places = conditions.moved(table).sort_index(), ["device", "edge", "cloud"]
     case = table[(table.scenario == "fusion") & (table.quantity == "B_up")]
     case = case[case.value == case.value.min()].set_index("policy")[places]
     expected = (case.loc["student"] - case.loc["exact"]).clip(lower=0).sum()
