@@ -177,7 +177,7 @@ class Machines:
         addresses = {link: self.address(link, port) for link, port in self.ports.items()}
         self.ask(do="connect", addresses=addresses)
         if self.models:
-            self.ask_one(0, STARTED, do="learn", models=self.models)
+            self.ask_device(STARTED, do="learn", models=self.models)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""
@@ -198,10 +198,10 @@ class Machines:
             machine.tell(what)
         return [machine.hear(seconds) for machine in self.all]
 
-    def ask_one(self, where: int, seconds: float = ANSWERED, **what) -> dict:
-        """Tell one machine -> its answer. Raises as `Machine.hear`."""
-        self.all[where].tell(what)
-        return self.all[where].hear(seconds)
+    def ask_device(self, seconds: float = ANSWERED, **what) -> dict:
+        """Tell the device -> its answer. Raises as `Machine.hear`."""
+        self.all[0].tell(what)
+        return self.all[0].hear(seconds)
 
     def set(self, state: list, trace: list | None = None) -> None:
         """Give machines and links the true state (8,), see `node.Node.set`."""

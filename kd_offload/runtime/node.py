@@ -25,18 +25,7 @@ import zmq
 from ..delay import RATE, ROUTES, TAU
 from ..graphs import CLOUD, DEVICE
 from .layers import NETWORKS, layers, picture
-from .link import (
-    POLL,
-    PROBE,
-    GivenUp,
-    Head,
-    Rate,
-    Receiver,
-    Sender,
-    clock,
-    plain,
-    sleep_until,
-)
+from .link import POLL, PROBE, GivenUp, Head, Rate, Receiver, Sender, clock, plain, sleep_until
 
 OUT, INTO = ((0,), (1, 2), (3,)), ((1,), (0, 3), (2,))  # each location's links, as `delay.LINKS`
 PROBES = (512, 512, 20_000)  # bytes of the messages that measure a link

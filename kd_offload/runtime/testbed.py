@@ -87,13 +87,13 @@ class Session:
         while time.monotonic() < end and sum(len(r["transfers"]) for r in reports) < 12:
             time.sleep(0.02)
             reports += self.machines.ask(do="report")
-        return self.machines.ask_one(0, do="observe", reports=reports, anew=True)
+        return self.machines.ask_device(do="observe", reports=reports, anew=True)
 
     def decide(self, network: str, policy: str) -> dict:
         """See `device.Device.decide`. Machines that are gone are started again."""
         if any(machine.process.poll() is not None for machine in self.machines.all):
             self._again()
-        return self.machines.ask_one(0, do="decide", network=network, policy=policy)
+        return self.machines.ask_device(do="decide", network=network, policy=policy)
 
     def _again(self) -> None:
         self.machines.stop()
@@ -113,10 +113,10 @@ class Session:
         said = {"measured_s": np.nan, "alone": "", "lost": ""}
         try:
             seconds = ANSWER + 2 * PATIENCE[1] * expected
-            said |= self.machines.ask_one(0, seconds, do="execute", expected=expected, **what)
+            said |= self.machines.ask_device(seconds, do="execute", expected=expected, **what)
             self.machines.ask(do="forget", task=task)
             reports = self.machines.ask(do="report")
-            self.machines.ask_one(0, do="observe", reports=reports)
+            self.machines.ask_device(do="observe", reports=reports)
             self.events = [e for r in reports for e in r["events"] if e[0] == task]
         except Lost as error:
             said["lost"], self.events = str(error), []

@@ -29,14 +29,8 @@ from .statistics import bootstrap_means, bounded, interval
 from .timing import time_interleaved
 
 Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
-PLAIN = (
-    "best_single",
-    "split",
-    "local_search_3",
-    "lookahead",
-    "lookahead_joins",
-    "lookahead_mended",
-)
+AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
+PLAIN = (*AHEAD[:2], "local_search_3", *AHEAD[2:])
 WIDTHS = (8, 64, 512)  # of beams
 BUDGETS = (EVALUATIONS, 80, 160, 640)  # of student_any
 PROVABLE = 40  # subtasks up to which a search is let run until it ends or SPARE times the last stop

@@ -15,7 +15,7 @@ import pandas as pd
 from ..tasks import MBIT, Ranges
 
 LONGEST = 10**9  # ms of a Mahimahi trace, some eleven days: beyond are clock times
-PACKET = 1500  # bytes of one delivery opportunity in a Mahimahi trace
+PACKET, BIN = 1500, 500  # bytes of a delivery opportunity in a Mahimahi trace; ms
 LIMITS = Ranges().B_up  # of our own links
 LEVELS, DWELL = np.geomspace(*LIMITS, 4), 60.0  # 4, 12, 34 and 100 Mbit/s; s
 
@@ -57,8 +57,8 @@ class Trace:
         return self.bandwidth[np.searchsorted(self.times, np.mod(t, self.end), side="right") - 1]
 
 
-def read_mahimahi(path, bin_s: float = 0.5) -> Trace:
-    """A Mahimahi trace as bandwidth in bins of `bin_s` seconds, named after its file.
+def read_mahimahi(path) -> Trace:
+    """A Mahimahi trace as bandwidth in bins of BIN ms, named after its file.
 
     Every line is a millisecond, counted from the start, at whose end the link can deliver one
     packet of 1,500 bytes; a repeated line, several packets. The trace is as long as its last line
@@ -69,17 +69,14 @@ def read_mahimahi(path, bin_s: float = 0.5) -> Trace:
     low delay over cellular networks", NSDI 2013, and Mahimahi. Raises ValueError naming the file
     and what is wrong with it.
     """
-    width = round(1e3 * bin_s) if np.isfinite(bin_s) else 0
-    if width < 1 or abs(width - 1e3 * bin_s) > 1e-6:
-        raise ValueError(f"bin_s: {bin_s}, expected a whole number of milliseconds, at least 1")
     at = _read(path, names=["ms"], dtype=np.int64).ms.to_numpy()
     if (back := np.diff(at, prepend=0) < 0).any():
         raise ValueError(f"trace: {path} has {at[back][0]} ms after a later time")
     last = int(at[-1]) if len(at) else 0
     if not 0 < last <= LONGEST:
         raise ValueError(f"trace: {path} ends at {last} ms, expected 1 to {LONGEST}")
-    starts = np.arange(0, last, width)
-    packets = np.bincount((np.maximum(at, 1) - 1) // width, minlength=len(starts))
+    starts = np.arange(0, last, BIN)
+    packets = np.bincount((np.maximum(at, 1) - 1) // BIN, minlength=len(starts))
     bandwidth = np.maximum(packets, 1) * PACKET / (np.diff(starts, append=last) / 1e3)
     return Trace(Path(path).stem, starts / 1e3, bandwidth, last / 1e3)
 

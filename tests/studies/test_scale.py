@@ -177,7 +177,7 @@ def test_operators_are_real_networks_in_two_ranges(run, monkeypatch):
     monkeypatch.setattr(operators, "SCENARIOS", kept)
     monkeypatch.setenv("KD_WORKERS", "1")
     table = operators.operators(run)
-    policies = {*operators.PLAIN, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY}
+    policies = {*operators.AHEAD, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY}
     assert [key for key, _ in table.groupby(["scenario", "ranges"])] == [
         (name, ranges) for name in names for ranges in ("default", "wide")
     ]
