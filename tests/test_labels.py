@@ -9,7 +9,7 @@ from kd_offload import graphs, labels
 from kd_offload.delay import delay
 from kd_offload.proofs import oracles, proofs
 from kd_offload.rivals import heuristics
-from kd_offload.rivals.exact import searched_exactly
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.tasks import sample_tasks
 
 seeds = st.integers(0, 2**32 - 1)

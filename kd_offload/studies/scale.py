@@ -20,7 +20,7 @@ from ..delay import delay
 from ..graphs import TaskGraph, random_graph
 from ..labels import TIE, new_scratch, search, solve_kernel, structure
 from ..parallel import in_parallel, progress
-from ..rivals.exact import searched_exactly
+from ..rivals.heuristics import searched_exactly
 from ..rivals.lookahead import beam
 from ..rivals.policies import ANY, POLICIES, opened, seeds_of
 from ..tasks import sample_tasks

@@ -12,7 +12,7 @@ from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS, chain, dag, fusion, random_graph
 from kd_offload.labels import search, solve
 from kd_offload.proofs.oracles import reference_delay
-from kd_offload.rivals.exact import searched_exactly
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.rivals.policies import LEARNED, POLICIES, Policy, place, policies_for
 from kd_offload.studies import conditions, label_cost, robustness, sweeps
 from kd_offload.studies.effective import effective

@@ -12,7 +12,7 @@ from kd_offload.graphs import dag, random_graph
 from kd_offload.labels import new_scratch, search, solve, solve_kernel, structure
 from kd_offload.profiles import PROFILES
 from kd_offload.proofs.oracles import reference_delay
-from kd_offload.rivals.exact import searched_exactly
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.rivals.lookahead import beam
 from kd_offload.rivals.policies import ANY, place
 from kd_offload.scenarios import SCENARIOS, scenario
