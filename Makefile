@@ -3,7 +3,7 @@
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR .NOTPARALLEL: # steps use all cores
-.PHONY: help setup check steps reproduce smoke check-claims test full testbed export lab mutants site clean
+.PHONY: help setup check steps reproduce smoke check-claims test full testbed export lab site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 export PYTHONPATH := $(CURDIR)
@@ -55,7 +55,7 @@ smoke: ## the same at small sizes (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
 check-claims: ## compare a rerun's claims with the committed ones
 	@$(PY) -m kd_offload.claims.check $(REFERENCE)
-full: $(call after,03_data) ## the slow tables, which `reproduce` reads (hours)
+full: $(call after,03_data) ## make the slow tables (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
