@@ -75,6 +75,6 @@ lab: $(SETUP) ## open the notebooks; N=07 runs one
 	$(PY) -m $(if $(N),kd_offload.run notebooks/$(N)*.ipynb --profile lab,jupyter lab build/lab/notebooks)
 site: $(SETUP) ## build the site, in build/site
 	$(PY) website/build.py
-clean: ## delete what is not committed, except .venv
+clean: ## delete what is not committed
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures
