@@ -104,8 +104,8 @@ def panels(rows: int, columns: int, height: float, xlabel="", ylabel="", log="",
 
 
 def shown(table: pd.DataFrame) -> list[str]:
-    """The scenarios of a table that figures show, in its order."""
-    return [name for name in table.scenario.unique() if name in SHOWN]
+    """The scenarios of a table that figures show."""
+    return [name for name in SHOWN if (table.scenario == name).any()]
 
 
 def by_scenario(table: pd.DataFrame, height: float, xlabel="", ylabel="", rows=1, **options):
@@ -144,7 +144,7 @@ def finish(fig, *handles, columns: int = 5, **options):
 
 def message(fig, text: str):
     """The figure, with the one thing that it says written above it, in lines as wide as it is."""
-    text = fill(text, int(13.5 * fig.get_figwidth()))
+    text = fill(text.replace(" %", "\xa0%").replace(" -", " −"), int(12.5 * fig.get_figwidth()))
     fig.suptitle(text, x=0.01, ha="left", fontsize=9, weight="bold")
     return fig
 
@@ -156,7 +156,8 @@ def key(label: str, **look):
 
 def location_keys(**look) -> list:
     """An entry of a legend for every location."""
-    return [key(k, marker="o", color=c, **look) for k, c in LOCATION_COLOURS.items()]
+    look = {"marker": "o"} | look
+    return [key(k, color=c, **look) for k, c in LOCATION_COLOURS.items()]
 
 
 def kind_keys(kinds, **look) -> list:

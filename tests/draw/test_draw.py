@@ -20,14 +20,13 @@ from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.any_curves, learning.distillation_grid, learning.design]
+SAME += [learning.training_curves, learning.distillation_grid, learning.design]
 SAME += [learning.dqn_curves, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
-    "teacher_curves": learning.training_curves,
-    "student_curves": learning.training_curves,
+    "student_schedule": problem.gantt,
     "latency": lambda table: quality.latency(table, reference("paired")),
     "effective_latency": timing.effective,
 }  # by table
@@ -118,6 +117,8 @@ def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
     assert content[0] == content[1] and set(content[0]) == {"f.png", "f.pdf"}
     assert all(b"profile=tiny, seed=" in file for file in content[0].values())
     assert b"CreationDate" not in content[0]["f.pdf"]
+    with pytest.raises(ValueError, match=r"figure: f is 7\.3 in wide, expected at most 7\.2"):
+        style.save(fresh, style.panels(1, 1, 1, width=7.3)[0], "f")
 
 
 def test_the_interval_over_seeds_is_students():
