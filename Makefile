@@ -53,7 +53,7 @@ reproduce: steps ## make every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
 smoke: ## the same at small sizes (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
-check-claims: ## compare a rerun's claims with the committed ones
+check-claims: $(SETUP) ## compare a rerun's claims with git's
 	@$(PY) -m kd_offload.claims.check $(REFERENCE)
 full: $(call after,03_data) ## make the slow tables (hours)
 	$(PY) -m kd_offload.studies.slow

@@ -146,7 +146,7 @@ def samples(proofs: pd.DataFrame, generation: pd.DataFrame) -> list[dict]:
     ours = generation[(generation.method == "branch_and_bound") & (generation.workers == 1)]
     for name in SHOWN:
         for rate in ours[ours.scenario == name].samples_per_second:
-            rows.append(row("C3", name, "exact labels a second, one core", rate))
+            rows.append(row("C3", name, "exact labels per second, on one core", rate))
     return rows
 
 
