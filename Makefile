@@ -1,10 +1,9 @@
-# `make help` lists what there is. PYTHON=/path/to/python uses an environment of yours.
-# A step is a notebook; its stamp, build/<profile>/<notebook>.done, lists what it made.
+# `make help` lists targets. PYTHON=/path/to/python uses your environment.
+# A step runs a notebook; its stamp, build/<profile>/<name>.done, lists its products.
 PROFILE := paper
 STEP := build/$(PROFILE)
-.DELETE_ON_ERROR:
-.NOTPARALLEL: # a step uses all cores, and some time what they do
-.PHONY: help setup check steps reproduce smoke test full testbed export lab mutants clean
+.DELETE_ON_ERROR .NOTPARALLEL: # steps use all cores
+.PHONY: help setup check steps reproduce smoke test full testbed export lab mutants site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 export PYTHONPATH := $(CURDIR)
@@ -14,7 +13,7 @@ TAKE_UP = $(PY) -m kd_offload.claims.manifest
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
-setup: $(SETUP) ## make .venv from the pinned list and install the package
+setup: $(SETUP) ## make .venv from the pinned list
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
@@ -23,7 +22,7 @@ setup: $(SETUP) ## make .venv from the pinned list and install the package
 check:
 	@$(PY) .ci/check.py --packages
 
-# What a notebook is made from: its text, the core, wings, other steps.
+# What a notebook depends on
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
 ALL := $(call wing,beyond rivals studies draw)
@@ -47,34 +46,35 @@ $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_lat
 $(STEP)/13_testbed.done: $(call wing,runtime)
 $(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-steps: # a step whose products are missing or altered runs again
+steps: # a step with missing or altered products runs again
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
 smoke: ## the same, small, into build/smoke (8 min)
-	@$(MAKE) --no-print-directory PROFILE=smoke steps
-	@$(PY) -m pytest -q tests/after_smoke.py
+	@$(MAKE) --no-print-directory PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
 
 full: $(call after,03_data) ## what is too slow for that (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
-testbed: $(SETUP) ## tasks on three processes over shaped links (15 minutes)
+testbed: $(SETUP) ## tasks on three processes over shaped links (15 min)
 	$(PY) -m kd_offload.runtime.testbed
 	rm -f $(call after,13_testbed)
-export: $(call after,07_latency) ## the trained students as ONNX and C99, into exports/
+export: $(call after,07_latency) ## the students as ONNX and C99, into exports/
 	$(PY) -m kd_offload.device.card
 	$(TAKE_UP) exports
 test: $(SETUP) ## lint and tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest
-mutants: $(SETUP) ## plant bugs, see that tests find them (hours)
+mutants: $(SETUP) ## plant bugs, to be found (hours)
 	$(PY) tests/plant/mutants.py
-lab: $(SETUP) ## open copies of the notebooks, on the reference results
+lab: $(SETUP) ## open copies of the notebooks; N=07 runs that one
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
-	$(PY) -m jupyter lab build/lab/notebooks
-clean: ## delete what is not committed (.venv stays)
+	$(PY) -m $(if $(N),kd_offload.run notebooks/$(N)*.ipynb --profile lab,jupyter lab build/lab/notebooks)
+site: $(SETUP) ## the results as a site, in build/site
+	$(PY) website/build.py
+clean: ## delete what is not committed, but .venv
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures
