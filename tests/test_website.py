@@ -10,13 +10,13 @@ import subprocess
 import nbformat
 import numpy as np
 import pytest
+from execute import execute
 
 from kd_offload.artifact import ROOT, get_run
 from kd_offload.delay import delay, schedule
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
 from kd_offload.rivals.policies import learned, opened
-from kd_offload.run import execute
 from kd_offload.tasks import sample_tasks
 
 SITE = ROOT / "website"

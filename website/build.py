@@ -116,7 +116,11 @@ def write(page: str, text: str) -> None:
 
 def contents(caption: str, pages: list[str]) -> str:
     """A table of contents: a part of the navigation."""
-    return f"\n\n```{{toctree}}\n:caption: {caption}\n:hidden:\n:titlesonly:\n\n" + "\n".join(pages) + "\n```\n"
+    return (
+        f"\n\n```{{toctree}}\n:caption: {caption}\n:hidden:\n:titlesonly:\n\n"
+        + "\n".join(pages)
+        + "\n```\n"
+    )
 
 
 def texts() -> None:
