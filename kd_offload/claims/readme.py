@@ -62,15 +62,13 @@ def _judged(rows: pd.DataFrame, own: str = "") -> pd.DataFrame:
     return rows[rows.scenario.isin(SHOWN)].set_index("scenario", drop=False)
 
 
-def _each(values: dict, text: str = "{}") -> str:
-    """`text` of every scenario's value, in words."""
-    *first, last = (f"{text.format(value)} on `{name}`" for name, value in values.items())
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _names(policies, link: str = "and") -> str:
-    *first, last = (f"`{p}`" for p in policies)
+def _words(parts, link: str = "and") -> str:
+    *first, last = parts
     return f"{', '.join(first)} {link} {last}" if first else last
+
+
+def _each(values: dict) -> str:
+    return _words(f"{value} on `{name}`" for name, value in values.items())
 
 
 def _least(rows: pd.DataFrame, by: str, what: str, largest=False) -> tuple:
@@ -132,9 +130,9 @@ def _counts(good: pd.Series, scenario: pd.Series) -> str:
 
 
 def _always(rivals: pd.DataFrame, which: pd.Series) -> list[str]:
-    """Rivals of which something is true in every scenario that has them all."""
+    """Rivals of which something is true in every scenario."""
     everywhere = rivals[which].groupby("rival", sort=False).scenario.nunique()
-    return list(everywhere.index[everywhere == rivals.scenario.nunique()])
+    return [f"`{p}`" for p, n in everywhere.items() if n == rivals.scenario.nunique()]
 
 
 def _c5(rows: pd.DataFrame) -> tuple:
@@ -142,7 +140,7 @@ def _c5(rows: pd.DataFrame) -> tuple:
     found = "Among rivals that look at the task, the student beats "
     found += f"{_counts(student.outcome == 'better', student.scenario)}."
     if names := _always(student, student.outcome == "worse"):
-        found += f" It always loses to {_names(names)}."
+        found += f" It always loses to {_words(names)}."
     held = ours.outcome.isin(["better", "tied"])
     found += " Our extension, `student_any`, beats or ties "
     found += f"{_counts(held, ours.scenario)}."
@@ -157,7 +155,7 @@ def _c6(rows: pd.DataFrame) -> tuple:
     found = "Of the rivals with a compiled form, the student is clearly quicker than "
     found += f"{_counts(part.ci_low > 1, part.scenario)}."
     if names := _always(part, part.ci_low <= 1):
-        found += f" On none of the three is it clearly quicker than {_names(names, 'or')}."
+        found += f" On none of the three is it clearly quicker than {_words(names, 'or')}."
     judged = _judged(rows)
     own = judged[judged.metric.str.startswith("student: ")]
     return found, *_least(own, "value", "a decision", largest=True)
