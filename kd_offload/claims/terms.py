@@ -186,6 +186,6 @@ def measure(metric: str) -> str:
 
 
 def _digits(value: float) -> str:
-    if value == round(value) or abs(value) >= 100:
+    if float(value).is_integer() or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.001 else f"{value:.2g}"
