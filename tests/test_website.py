@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from execute import execute
 
-from kd_offload.artifact import ROOT, get_run
+from kd_offload.artifact import ROOT
+from kd_offload.beyond.decide import decide_any
+from kd_offload.beyond.sweep import open_sweep
 from kd_offload.delay import delay, schedule
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
-from kd_offload.rivals.policies import learned, opened
+from kd_offload.models import decide, open_model
 from kd_offload.tasks import sample_tasks
 
 SITE = ROOT / "website"
@@ -41,7 +43,7 @@ def test_the_wasm_file_is_of_the_committed_students():
 
 @pytest.mark.skipif(not shutil.which("node"), reason="no node")
 def test_the_browser_decides_and_computes_delays_as_python_does():
-    graph, run = dag(), get_run("paper")
+    graph, models = dag(), ROOT / "data" / "models"
     tasks = sample_tasks(graph, 100, np.random.default_rng(4))
     wasm = base64.b64encode((SITE / "student.wasm").read_bytes()).decode()
     asked = {"graph": {"n": graph.n, "edges": graph.edges}, "tasks": tasks.tolist(), "wasm": wasm}
@@ -50,8 +52,11 @@ def test_the_browser_decides_and_computes_delays_as_python_does():
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     x = {name: np.array([s["x"][name] for s in said]) for name in said[0]["x"]}
-    for role in ("student", "student_any"):
-        expected = learned(opened(run, role, "dag", 0))(graph, tasks)
+    here = {
+        "student": decide(open_model(models / "student_dag_0.npz"), graph, tasks),
+        "student_any": decide_any(open_sweep(models / "student_any_0.npz"), graph, tasks)[0],
+    }
+    for role, expected in here.items():
         assert (x[role] == expected).all(1).mean() >= 0.98  # float32 in another order
     assert np.array_equal(x["optimum"], solve(graph, tasks).placements)
     assert np.array_equal([s["delay"] for s in said], delay(graph, tasks, x["student"]))
@@ -60,6 +65,8 @@ def test_the_browser_decides_and_computes_delays_as_python_does():
 
 
 def test_the_notebook_to_play_with_runs_on_the_committed_models(tmp_path):
+    source = nbformat.read(ROOT / "notebooks" / "play.ipynb", as_version=4)
+    assert not any(c.get("outputs") or c.get("execution_count") for c in source.cells)
     execute(ROOT / "notebooks" / "play.ipynb", tmp_path / "play.ipynb", {})
     book = nbformat.read(tmp_path / "play.ipynb", as_version=4)
     (output,) = [o for o in book.cells[-2].outputs if o.output_type == "display_data"]

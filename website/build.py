@@ -39,7 +39,7 @@ TEXTS = {"README.md": "index", "ARTIFACT.md": "artifact"} | {
     for p in sorted((ROOT / folder).glob("*.md"))
 }
 STEPS = [p.stem for p in sorted((ROOT / "notebooks" / "executed").glob("*.ipynb"))]
-TABLES = [p.stem for p in sorted((ROOT / "figures").glob("*.csv"))]
+TABLES = sorted({p.stem for end in ("csv", "png") for p in (ROOT / "figures").glob(f"*.{end}")})
 MODULES = [
     ".".join(p.relative_to(PACKAGE).with_suffix("").parts)
     for p in sorted(PACKAGE.rglob("*.py"))
@@ -116,11 +116,8 @@ def write(page: str, text: str) -> None:
 
 def contents(caption: str, pages: list[str]) -> str:
     """A table of contents: a part of the navigation."""
-    return (
-        f"\n\n```{{toctree}}\n:caption: {caption}\n:hidden:\n:titlesonly:\n\n"
-        + "\n".join(pages)
-        + "\n```\n"
-    )
+    head = f"```{{toctree}}\n:caption: {caption}\n:hidden:\n:titlesonly:\n"
+    return "\n\n" + "\n".join([head, *pages, "```\n"])
 
 
 def texts() -> None:
@@ -129,14 +126,17 @@ def texts() -> None:
         if path.endswith(".md"):
             text = linked((ROOT / path).read_text(encoding="utf-8"), page, os.path.dirname(path))
             if page == "index":
-                text = "\n".join(claims_linked(line) for line in text.split("\n")) + navigation()
+                text = claims_linked(text) + navigation()
             write(page, text)
 
 
-def claims_linked(line: str) -> str:
-    """A row of a table, whose claims are links."""
-    link = r"[\1](claims.md)"
-    return re.sub(r"\b(C[1-6][ab]?)\b(?![^\[]*\])", link, line) if line.startswith("|") else line
+def claims_linked(text: str, target: str = "claims.md") -> str:
+    """Rows of tables and items of lists, whose claims are links."""
+    lines = text.split("\n")
+    link = rf"[\1]({target})"
+    return "\n".join(
+        re.sub(r"\b(C[1-6][ab]?)\b(?![^\[]*\])", link, n) if n[:1] in "|-" else n for n in lines
+    )
 
 
 def navigation() -> str:
@@ -184,15 +184,17 @@ def notebooks() -> dict[str, list[str]]:
         tables, modules = sources_of(book)
         for table in tables:
             shown[table].append(step)
-        copied(f"notebooks/{step}.ipynb")
-        ends = [f"Notebook without results: [{step}.ipynb]({to(page, f'notebooks/{step}.ipynb')})"]
+        ends = ["## On this page", f"- Claims: {', '.join(claims.get(step, ['none']))}"]
         for what, names in (("Tables", tables), ("Code", modules)):
-            ends += [f"{what}: {', '.join(f'`{n}`' for n in names)}"] if names else []
-        if claims.get(step):
-            ends.append("Claims: " + ", ".join(f"[{c}](../claims.md)" for c in claims[step]))
-        book.cells.append(nbformat.v4.new_markdown_cell(linked("- " + "\n- ".join(ends[1:]), page)))
+            ends += [f"- {what}: {', '.join(f'`{n}`' for n in names)}"] if names else []
+        ends = linked(claims_linked("\n".join(ends), "../claims.md"), page)
+        book.cells.append(nbformat.v4.new_markdown_cell(ends))
         nbformat.write(book, SOURCE / "notebooks" / f"{step}.ipynb")
     return shown
+
+
+def is_figure(name: str) -> bool:
+    return (ROOT / "figures" / name).exists()
 
 
 def tables(shown: dict[str, list[str]]) -> None:
@@ -202,22 +204,18 @@ def tables(shown: dict[str, list[str]]) -> None:
         "What each notebook writes. Beside a table, as .json, is what made it.",
     ]
     for table in TABLES:
-        for end in ("csv", "json", "png", "pdf"):
-            if (ROOT / "figures" / f"{table}.{end}").exists():
-                copied(f"figures/{table}.{end}")
-        frame = pd.read_csv(ROOT / "figures" / f"{table}.csv")
-        files = [
-            e for e in ("csv", "json", "pdf") if (SOURCE / "figures" / f"{table}.{e}").exists()
-        ]
-        links = ", ".join(f"[{table}.{end}](figures/{table}.{end})" for end in files)
-        steps = ", ".join(f"[`{s}`](notebooks/{s}.ipynb)" for s in shown[table])
-        parts += [
-            f"## {table}",
-            f"{len(frame):,} rows: {links}. " + (f"Shown in {steps}." if steps else ""),
-        ]
-        if (SOURCE / "figures" / f"{table}.png").exists():
+        files = [e for e in ("csv", "json", "pdf", "png") if is_figure(f"{table}.{e}")]
+        for end in files:
+            copied(f"figures/{table}.{end}")
+        links = [f"[{table}.{end}](figures/{table}.{end})" for end in files]
+        links += [f"[`{s}`](notebooks/{s}.ipynb)" for s in shown[table]]
+        parts += [f"## {table}", ", ".join(links)]
+        if "png" in files:
             parts.append(f"![{table}](figures/{table}.png)")
-        parts.append("Columns: " + ", ".join(f"`{c}`" for c in frame.columns))
+        if "csv" in files:
+            frame = pd.read_csv(ROOT / "figures" / f"{table}.csv")
+            columns = ", ".join(f"`{c}`" for c in frame.columns)
+            parts.append(f"{len(frame):,} rows of {columns}")
     write("tables", "\n\n".join(parts))
 
 
