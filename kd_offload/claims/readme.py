@@ -111,7 +111,7 @@ def _c4(rows: pd.DataFrame) -> tuple:
     found += "teacher and takes less time. Distillation lowered its regret in "
     found += f"{(cells == 'helps').sum()} of {tried} settings with a better teacher, and raised it "
     found += f"in {(cells == 'harms').sum()}."
-    at, where = _least(times, "ci_low", "as quick as the teacher")
+    at, where = _least(times, "value", "as quick as the teacher")
     return found, at, f"{where}; {HALVED:g} × wanted"
 
 
