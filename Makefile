@@ -2,27 +2,26 @@
 # A step runs a notebook; its stamp, build/<profile>/<name>.done, lists its products.
 PROFILE := paper
 STEP := build/$(PROFILE)
-.DELETE_ON_ERROR .NOTPARALLEL: # steps use all cores
-.PHONY: help setup check steps reproduce smoke test full testbed export lab mutants site clean
+.DELETE_ON_ERROR .NOTPARALLEL: # use all cores
+.PHONY: help setup check steps reproduce smoke check-claims test full testbed export lab site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 export PYTHONPATH := $(CURDIR)
+MAKEFLAGS += --no-print-directory
 BASE := $(or $(shell command -v python3.11),python3)
-PIP := .venv/bin/pip install -q --disable-pip-version-check
+PIP := .venv/bin/pip install -q
 TAKE_UP = $(PY) -m kd_offload.claims.manifest
 
-help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 setup: $(SETUP) ## make .venv from the pinned list
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
-	$(PIP) -r requirements.txt && $(PIP) --no-deps --no-build-isolation -e .
-	@touch $@
+	$(PIP) -r requirements.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
 check:
 	@$(PY) .ci/check.py --packages
 
-# What a notebook depends on
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
 ALL := $(call wing,beyond rivals studies draw)
@@ -30,7 +29,7 @@ CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 
 $(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
-	$(PY) -m kd_offload.run $< --profile $(PROFILE) --stamp $@
+	$(PY) notebooks/execute.py $< --profile $(PROFILE) --stamp $@
 
 $(STEP)/01_problem.done: $(call wing,beyond rivals draw)
 $(STEP)/02_labels.done: $(call wing,beyond proofs rivals draw) kd_offload/studies/label_speed.py
@@ -46,35 +45,36 @@ $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_lat
 $(STEP)/13_testbed.done: $(call wing,runtime)
 $(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-steps: # a step with missing or altered products runs again
+steps: # also where products are missing or altered
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
-	@$(MAKE) --no-print-directory PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
+	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
-reproduce: steps ## every table and figure (80 min)
+reproduce: steps ## make every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
-smoke: ## the same, small, into build/smoke (8 min)
-	@$(MAKE) --no-print-directory PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
-
-full: $(call after,03_data) ## what is too slow for that (hours)
+smoke: ## the same at small sizes (8 min)
+	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
+check-claims: $(SETUP) ## compare a rerun's claims with git's
+	@$(PY) -m kd_offload.claims.check $(REFERENCE)
+full: $(call after,03_data) ## make the slow tables (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
-testbed: $(SETUP) ## tasks on three processes over shaped links (15 min)
+testbed: $(SETUP) ## run tasks on three processes (15 min)
 	$(PY) -m kd_offload.runtime.testbed
 	rm -f $(call after,13_testbed)
-export: $(call after,07_latency) ## the students as ONNX and C99, into exports/
+export: $(call after,07_latency) ## write the students as ONNX and C99
 	$(PY) -m kd_offload.device.card
 	$(TAKE_UP) exports
-test: $(SETUP) ## lint and tests
+test: $(SETUP) ## run lint and tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest
-mutants: $(SETUP) ## plant bugs, to be found (hours)
+mutants: $(SETUP) ## plant bugs, run the tests (hours)
 	$(PY) tests/plant/mutants.py
-lab: $(SETUP) ## open copies of the notebooks; N=07 runs that one
+lab: $(SETUP) ## open the notebooks; N=07 runs one
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
-	$(PY) -m $(if $(N),kd_offload.run notebooks/$(N)*.ipynb --profile lab,jupyter lab build/lab/notebooks)
-site: $(SETUP) ## the results as a site, in build/site
+	$(PY) $(if $(N),notebooks/execute.py notebooks/$(N)*.ipynb --profile lab,-m jupyter lab build/lab/notebooks)
+site: $(SETUP) ## build the site, in build/site
 	$(PY) website/build.py
-clean: ## delete what is not committed, but .venv
+clean: ## delete what is not committed
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

@@ -7,7 +7,6 @@ A step of the Makefile is a notebook, and a notebook that runs computes its tabl
 from __future__ import annotations
 
 import ast
-import fcntl
 import hashlib
 import json
 import os
@@ -18,9 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from glob import escape
 from importlib.metadata import version
-from io import StringIO
 from pathlib import Path
-from tokenize import COMMENT, generate_tokens
 
 import pandas as pd
 
@@ -30,7 +27,7 @@ PACKAGE = Path(__file__).resolve().parent
 CHECKOUT = (PACKAGE.parent / "notebooks").is_dir() and (PACKAGE.parent / "Makefile").is_file()
 ROOT = PACKAGE.parent if CHECKOUT else Path.cwd()  # installed by itself: where it is called
 # They carry products, or make inputs whose digests count by themselves.
-PLUMBING = ("artifact", "parallel", "profiles", "scenarios", "dataset", "run")
+PLUMBING = ("artifact", "parallel", "profiles", "scenarios", "dataset")
 PACKAGES = ("numpy", "numba", "torch", "pandas", "matplotlib", "pyarrow")
 
 
@@ -110,18 +107,6 @@ def _runs(process: int) -> bool:
     return True
 
 
-@contextmanager
-def alone(folder: Path):
-    """`folder`, made if need be, with no other process in such a block of it; it waits its turn."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        os.close(handle)
-
-
 def _record(path: Path) -> None:
     """Tell the step that runs, if one does, of a product of its own."""
     if record := os.environ.get("KD_PRODUCTS"):
@@ -142,14 +127,10 @@ def sha256(path: Path) -> str:
 
 @cache
 def _source(module: str) -> tuple[str, frozenset[str]]:
-    """A module's code without comments, docstrings and empty lines, in any Python the same, and the
-    modules of ours that it imports."""
-    text, imported = (PACKAGE / f"{module.replace('.', '/')}.py").read_text(), set()
-    lines = text.splitlines()
-    for token in generate_tokens(StringIO(text).readline):
-        if token.type == COMMENT:
-            lines[token.start[0] - 1] = lines[token.start[0] - 1][: token.start[1]]
-    for node in ast.walk(ast.parse(text)):
+    """A module's code without comments and docstrings, and the modules of ours that it imports."""
+    tree = ast.parse((PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+    imported = set()
+    for node in ast.walk(tree):
         match node:
             case ast.ImportFrom(level=level) if level:
                 base = [*module.split(".")[:-level], *(node.module or "").split(".")]
@@ -158,11 +139,9 @@ def _source(module: str) -> tuple[str, frozenset[str]]:
                 known = (n for n in names if (PACKAGE / f"{n.replace('.', '/')}.py").exists())
                 imported.update(known)
         match getattr(node, "body", None):
-            case [ast.Expr(value=ast.Constant(value=str())) as said, *_]:
-                lines[said.lineno - 1 : said.end_lineno] = [""] * (
-                    said.end_lineno - said.lineno + 1
-                )
-    return "\n".join(filter(None, map(str.rstrip, lines))), frozenset(imported)
+            case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+                node.body = rest
+    return ast.unparse(tree), frozenset(imported)
 
 
 @cache
@@ -195,7 +174,7 @@ def is_current(path: Path, mark: str) -> bool:
         current = _note(path).read_text() == _state(path, mark)
     except OSError:
         return False
-    for product in _both(path) if current else ():
+    for product in (path, path.with_suffix(".json")) if current else ():
         _record(product)
     return current
 
@@ -207,13 +186,10 @@ def set_current(path: Path, mark: str) -> None:
         aside.write_text(_state(path, mark))
 
 
-def _both(path: Path) -> list[Path]:
-    """A product, and the .json that many have beside them to say how they were made."""
-    return [path, *{p for p in [path.with_suffix(".json")] if p != path and p.exists()}]
-
-
 def _state(path: Path, mark: str) -> str:
-    return " ".join([mark, *map(sha256, _both(path))])
+    """The mark, the digest of a product, and that of the .json that many have beside them."""
+    beside = path.with_suffix(".json")
+    return f"{mark} {sha256(path)} {sha256(beside) if beside.exists() else ''}"
 
 
 def _note(path: Path) -> Path:

@@ -20,9 +20,10 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 from joblib import delayed
 
-from .artifact import Run, alone, fingerprint, is_current, save_json, set_current, written_aside
+from .artifact import Run, fingerprint, is_current, save_json, set_current, written_aside
 from .graphs import TaskGraph
 from .labels import Labelled, solve
 from .parallel import parallel, progress, workers
@@ -78,11 +79,14 @@ def generate(
     ValueError for an unknown scenario, and TooLarge for a task whose exact label takes more than
     `node_budget` nodes.
     """
-    with alone(order.folder(run)) as folder:
-        return _generate(run, order, columns, n_jobs, folder)
+    folder = order.folder(run)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        _generate(run, order, columns, n_jobs, folder)
+    return folder
 
 
-def _generate(run: Run, order: Order, columns: Columns, n_jobs: int | None, folder: Path) -> Path:
+def _generate(run: Run, order: Order, columns: Columns, n_jobs: int | None, folder: Path) -> None:
     where, profile, code = scenario(order.scenario), run.profile, fingerprint(order.code)
     about = _recipe(run, order)
     mark, names = fingerprint(order.code, scenario=_content(where), **about), _shards(about)
@@ -90,7 +94,7 @@ def _generate(run: Run, order: Order, columns: Columns, n_jobs: int | None, fold
     todo = [i for i, path in enumerate(paths) if not is_current(path, mark)]
     manifest = folder / "manifest.json"
     if not todo and is_current(manifest, mark):
-        return folder
+        return
 
     def job(i):
         if fingerprint(order.code) != code:
@@ -109,7 +113,6 @@ def _generate(run: Run, order: Order, columns: Columns, n_jobs: int | None, fold
     digests = {path.name: _sha256(path.read_bytes()) for path in paths}
     save_json(manifest, {**about, "fingerprint": mark, "sha256": digests})
     set_current(manifest, mark)
-    return folder
 
 
 def shard_rng(seed: int, name: str, split: str, shard: int) -> np.random.Generator:
@@ -160,10 +163,10 @@ def _digests(folder: Path, expected: dict | None = None) -> dict[str, tuple[str,
         if [*found] != [*shards]:
             raise ValueError("not the shards of its order")
         return {name: (found[name], size) for name, size in shards.items()}
-    except FileNotFoundError:
-        raise ValueError(f"data: {path} is missing; {AGAIN}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"data: {path} is truncated or altered ({error}); {AGAIN}") from None
+        raise ValueError(
+            f"data: {path} is missing, truncated or altered ({error}); {AGAIN}"
+        ) from None
 
 
 def made(run: Run, name: str, split: str) -> tuple[Path, dict]:

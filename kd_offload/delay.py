@@ -185,26 +185,6 @@ def place(j, k, first, source, run, hold, tau, x, finish, free):
     return done
 
 
-@njit(cache=True, error_model="numpy", inline="always")
-def run_from(a, n, first, source, times, x, finish, free, best):
-    """Subtasks a.. and the sink in order, from the resources in free[a].
-
-    -> (delay, or inf once `best` is out of reach; next subtask). free (n + 2, 8): row j is when
-    resources are free before subtask j, noted only where `best` is inf; row 0 is scratch.
-    """
-    run, hold, tau, togo = times
-    keep = best == np.inf
-    now = free[0]
-    now[:] = free[a]
-    for j in range(a, n + 1):
-        if keep:
-            free[j] = now
-        finish[j] = place(j, x[j], first, source, run, hold, tau, x, finish, now)
-        if finish[j] + togo[j, x[j]] >= best:
-            return np.inf, j + 1
-    return place(n + 1, 0, first, source, run, hold, tau, x, finish, now), n + 1
-
-
 def check_placements(graph: TaskGraph, placements) -> np.ndarray:
     """Placements as int8 (..., n), or ValueError naming what is wrong."""
     x = real_array("placement", placements, [f"x_{i + 1}" for i in range(graph.n)])
@@ -230,15 +210,13 @@ def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
     t, x = check_tasks(graph, tasks), check_placements(graph, placements)
     if t.ndim > 2 or x.ndim > 2 or (t.ndim == 2 and (x.ndim != 2 or len(t) != len(x))):
         raise ValueError(f"delay: {t.shape} tasks do not pair with {x.shape} placements")
-    pairs = t.ndim == 2
-    ts, xs = np.atleast_2d(t), np.atleast_2d(x)
-    out = np.empty(len(xs))
-    if pairs:
-        delay_pairs(graph.n, graph.first, graph.source, ts, xs, out)
-    else:
-        delay_table(graph.n, graph.first, graph.source, ts, xs, out[None])
+    if t.ndim == 1:
+        out = all_delays(graph, t, x)[0]
+        return out if x.ndim == 2 else float(out[0])
+    out = np.empty(len(x))
+    delay_pairs(graph.n, graph.first, graph.source, t, x, out)
     _refuse_overflow(out)
-    return out if x.ndim == 2 else float(out[0])
+    return out
 
 
 def _refuse_overflow(delays: np.ndarray) -> None:

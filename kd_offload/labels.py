@@ -259,10 +259,11 @@ def new_scratch(graph: TaskGraph) -> Scratch:
 
 
 def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
-    """The best placements within a budget of nodes a task, proven or not.
+    """The best placements within a budget of nodes a task, and a proof of how good they are.
 
-    tasks (S, F) in SI units. Raises ValueError for a bad task or budget, and for a task that has no
-    finite delay.
+    tasks (S, F) in SI units. With a bound equal to the delay, the placement is optimal, though not
+    always the first of several. At least 3 n nodes are spent. Raises ValueError for a bad task or
+    budget, and for a task that has no finite delay.
     """
     t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
     placements, delays = np.zeros((len(t), graph.n), np.int8), np.empty(len(t))
@@ -271,7 +272,7 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     if not np.isfinite(delays).all():
         number = np.flatnonzero(~np.isfinite(delays))[0]
         raise ValueError(f"task {number}: no placement has a finite delay")
-    return Solution(placements, delays, nodes, bounds)
+    return Solution(placements, delays, nodes, np.minimum(bounds, delays))
 
 
 def checked_budget(node_budget) -> int:
@@ -287,7 +288,7 @@ def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
     """The error for a task whose proof took too long."""
     return TooLarge(
         f"graph {graph.name!r}, task {task}: {what} not proven within node_budget = {budget} nodes;"
-        " labels.anytime(graph, tasks, node_budget) gives the best placement with its proven bound"
+        " labels.search(graph, tasks, node_budget) gives the best placement with its proven bound"
     )
 
 
@@ -301,34 +302,3 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     if (found.nodes > budget).any():
         raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found
-
-
-def anytime(graph: TaskGraph, tasks, node_budget: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The best placement found within the budget, and a proof of how good it is.
-
-    tasks (S, F) -> placements int8 (S, n), delays (S,) s, lower bounds of the optimum (S,) s. With
-    a bound equal to the delay, the placement is optimal, though not always the first of several. At
-    least 3 n nodes are spent. Raises ValueError for a bad task or budget.
-    """
-    found = search(graph, tasks, node_budget)
-    return found.placements, found.delays, np.minimum(found.bounds, found.delays)
-
-
-class Solver:
-    """`solve` for one task at a time, or the best within `budget` nodes, with all memory allocated
-    once. Raises ValueError for a bad budget."""
-
-    def __init__(self, graph: TaskGraph, budget: int | None = None):
-        self.placement, self._budget = np.empty(graph.n, np.int8), checked_budget(budget)
-        self._shape = (graph.n_features,)
-        self._graph, self._scratch = structure(graph), new_scratch(graph)
-
-    def solve_one(self, task: np.ndarray) -> np.ndarray:
-        """Placement int8 (n,) of one task, float64 (F,) of positive numbers; the next call
-        overwrites it. Raises ValueError for another shape or a delay that is not finite."""
-        if task.shape != self._shape:
-            raise ValueError(f"task: shape {task.shape}, expected {self._shape}")
-        found = solve_kernel(self._graph, task, self._budget, self.placement, self._scratch)
-        if not 0 < found[0] < np.inf:
-            raise ValueError("task: no placement has a finite delay")
-        return self.placement

@@ -19,7 +19,7 @@ from .graphs import TaskGraph
 from .scenarios import scenario
 from .tasks import check_tasks, feature_names
 
-FORMAT, BEFORE = "kd_offload 3", "kd_offload 2"  # files of the format before lack their graph
+FORMAT = "kd_offload 3"
 SCALING = ("mean", "deviation", "low", "high")
 
 
@@ -147,13 +147,16 @@ def decide(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
 
 
 class Network(nn.Module):
-    """A model's network in torch, without scaling: (S, F) -> logits (S, n, C)."""
+    """A model's network in torch, without scaling: (S, F) -> logits (S, n, C).
 
-    def __init__(self, sizes: list[int], classes: int = 3):
+    stack (K,): K networks side by side, as slices of the same arrays: (K, S, F) -> (K, S, n, C).
+    """
+
+    def __init__(self, sizes: list[int], classes: int = 3, stack: tuple[int, ...] = ()):
         super().__init__()
         self.classes = classes
-        self.weights = nn.ParameterList(torch.empty(a, b) for a, b in zip(sizes, sizes[1:]))
-        self.biases = nn.ParameterList(torch.zeros(b) for b in sizes[1:])
+        self.weights = nn.ParameterList(torch.empty(*stack, *ab) for ab in zip(sizes, sizes[1:]))
+        self.biases = nn.ParameterList(torch.zeros(*stack, *stack and (1,), b) for b in sizes[1:])
 
     def forward(self, x):
         for layer, (w, b) in enumerate(zip(self.weights, self.biases)):
@@ -162,10 +165,11 @@ class Network(nn.Module):
                 x = torch.relu(x)
         return x.unflatten(-1, (-1, self.classes))
 
-    def arrays(self) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        """Weights and biases as a Model has them."""
-        both = (self.weights, self.biases)
-        return tuple(tuple(p.detach().cpu().numpy().copy() for p in ps) for ps in both)
+    def arrays(self, k=...) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+        """Weights and biases as a Model has them; of a stack those of network `k`."""
+        weights = (w.detach()[k].cpu().numpy().copy() for w in self.weights)
+        biases = (b.detach()[k].cpu().numpy().copy().reshape(-1) for b in self.biases)
+        return tuple(weights), tuple(biases)
 
 
 def torch_module(model: Model) -> Network:
@@ -199,20 +203,14 @@ def open_model(path: Path) -> Model:
             about = [str(a) for a in z["about"]]
             depth = sum(key.startswith("weight_") for key in z.files)
             layers = [tuple(z[f"{kind}_{i}"] for i in range(depth)) for kind in ("weight", "bias")]
-            numbers, edges = [z[key] for key in SCALING], z["edges"] if about[0] == FORMAT else []
+            numbers, edges = [z[key] for key in SCALING], z["edges"] if about[0] == FORMAT else None
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise ValueError(f"model: {path} is missing, truncated or altered ({error})") from None
-    if about[0] not in (FORMAT, BEFORE):
-        raise ValueError(
-            f"model: {path} has format {about[0]!r}, expected {FORMAT!r}; train it anew"
-        )
+    if edges is None:
+        raise ValueError(f"model: {path} is of format {about[0]!r}, not {FORMAT!r}; train it anew")
     try:
-        if about[0] == FORMAT:
-            graph = TaskGraph(about[2], int(edges.max()) - 1, tuple(map(tuple, edges.tolist())))
-        else:
-            graph = scenario(about[2]).graph
-        classes = int(about[4]) if len(about) > 4 else 3
-        model = Model(about[1], about[2], int(about[3]), *numbers, *layers, classes, graph)
+        graph = TaskGraph(about[2], int(edges.max()) - 1, tuple(map(tuple, edges.tolist())))
+        model = Model(about[1], about[2], int(about[3]), *numbers, *layers, int(about[4]), graph)
         check_graph(model, graph)
     except (ValueError, IndexError) as error:
         raise ValueError(f"model: {path} is altered ({error}); train it anew") from None

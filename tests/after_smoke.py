@@ -4,11 +4,11 @@ import subprocess
 
 import nbformat
 import pytest
+from execute import execute
 
 from kd_offload.artifact import ROOT, get_run, read_table
 from kd_offload.claims.terms import NOTES, STATEMENTS
 from kd_offload.dataset import load
-from kd_offload.run import execute
 from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
 
 SMOKE, PAPER = get_run("smoke"), get_run("paper")

@@ -17,13 +17,13 @@ from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,
     train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
-    epochs=1, networks_epochs=1, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
+    steps=20, networks_steps=20, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
     linear_labels=200, networks_labels=50,
     **dict.fromkeys(("random_forest_labels", "boosting_labels"), tuple((n, 100) for n in SHOWN)),
     trees=2, iterations=2,
     dqn_episodes=(("dag", (20, 40)), ("fusion", (20,)), ("chain", (20,))),
     dqn_hidden=(16,), dqn_validation=50, dqn_points=2,
-    grid_labels=(200, 400), grid_steps=3,
+    grid_labels=(200, 400), grid_steps=20, grid_teacher_steps=20,
     cell_tasks=40, cell_resamples=20, sweep_values=3,
     scale_sizes=(5, 12, 41), scale_graphs=2, scale_tasks=3, scale_nodes=(50, 400),
     warm_sizes=(12,), operators_tasks=4, online_tasks=60, online_points=6,
@@ -44,8 +44,7 @@ def tiny(tmp_path_factory) -> Run:
     for name in (*TRAINED, *RANDOM):
         for split in ("train", "validation", "test") if name in TRAINED else ("test",):
             generate(run, Order(name, split, TINY.count(name, split)))
-    train_all(run, [TEACHER], TRAINED)
-    train_all(run, [STUDENT, PLAIN], TRAINED)
+    train_all(run, [TEACHER, STUDENT, PLAIN], TRAINED)
     todo = [
         (run, policy.name, name, seed)
         for policy in POLICIES.values()

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_offload import delay as model
-from kd_offload.delay import all_delays, crossing, delay, new_times, prepare, run_from, schedule
+from kd_offload.beyond.gradients import run_from
+from kd_offload.delay import all_delays, crossing, delay, new_times, prepare, schedule
 from kd_offload.graphs import chain, dag, random_graph
 from kd_offload.proofs import oracles, proofs
 from kd_offload.tasks import sample_tasks

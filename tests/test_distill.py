@@ -6,14 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, Recipe, distillation_loss, fit
+from kd_offload.distill import (
+    PLAIN,
+    RECIPES,
+    STUDENT,
+    TEACHER,
+    Recipe,
+    _batches,
+    distillation_loss,
+    fit,
+)  # fmt: skip
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import Labelled, solve
 from kd_offload.models import decide, logits, open_model, save
 from kd_offload.rivals.policies import learned, model_deciders, place
 from kd_offload.tasks import sample_tasks
 
-SMALL = replace(TEACHER, hidden=(32,), epochs=6, batch=64)
+SMALL = replace(TEACHER, hidden=(32,), steps=280, batch=64)
+
+
+def one(fitted):
+    """The only model and its curve."""
+    ((model,), (curve,)) = fitted
+    return model, curve
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +40,7 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def teacher(labelled):
-    return fit(SMALL, "dag", labelled, labelled, seed=0)
+    return one(fit(SMALL, "dag", labelled, labelled, [0]))
 
 
 def test_distillation_loss_is_hintons():
@@ -59,17 +74,42 @@ def test_training_learns_and_a_seed_gives_the_same_weights(labelled, teacher):
     assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] < 1.2
     accuracy = (decide(model, dag(), labelled.tasks) == labelled.placements).mean()
     assert accuracy == pytest.approx(curve[-1]["label_accuracy"], abs=1e-3) and accuracy > 0.6
-    again, _ = fit(SMALL, "dag", labelled, labelled, seed=0)
-    other, _ = fit(SMALL, "dag", labelled, labelled, seed=1)
+    (again,), _ = fit(SMALL, "dag", labelled, labelled, [0])
+    (other,), _ = fit(SMALL, "dag", labelled, labelled, [1])
     assert all(np.array_equal(a, b) for a, b in zip(model.weights, again.weights))
     assert not np.array_equal(model.weights[0], other.weights[0])
+
+
+def test_networks_side_by_side_are_each_as_if_alone(labelled, teacher):
+    """Also distilled ones, each with a teacher of its own."""
+    models, curves = fit(SMALL, "dag", labelled, labelled, [3, 0])
+    for a, b in zip(
+        (*models[1].weights, *models[1].biases), (*teacher[0].weights, *teacher[0].biases)
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    assert curves[1][-1] == pytest.approx(teacher[1][-1], rel=1e-3) and curves[0] != curves[1]
+    recipe = replace(STUDENT, mix=0.2, steps=40, batch=128)
+    soft = np.stack([logits(model, labelled.tasks) for model in models])
+    both, _ = fit(recipe, "dag", labelled, labelled, [1, 2], soft)
+    for k, seed in enumerate((1, 2)):
+        (alone,), _ = fit(recipe, "dag", labelled, labelled, [seed], soft[k : k + 1])
+        np.testing.assert_allclose(both[k].weights[0], alone.weights[0], atol=1e-3)
+    assert np.abs(both[0].weights[0] - both[1].weights[0]).max() > 0.1
+
+
+def test_every_task_is_seen_once_a_pass():
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    rows = torch.cat([*_batches(10, 5, 4, generators)], 1)
+    for network in rows:
+        assert sorted(network[:10].tolist()) == sorted(network[10:].tolist()) == [*range(10)]
+    assert (rows[0] != rows[1]).any() and (rows[0, :10] != rows[0, 10:]).any()
 
 
 def test_a_student_of_the_teacher_alone_follows_the_teacher(labelled, teacher):
     """With no weight on the labels, wrong labels do no harm."""
     wrong = labelled._replace(placements=np.zeros_like(labelled.placements))
-    recipe = replace(STUDENT, mix=0.0, epochs=15, batch=128)
-    student, _ = fit(recipe, "dag", wrong, wrong, 0, logits(teacher[0], wrong.tasks))
+    recipe = replace(STUDENT, mix=0.0, steps=350, batch=128)
+    (student,), _ = fit(recipe, "dag", wrong, wrong, [0], logits(teacher[0], wrong.tasks)[None])
     assert (
         decide(student, dag(), labelled.tasks) == decide(teacher[0], dag(), labelled.tasks)
     ).mean() > 0.9
@@ -105,9 +145,8 @@ def test_runtimes_agree(labelled, teacher):
 def test_a_constant_feature_tells_nothing_and_breaks_nothing(labelled):
     tasks = labelled.tasks.copy()
     tasks[:, 0] = 3e8
-    model, _ = fit(
-        replace(PLAIN, epochs=1, batch=128), "dag", labelled._replace(tasks=tasks), labelled, 0
-    )
+    recipe = replace(PLAIN, steps=20, batch=128)
+    (model,), _ = fit(recipe, "dag", labelled._replace(tasks=tasks), labelled, [0])
     assert np.isfinite(logits(model, tasks)).all()
 
 
@@ -138,8 +177,12 @@ def test_bad_requests(labelled, teacher):
         Recipe("student", (64,), 1e-3, distilled=True, temperature=0)
     with pytest.raises(ValueError, match=r"mix: 1\.5"):
         Recipe("student", (64,), 1e-3, distilled=True, mix=1.5)
-    with pytest.raises(ValueError, match=r"soft: shape \(\), expected a teacher's logits"):
-        fit(replace(STUDENT, epochs=1, batch=128), "dag", labelled, labelled, 0)
+    with pytest.raises(ValueError, match=r"soft: shape \(\), expected teachers' logits \(1, "):
+        fit(replace(STUDENT, steps=20, batch=128), "dag", labelled, labelled, [0])
+    with pytest.raises(ValueError, match="steps: 10, expected a number at least 20"):
+        replace(STUDENT, steps=10)
+    with pytest.raises(ValueError, match="steps, batch: None, None of role 'student'"):
+        fit(STUDENT, "dag", labelled, labelled, [0])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +201,7 @@ def test_bad_requests(labelled, teacher):
 )
 def test_what_cannot_be_learnt_is_refused(labelled, change, text):
     with pytest.raises(ValueError, match=text):
-        fit(SMALL, "dag", change(labelled), labelled, 0)
+        fit(SMALL, "dag", change(labelled), labelled, [0])
 
 
 def test_any_multi_label_problem_is_distilled():
@@ -167,11 +210,10 @@ def test_any_multi_label_problem_is_distilled():
     inputs = np.exp(rng.normal(size=(2000, 8)))
     labels = (np.log(inputs) @ rng.normal(size=(8, 6)) > 0).astype(np.int8)
     data = Labelled(inputs, labels, None, None)
-    recipe = replace(PLAIN, classes=2, epochs=10, batch=64)
-    teacher, curve = fit(recipe, "binary", data, data, 0)
+    recipe = replace(PLAIN, classes=2, steps=310, batch=64)
+    teacher, curve = one(fit(recipe, "binary", data, data, [0]))
     assert curve[-1]["label_accuracy"] > 0.9 and logits(teacher, inputs).shape == (2000, 6, 2)
     hidden = data._replace(placements=np.full_like(labels, -1))  # the teacher alone
-    taught, curve = fit(
-        replace(recipe, distilled=True), "binary", hidden, data, 0, logits(teacher, inputs)
-    )
+    recipe, soft = replace(recipe, distilled=True), logits(teacher, inputs)[None]
+    taught, curve = one(fit(recipe, "binary", hidden, data, [0], soft))
     assert curve[-1]["label_accuracy"] > 0.9 and taught.classes == 2

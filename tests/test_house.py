@@ -68,10 +68,10 @@ def test_functions_are_short_and_take_few_parameters(path):
             assert compiled or count <= 6, f"{name(path)}: {node.name} takes {count} parameters"
 
 
-CORE = 2060  # lines; 1,900 until files, manifests and inputs were checked against damage and misuse
+CORE = 1900  # lines: the paper, and what carries it
 # What stands: raised only for a new subject, as for one network for every graph, or the testbed;
 # lowered with every piece that goes.
-PACKAGE_STANDS, TESTS_STAND = 13_549, 7_047
+PACKAGE_STANDS, TESTS_STAND = 13362, 7243
 
 
 def test_the_core_is_thin_and_the_rest_grows_no_fatter():

@@ -9,6 +9,7 @@ from kd_offload import graphs, labels
 from kd_offload.delay import delay
 from kd_offload.proofs import oracles, proofs
 from kd_offload.rivals import heuristics
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.tasks import sample_tasks
 
 seeds = st.integers(0, 2**32 - 1)
@@ -160,8 +161,8 @@ def test_one_task_at_a_time_is_the_same():
     graph = graphs.random_graph(9, 2)
     tasks = proofs.mixed_tasks(graph, 60, np.random.default_rng(1))
     before = tasks.copy()
-    expected, solver = labels.solve(graph, tasks), labels.Solver(graph)
-    found = [solver.solve_one(task).copy() for task in tasks]
+    expected, decide = labels.solve(graph, tasks), searched_exactly(graph)
+    found = [decide(task).copy() for task in tasks]
     np.testing.assert_array_equal(found, expected.placements)
     np.testing.assert_array_equal(tasks, before)
 
@@ -170,19 +171,19 @@ def test_too_large_is_refused_and_names_the_alternative():
     graph = graphs.random_graph(24, 4)
     tasks = sample_tasks(graph, 3, np.random.default_rng(0))
     with pytest.raises(
-        labels.TooLarge, match=r"'random_24_4', task 0: .*node_budget = 100 .*anytime"
+        labels.TooLarge, match=r"'random_24_4', task 0: .*node_budget = 100 .*search"
     ):
         labels.solve(graph, tasks, node_budget=100)
     with pytest.raises(ValueError, match="node_budget: 0"):
         labels.solve(graph, tasks, node_budget=0)
 
 
-def test_anytime_brackets_the_optimum():
+def test_the_stopped_search_brackets_the_optimum():
     graph = graphs.random_graph(20, 1)
     tasks = sample_tasks(graph, 30, np.random.default_rng(4))
     best, gaps = labels.solve(graph, tasks), []
     for budget in (1, 200, 2000, int(best.nodes.max())):
-        placements, delays, bounds = labels.anytime(graph, tasks, budget)
+        placements, delays, _, bounds = labels.search(graph, tasks, budget)
         np.testing.assert_array_equal(delays, delay(graph, tasks, placements))
         assert (bounds <= best.delays * (1 + 1e-9)).all()
         assert (best.delays <= delays * (1 + 1e-9)).all()
@@ -199,7 +200,7 @@ STAR = tuple((0, j) for j in range(1, 46)) + tuple((j, 46) for j in range(1, 46)
 def test_graphs_of_any_width_within_a_budget(graph):
     """45 subtasks live at once do not fit into a key: the search then goes without dominance."""
     tasks = sample_tasks(graph, 2, np.random.default_rng(5))
-    placements, delays, bounds = labels.anytime(graph, tasks, 20_000)
+    placements, delays, _, bounds = labels.search(graph, tasks, 20_000)
     assert (bounds <= delays).all()
     np.testing.assert_array_equal(delays, delay(graph, tasks, placements))
 

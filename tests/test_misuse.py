@@ -20,7 +20,7 @@ from kd_offload.delay import all_delays, delay
 from kd_offload.device.c_file import export_c
 from kd_offload.device.onnx_file import export_onnx
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
-from kd_offload.labels import Solver, anytime, solve
+from kd_offload.labels import search, solve
 from kd_offload.models import Model, Network, decide, open_model, save, scaling
 from kd_offload.rivals.environment import OffloadingEnv
 from kd_offload.rivals.policies import model_deciders, place
@@ -46,7 +46,7 @@ DECIDERS = {
     "decide": lambda t: decide(network(), GRAPH, t),
     "decide_any": lambda t: decide_any(ANY, GRAPH, t),
     "solve": lambda t: solve(GRAPH, t),
-    "anytime": lambda t: anytime(GRAPH, t, 1000),
+    "search": lambda t: search(GRAPH, t, 1000),
     "place": lambda t: place("greedy", GRAPH, t),
     "random": lambda t: place("random", GRAPH, t),
     "delay": lambda t: delay(GRAPH, t, np.zeros((len(t), 10), int)),
@@ -97,12 +97,9 @@ def test_a_data_frame_in_order_and_one_task_are_as_good_as_an_array():
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: Solver(GRAPH, 10**30), "node_budget: 1"),
-        (lambda: Solver(GRAPH, 0), "node_budget: 0"),
-        (lambda: anytime(GRAPH, TASKS, 10**30), "node_budget: 1"),
+        (lambda: search(GRAPH, TASKS, 0), "node_budget: 0"),
+        (lambda: search(GRAPH, TASKS, 10**30), "node_budget: 1"),
         (lambda: decide_any(ANY, GRAPH, TASKS, 0), "evaluations: 0"),
-        (lambda: Solver(GRAPH).solve_one(TASKS[0, 1:]), r"task: shape \(32,\)"),
-        (lambda: Solver(GRAPH).solve_one(TASKS[0] * np.nan), "task: no placement"),
         (lambda: sample_tasks(GRAPH, 0, np.random.default_rng(0)), "count: 0"),
         (lambda: sample_tasks(GRAPH, 10**20, np.random.default_rng(0)), "count: 1"),
         (lambda: chain(10**20), "chain: n must be"),
@@ -173,7 +170,8 @@ def test_a_model_brings_its_graph(tmp_path):
             use(again, fusion(), *arguments)
     before = np.array(["kd_offload 2", "student", "dag", "0", "3"])
     edited(path, edges=None, about=before)
-    assert open_model(path).graph == GRAPH
+    with pytest.raises(ValueError, match="is of format 'kd_offload 2', not 'kd_offload 3'"):
+        open_model(path)
 
 
 def nan(array):
@@ -284,7 +282,7 @@ def test_compiled_code_is_kept_in_a_folder_of_ones_own_or_nowhere(tmp_path):
         (no_home + CACHE, {"XDG_CACHE_HOME": ""}),
     ):
         one, two = (cache_of(code, TMPDIR=str(tmp_path), **told) for _ in range(2))
-        assert one != two and one.parent == tmp_path and not one.exists()
+        assert one != two and one.parent.parent == tmp_path and not one.parent.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's folder")

@@ -5,10 +5,10 @@ import re
 
 import nbformat
 import pytest
+from execute import execute
 
 from kd_offload.artifact import ROOT
 from kd_offload.profiles import PROFILES
-from kd_offload.run import execute
 
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 

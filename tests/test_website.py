@@ -10,6 +10,7 @@ import subprocess
 import nbformat
 import numpy as np
 import pytest
+from execute import execute
 
 from kd_offload.artifact import ROOT
 from kd_offload.beyond.decide import decide_any
@@ -18,7 +19,6 @@ from kd_offload.delay import delay, schedule
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
 from kd_offload.models import decide, open_model
-from kd_offload.run import execute
 from kd_offload.tasks import sample_tasks
 
 SITE = ROOT / "website"

@@ -2,7 +2,8 @@
 
 The decision for one task:
 1. lookahead places subtask after subtask where its finish plus the least time from there to the
-   result is least: the first candidate;
+   result is least: the first candidate. If its delay is the least that there could be if nothing
+   ever waited, it is optimal, and the decision is taken;
 2. the sweep network's placements and the three single locations are run through the delay model;
 3. the best is spliced: a stretch of subtasks is placed as another proposal has it. A stretch is as
    long as the two differ, but for single subtasks in between;
@@ -28,6 +29,7 @@ from numba import njit
 
 from ..delay import place, prepare
 from ..graphs import TaskGraph
+from ..labels import ROUNDING
 from ..tasks import STATE
 from .propose import check_any, compiled, propose_one, routes, space, unpacked
 from .sweep import Sweep
@@ -164,13 +166,13 @@ def _moved(n, first, source, times, tried, budget, state, best, spent):
 
 
 @njit(cache=True, error_model="numpy")
-def mend(n, first, source, times, proposals, tried, budget, state, out):
+def mend(n, first, source, times, proposals, tried, budget, state, best, out):
     """The best of all candidates, proposals (K, n) among them, mended -> `out` (n,). Unchecked.
 
-    times are prepared; tried (M, 3): the moves; budget in subtasks. Returns (delay, subtasks run).
+    times, state: as `look_ahead`, which found the delay `best`, has left them; tried (M, 3): the
+    moves; budget in subtasks. Returns (delay, subtasks run, with those of `look_ahead`).
     """
-    x = state[0]
-    best, spent = look_ahead(n, first, source, times, state), 4 * n
+    x, spent = state[0], 4 * n
     for c in range(len(proposals) + 3):
         a = 0
         for j in range(1, n + 1):
@@ -240,9 +242,13 @@ def decide_batch(layout, weights, tasks, out, delays, spent):
     proposals = np.empty((hypotheses, n), np.int8)
     for s in range(len(tasks)):
         prepare(n, first, source, tasks[s], 0, 0, room.times)
+        best = look_ahead(n, first, source, room.times, state)
+        if best <= room.times.togo[0, 0] * (1 + ROUNDING):
+            delays[s], spent[s], out[s] = best, 4 * n, state[0][1 : n + 1]
+            continue
         propose_one(route, tasks[s], net, room, 0, proposals)
         delays[s], spent[s] = mend(
-            n, first, source, room.times, proposals, tried, budget, state, out[s]
+            n, first, source, room.times, proposals, tried, budget, state, best, out[s]
         )
 
 

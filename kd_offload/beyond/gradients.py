@@ -7,10 +7,30 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ..delay import new_times, prepare, run_from
+from ..delay import new_times, place, prepare
 
 SELDOM = 3e-3  # labels less probable are not tried
 NEAR = 0.05  # hypotheses this far behind the best still learn
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def run_from(a, n, first, source, times, x, finish, free, best):
+    """Subtasks a.. and the sink in order, from the resources in free[a].
+
+    -> (delay, or inf once `best` is out of reach; next subtask). free (n + 2, 8): row j is when
+    resources are free before subtask j, noted only where `best` is inf; row 0 is scratch.
+    """
+    run, hold, tau, togo = times
+    keep = best == np.inf
+    now = free[0]
+    now[:] = free[a]
+    for j in range(a, n + 1):
+        if keep:
+            free[j] = now
+        finish[j] = place(j, x[j], first, source, run, hold, tau, x, finish, now)
+        if finish[j] + togo[j, x[j]] >= best:
+            return np.inf, j + 1
+    return place(n + 1, 0, first, source, run, hold, tau, x, finish, now), n + 1
 
 
 @njit(cache=True, fastmath=True)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..artifact import Run, fingerprint, kept, provenance, save_json, sha256
 from ..graphs import TaskGraph
-from ..labels import anytime
+from ..labels import search
 from ..parallel import in_parallel
 from ..tasks import MBIT, Ranges, sample_tasks
 from .engine import LANES, backward, forward
@@ -176,7 +176,7 @@ class Trainer:
         """The gradient of the imitation stage."""
 
         def gradient_of(graph, tasks, logits, gradient):
-            labels = anytime(graph, tasks, self.course.nodes)[0]
+            labels = search(graph, tasks, self.course.nodes).placements
             return imitation_gradient(logits, labels, share, gradient)
 
         return gradient_of

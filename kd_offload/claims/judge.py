@@ -19,10 +19,11 @@ from ..scenarios import SHOWN, TRAINED
 from ..studies.timing import OVER
 from . import rules, terms
 from .notes import notes
-from .terms import NO, PARTLY, YES, bounded, count, row
+from .terms import NO, PARTLY, YES, bounded, row
 
 LOOP = "numba_loop"  # compiled, without the cost of a call from Python
 RUNTIMES = {LOOP: "in compiled loops", "c": "in C", "numba": "as a call from Python"}
+SIZES = {"parameters": "parameters", "macs": "multiply-adds", "bytes": "bytes"}
 NEEDED = {
     "paired": [f"{prefix}regret_difference_all_low" for prefix in OURS.values()],
     "inference_time": [f"{over}_low" for over in OVER.values()],
@@ -65,12 +66,11 @@ def judge(run: Run) -> pd.DataFrame:
 def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
     """C1, by `rules.captures` a scenario and `rules.everywhere`; policies to compare with."""
     rows, ends, spent = [], {"captured_low": [], "captured_high": []}, []
-    metric = "share of the attainable delay captured, in the octile where it is least"
+    metric = "share of the attainable saving, in the worst octile of any condition (%)"
     for (name, policy), part in captured.groupby(["scenario", "policy"], sort=False):
         whole, octiles = part[part.quantity == "all"].iloc[0], part[part.quantity != "all"]
         least = octiles.loc[octiles.captured_low.idxmin()]
-        verdict, about = "-", f"{least.quantity}, octile {least.bin + 1} of 8; "
-        about += f"over all tasks {whole.captured:.2f}"
+        enough, verdict = (octiles.captured_low >= terms.CAPTURED).sum(), "-"
         if policy == "student":
             for end, values in ends.items():
                 values.append(octiles[end].to_numpy())
@@ -78,15 +78,17 @@ def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
             verdict = NO
             if spent[-1] <= terms.ONLINE_US:
                 verdict = rules.decided(rules.captures, *(values[-1] for values in ends.values()))
-            below = (octiles.captured_low < terms.CAPTURED).sum()
-            about += f"; {below} of {len(octiles)} octiles not surely {terms.CAPTURED} or more"
-        what = metric if policy == "student" else f"{policy}: {metric}"
-        rows.append(row("C1", name, what, bounded(least, "captured"), about, verdict))
+        about = f"worst: {least.quantity}, octile {least.bin + 1} of 8; surely at least "
+        about += f"{100 * terms.CAPTURED:g} % in {enough} of {len(octiles)} octiles"
+        what, value = f"{policy}: {metric}", bounded(least, "captured", 100)
+        rows.append(row("C1", name, what, value, about, verdict))
+        overall = bounded(whole, "captured", 100)
+        rows.append(row("C1", name, f"{policy}: share of the attainable saving (%)", overall))
     online, verdict = max(spent) <= terms.ONLINE_US, NO
     if online:
         verdict = rules.decided(rules.everywhere, *ends.values())
-    about = f"at most {terms.ONLINE_US:.0f} µs; with the shares below, the verdict on all three"
-    metric = "student's longest 99th percentile of a decision, as a call from Python (µs)"
+    about = f"limit {terms.ONLINE_US:,.0f} µs; this verdict also needs the shares below"
+    metric = "student: time in which 99 % of decisions are made, called from Python (µs)"
     return [row("C1", "all", metric, max(spent), about, verdict), *rows]
 
 
@@ -98,13 +100,13 @@ def multi_label(name: str, latency: pd.DataFrame, paired: pd.DataFrame) -> list[
     mean[["accuracy", "subset_accuracy", "regret"]] *= 100
     pairs = [(a, b) if a.accuracy < b.accuracy else (b, a) for a, b in _pairs(mean)]
     missed = [(b.regret - a.regret, a, b) for a, b in pairs if a.regret < b.regret]
-    about = "no pair of learned policies where fewer labels right mean less regret"
+    about = "no exception"
     if missed:
         _, a, b = max(missed, key=lambda pair: pair[0])
-        about = f"but {a.Index} has {a.accuracy:.1f} % of labels right and {a.regret:.1f} % regret"
-        about += f", {b.Index} {b.accuracy:.1f} % and {b.regret:.1f} %"
-    agree = 1 - len(missed) / len(pairs)
-    metric = "share of pairs of learned policies where more labels right mean less regret"
+        about = f"largest exception: {a.Index} has {a.accuracy:.1f} % of labels right and "
+        about += f"{a.regret:.1f} % regret, {b.Index} {b.accuracy:.1f} % and {b.regret:.1f} %"
+    agree = 100 * (1 - len(missed) / len(pairs))
+    metric = "pairs of learned policies in which more right labels mean less regret (%)"
     rows = [row("C2", name, metric, agree, about, terms.FORMULATION)]
     for one in mean.itertuples():
         right = bounded(paired.loc[one.Index], "accuracy", 100)
@@ -124,26 +126,27 @@ def samples(proofs: pd.DataFrame, generation: pd.DataFrame) -> list[dict]:
     The interval is that of C. J. Clopper and E. S. Pearson, Biometrika 26, 1934.
     """
     exact = proofs[proofs.what.isin(["label", "optimum"])]
-    metric, rows, without = "share of labels that differ from an independent exact method's", [], []
+    metric, rows, without = "labels that differ from an independent exact method's (%)", [], []
     for name in PROVEN:
         part = exact[exact.scenario.str.startswith(name)]
         by = part.groupby("what").tasks.sum()
-        told = ", ".join(f"{count} by their {what}" for what, count in by.items())
+        told = ", ".join(f"{count:,} compared by {what}" for what, count in by.items())
         without += [] if len(part) and part.tasks.sum() else [name]
         if name not in without:
             rows.append(row("C3", name, metric, _differing(part), told))
     sound = not proofs.label_mismatches.any()
-    about = f"{exact.label_mismatches.sum()} of {exact.tasks.sum()}"
+    about = f"{exact.label_mismatches.sum()} of {exact.tasks.sum():,}"
     if sound:
         others = proofs.drop(exact.index).groupby("what").tasks.sum().items()
-        about += "; none either in checks " + ", ".join(f"{c} of {what}" for what, c in others)
+        checks = " and ".join(f"{count:,} checks of {what}" for what, count in others)
+        about += f"; {checks} found no error either"
     about += f"; not proven: {', '.join(without)}" if without else ""
     verdict = NO if not sound or len(without) == len(PROVEN) else PARTLY if without else YES
     rows.insert(0, row("C3", "all", metric, _differing(exact), about, verdict))
     ours = generation[(generation.method == "branch_and_bound") & (generation.workers == 1)]
     for name in SHOWN:
         for rate in ours[ours.scenario == name].samples_per_second:
-            rows.append(row("C3", name, "exact labels a second, one core", rate))
+            rows.append(row("C3", name, "exact labels per second, on one core", rate))
     return rows
 
 
@@ -151,51 +154,53 @@ def _differing(part: pd.DataFrame) -> tuple[float, float, float]:
     total, wrong = int(part.tasks.sum()), int(part.label_mismatches.sum())
     if not total:
         return 0.0, np.nan, np.nan
-    return wrong / total, *binomtest(wrong, total).proportion_ci(method="exact")
+    low, high = binomtest(wrong, total).proportion_ci(method="exact")
+    return 100 * wrong / total, 100 * low, 100 * high
 
 
 def compression(name: str, timing: pd.DataFrame) -> list[dict]:
     """C4a: the teacher's size and time over the student's, by `rules.lighter`."""
     teacher, student = timing.loc[("teacher", LOOP)], timing.loc[("student", LOOP)]
-    sizes = {field: teacher[field] / student[field] for field in ("parameters", "macs", "bytes")}
+    sizes = {field: teacher[field] / student[field] for field in SIZES}
     ratio = _, low, high = bounded(teacher, "over_student")
     verdict = rules.decided(rules.lighter, *([end, *sizes.values()] for end in (low, high)))
-    about = f"{terms.HALVED:g} or more; " + ", ".join(f"{v:.1f} in {f}" for f, v in sizes.items())
-    metric = f"teacher's inference delay over the student's ({RUNTIMES[LOOP]})"
+    about = "also smaller: " + ", ".join(f"{v:.1f} × fewer {SIZES[f]}" for f, v in sizes.items())
+    metric = f"teacher's inference delay over the student's (×, {RUNTIMES[LOOP]})"
     rows = [row("C4a", name, metric, ratio, about, verdict)]
     for field, value in sizes.items():
         about = f"student {student[field]:.0f}"
-        rows.append(row("C4a", name, f"teacher's {field} over the student's", value, about))
+        rows.append(
+            row("C4a", name, f"teacher's {SIZES[field]} over the student's (×)", value, about)
+        )
     return rows
 
 
 def distillation(grid: pd.DataFrame) -> list[dict]:
     """C4b: where in the grid distillation helps, does not, or harms, by `rules.gain_of`."""
-    gains, rows, where = [rules.gain_of(cell) for cell in grid.itertuples()], [], {}
-    for cell, gain in zip(grid.itertuples(), gains):
-        what = f"{cell.labels:,} labels, width {cell.width}"
-        metric = f"regret, distilled minus plain, {what} (points)"
+    grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
+    rows = [_gains(name, cells) for name, cells in grid.groupby("scenario", sort=False)]
+    for cell in grid.itertuples():
+        which = f"{cell.labels:,} labels, width {cell.width}"
+        metric = f"regret, distilled minus plain, {which} (points)"
         ends = 100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high
-        about = f"{gain}; plain {100 * cell.regret_plain:.1f} %, "
+        about = f"{cell.gain}; plain {100 * cell.regret_plain:.1f} %, "
         about += f"distilled {100 * cell.regret_distilled:.1f} %, Holm's p {cell.p_holm:.2g}"
         rows.append(row("C4b", cell.scenario, metric, ends, about))
-        widths = where.setdefault(gain, {}).setdefault((cell.scenario, cell.labels), [])
-        widths.append(str(cell.width))
-    said = [f"{gain} on {_cells(where[gain])}" for gain in sorted(where) if gain != rules.UNTAUGHT]
-    if rules.UNTAUGHT in where:
-        said.append(
-            f"not judged on {_cells(where[rules.UNTAUGHT])}, where the teacher is not clearly "
-            "better than the plain student"
-        )
-    judged = len(gains) - gains.count(rules.UNTAUGHT)
-    metric = f"cells of the grid where distillation helps, of {judged} judged"
-    verdict = rules.distils(gains)
-    return [row("C4b", "all", metric, gains.count("helps"), "; ".join(said), verdict), *rows]
+    return [_gains("all", grid), *rows]
 
 
-def _cells(where: dict[tuple[str, int], list[str]]) -> str:
-    """(scenario, labels) -> widths, in words."""
-    return ", ".join(f"{s} {n:,} labels ({' '.join(w)} wide)" for (s, n), w in where.items())
+def _gains(name: str, cells: pd.DataFrame) -> dict:
+    """The row of one scenario, or of all: in how many cells distillation helps, and where."""
+    counts = cells.gain.value_counts()
+    judged = len(cells) - counts.get(rules.UNTAUGHT, 0)
+    about = f"of {judged} judged and {len(cells)} trained; {counts.get('harms', 0)} harmed"
+    for gain, part in cells[cells.gain != rules.UNTAUGHT].groupby("gain"):
+        if name != "all":
+            widths = part.groupby("labels").width.agg(lambda w: ", ".join(map(str, w)))
+            told = (f"{labels:,} labels (width {wide})" for labels, wide in widths.items())
+            about += f"; {gain} with {', '.join(told)}"
+    metric, verdict = "cells of the grid in which distillation helps", rules.distils(cells.gain)
+    return row("C4b", name, metric, counts.get("helps", 0), about, verdict)
 
 
 def latency(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()) -> list[dict]:
@@ -207,15 +212,15 @@ def latency(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()
     outcomes = {p: rules.outcome(ends[p]) for p in rivals.index}
     by = pd.Series(outcomes).groupby(outcomes).groups
     better, seeing = by.get("better", ()), [p for p in rivals.index if p not in FIXED]
-    about = f"better than {len(better)} of {len(rivals)} rivals, "
-    about += f"{len({*better} & {*seeing})} of the {len(seeing)} that look at the task"
+    about = f"better than {len({*better} & {*seeing})} of the {len(seeing)} rivals that look at "
+    about += f"the task and {len({*better} - {*seeing})} of the {len(rivals) - len(seeing)} others"
     about += "".join(f"; {what}: {', '.join(by[what])}" for what in _LESS if what in by)
     if left := [p for p in rules.contenders(ends) if p in unfinished]:
         about += f"; not converged, not counted: {', '.join(left)}"
     if 100 * paired.regret["best_single"] < terms.NOTHING_TO_LEARN:
-        about = f"one location is nearly always best: nothing to learn beyond which; {about}"
+        about = f"easy: one location suits nearly every task; {about}"
     own_regret = bounded(paired.loc[own], "regret", 100)
-    rows = [row("C5", name, f"{own}'s regret (%)", own_regret, about, verdict)]
+    rows = [row("C5", name, f"{own}: regret (%)", own_regret, about, verdict)]
     for policy, rival in others.iterrows():
         about = outcomes.get(policy) or _apart(policy) + rules.outcome(ends[policy])
         share, d = (rival[OURS[own] + field] for field in ("effect_superiority", "effect_d"))
@@ -245,17 +250,17 @@ def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "studen
             verdict, about = _by_time(_timed(timing, runtime, seeing, over), over, good)
             if runtime != LOOP and verdict != "-":
                 about, verdict = f"{about}; by the same rule: {verdict}", "-"
-            metric = f"{own}'s inference delay (µs, {how})"
+            metric = f"{own}: inference delay (µs, {how})"
             rows.append(row("C6", name, metric, spent, about, verdict))
     for policy, rival in loops.iterrows():
-        metric = f"{policy}'s inference delay over {own}'s ({RUNTIMES[LOOP]})"
+        metric = f"{policy}'s inference delay over {own}'s (×, {RUNTIMES[LOOP]})"
         rows.append(row("C6", name, metric, bounded(rival, over)))
     for policy in (p for p in seeing if p not in loops.index):
         spent = timing.loc[policy].median_us
-        metric = f"{policy}'s inference delay (µs), apart: in its own runtime"
+        metric = f"{policy}: inference delay in its own runtime (µs), not compared"
         rows.append(row("C6", name, metric, spent.min(), str(spent.idxmin())))
     blind = timing.loc[list(FIXED)].median_us.max()
-    metric = "policies that look at nothing, apart: their longest (µs)"
+    metric = "slowest policy that does not look at the task (µs), not compared"
     return [*rows, row("C6", name, metric, blind, ", ".join(FIXED))]
 
 
@@ -274,7 +279,8 @@ def _by_time(rivals: pd.DataFrame, over: str, good: pd.Series) -> tuple[str, str
         pd.DataFrame({"ratio": rivals[f"{over}_{end}"], "good": good}) for end in ("low", "high")
     ]
     slower = rivals.index[rivals[f"{over}_low"] > 1]
-    about = count("shorter than", slower, rivals.index)
-    left = [p for p in good.index[good] if p not in slower]
-    about += f"; {good.sum()} are as good" + (f", of them not: {', '.join(left)}" if left else "")
+    about = f"quicker than {len(slower)} of {len(rivals)} rivals"
+    for like, how in ((good, "as well"), (~good, "worse")):
+        if left := [p for p in good.index[like] if p not in slower]:
+            about += f"; not than these, which decide {how}: {', '.join(left)}"
     return rules.decided(rules.quickest, *ends), about

@@ -1,8 +1,8 @@
 """One manifest of all committed results, `RESULTS.sha256`, in the format of `sha256sum -c`.
 
-`python -m kd_offload.claims.manifest` says what differs from it; with arguments, it takes up what
-these made and refuses to go on if anything else differs: stamps of steps (`build/paper/*.done`),
-`slow` for the slow tables, or files and folders to take as they are (`exports`, or `.` for all).
+`python -m kd_offload.claims.manifest` prints what differs from it. With arguments, it updates the
+digests of what these made, and stops if anything else differs. An argument is the stamp of a step
+(`build/paper/*.done`), `slow` for the slow tables, or a file or folder (`.` for all).
 `make reproduce`, `make full` and `make export` call it; `make test` fails if a result differs.
 """
 
@@ -76,7 +76,7 @@ def take_up(words: list[str], root: Path = ROOT) -> None:
     known |= _made(root, words, found)
     if wrong := differences(known, found):
         more = f", and {len(wrong) - 1} more" if wrong[1:] else ""
-        raise ValueError(f"results: {wrong[0]}{more}; git has it, or `make full` makes it again")
+        raise ValueError(f"results: {wrong[0]}{more}; restore it from git, or run `make full`")
     with written_aside(root / NAME) as aside:
         aside.write_text("".join(f"{digest}  {path}\n" for path, digest in found.items()))
 

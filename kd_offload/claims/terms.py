@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-STATEMENTS = {
-    "C1": "End devices quickly make fine-grained decisions to optimize the delay of computation "
-    "tasks online, according to current network condition and devices' profile",
-    "C2": "Computation offloading is formalized as a multi-label classification problem",
-    "C3": "Training samples are generated in an offline manner",
-    "C4a": "Knowledge distillation gives a lightweight model, which further reduces the inference "
-    "delay",
-    "C4b": "Besides, and not in the abstract: distillation makes a better student than training as "
-    "long without it",
-    "C5": "The model's decisions outperform those of other related policies in latency",
-    "C6": "The model has the shortest inference delay among all policies",
+STATEMENTS = {  # the abstract's own sentences
+    "C1": "[It] assists end devices to quickly make fine-grained decisions to optimize the delay "
+    "of computation tasks online [...] according to current network condition and devices' profile",
+    "C2": "We formalize computation offloading problem into a multi-label classification problem",
+    "C3": "Training samples for our DIL model are generated in an offline manner",
+    "C4a": "We leverage knowledge distillation to obtain a lightweight DIL model, by which we "
+    "further reduce the model's inference delay",
+    "C4b": "Not in the abstract: distillation makes a better student than equal training without",
+    "C5": "The offloading decisions made by our model outperforms those made by other related "
+    "policies in latency metric",
+    "C6": "Our model has the shortest inference delay among all policies",
 }
 NOTES = {
-    "N1": "What exact methods leave to learn",
-    "N2": "What it costs to look at nothing",
-    "N3": "Cheap policies that ask the delay model",
-    "N4": "What one network for any graph changes",
+    "N1": "Is the exact optimum too slow? A learned policy pays off where it saves more decision "
+    "time than it adds delay.",
+    "N2": "What does a policy cost that does not look at the task?",
+    "N3": "Do simple heuristics beat the student?",
+    "N4": "What does one network for every task graph change?",
 }
 SOURCES = (
     "latency", "paired", "captured", "inference_time", "device_times", "distillation_grid",
@@ -39,12 +41,13 @@ BADGES = {
     UNDECIDED: ("?", "#3A3A6B", "#E3E3F5"),
     FORMULATION: ("\u2022", "#333333", "#EEEEEE"),
 }
-# C1: share of the attainable delay to capture in every octile, and how long "online" may take.
+# C1: share of the attainable saving to reach in every octile, and how long "online" may take.
 CAPTURED, CAPTURED_PARTLY, ONLINE_US = 0.8, 0.5, 1000.0
 HALVED = 2.0  # C4a: the teacher's time over the student's
 TIE = 0.1  # C5: a difference of regret, in points, that is none: a thousandth of the optimal delay
 LIKE = 1.5  # C6: a rival is as good up to this multiple of own regret
-# C5: one location is nearly always best where the best single one costs less than this, in percent.
+# C5: one location suits nearly every task where the best single one has less regret than this, in
+# percent.
 NOTHING_TO_LEARN = 1.0
 # N1: a learned decision has its place if it pays on an end device this many times slower than the
 # machine measured.
@@ -61,91 +64,91 @@ class Rule(NamedTuple):
 
 RULES = {
     "C1": Rule(
-        "The share of the attainable delay captured is (best fixed placement - policy) / "
-        "(best fixed placement - optimum) in mean delays; the fixed placement is chosen on "
-        f"training tasks. Reproduced: at least {CAPTURED} in every octile of every network "
-        "condition and device quantity on chain, dag and fusion, and 99 % of decisions within "
-        f"a millisecond. Partly: at least {CAPTURED_PARTLY} everywhere, or reproduced on some "
-        "of the three.",
-        "The student's shares of locations move with the optimum's, by 0.8 of the movement "
-        "(partly 0.5), a verdict a scenario.",
-        "It counted labels. A policy with 1 % regret followed fusion worse than never moving.",
+        "The share of the attainable saving is (best fixed placement - policy) / (best fixed "
+        "placement - optimum), in mean delays. The fixed placement is chosen on training tasks. "
+        f"Reproduced: at least {100 * CAPTURED:g} % in every octile of every network condition and "
+        "device quantity on chain, dag and fusion, and 99 % of decisions within "
+        f"{ONLINE_US / 1000:g} ms. Partly: at least {100 * CAPTURED_PARTLY:g} % everywhere, or "
+        "reproduced on some of the three.",
+        "The student's shares of locations had to move with the optimum's: by 80 % of the "
+        "optimum's movement, or 50 % for partly.",
+        "The old rule counted labels. A policy of 1 % regret passed it less well on fusion than "
+        "a placement that never changes.",
     ),
     "C2": Rule(
-        "A formulation is no result, so it gets no verdict. Shown is where more right labels "
-        "mean less regret over all learned policies, and where not.",
+        "No verdict, since a formulation is not a result. We report how often more right labels "
+        "mean less regret, over all learned policies.",
         "More right labels than a linear multi-label classifier.",
-        "That compared two classifiers; it did not test the formulation.",
+        "The old rule compared two classifiers. It did not test the formulation.",
     ),
     "C3": Rule(
-        "Reproduced: on chain, dag, fusion, random graphs of 24 subtasks and the real "
-        "networks, no label differs from that of an independent exact method. Partly: none "
-        "differs, but not all of these are proven.",
-        "No label differs, whatever was proven.",
-        "No label of fusion had been proven.",
+        "Reproduced: no label differs from that of an independent exact method, on chain, dag, "
+        "fusion, random graphs of 24 subtasks and the real networks. Partly: none differs, but "
+        "not all of these were checked.",
+        "No label differs, wherever checked.",
+        "The old rule passed although no label of fusion had been checked.",
     ),
     "C4a": Rule(
-        "Reproduced: parameters, multiply-adds, bytes and time in one runtime are smaller "
-        f"than the teacher's, and the time is at most 1/{HALVED:g} of it. Partly: smaller "
-        "alone.",
-        "Lighter, quicker, and less regret than the same student without distillation.",
-        "The abstract claims a lighter and quicker model. What distillation does to the "
-        "regret is C4b.",
+        "Reproduced: the student has fewer parameters, multiply-adds and bytes than the teacher, "
+        f"and the teacher takes at least {HALVED:g} × its time in the same runtime. Partly: "
+        "smaller and quicker, but by less.",
+        "Smaller, quicker, and less regret than the same student without distillation.",
+        "The abstract claims only a smaller and quicker model. The effect on regret is now C4b.",
     ),
     "C4b": Rule(
-        "A grid of labels by width by scenario. Distillation helps or harms in a cell if the "
-        "difference's interval does not contain 0 and Holm's p over the grid is below 0.05; "
-        "else it does not help. Reproduced: it helps in every judged cell. Partly: in some. "
-        "Undecided: none is judged. A cell where the teacher is not clearly better than the "
-        "plain student is not judged.",
+        "We train a grid of scenarios, numbers of labels and widths. Distillation helps or harms "
+        "in a cell if the interval of the difference excludes 0 and Holm's p over the grid is "
+        "below 0.05. A cell is judged only if the teacher is clearly better than the plain "
+        "student. Reproduced: it helps in every judged cell. Partly: in some. Undecided: no cell "
+        "is judged.",
         "One cell a scenario, as a part of C4.",
-        "Help depends on how many labels there are, and a teacher worse than its student "
-        "cannot teach.",
+        "The effect depends on the number of labels, and a teacher that is no better has nothing "
+        "to teach.",
     ),
     "C5": Rule(
-        f"Within {TIE} % of the optimal delay is a tie. Reproduced: better than or tied with "
-        "every related policy, and better than most. Partly: better than half, or worse than "
-        "none. Half and most are counted among policies that look at the task. Teachers and "
-        "students are one family, no rivals; what is optimal by construction or not converged "
-        "is shown and not counted. Where the best single location costs less than "
-        f"{NOTHING_TO_LEARN:g} % there is nothing to learn beyond which, and the row says so.",
-        "Better than every policy, teacher and plain student included; an equal was not "
-        "beaten. Partly: better than half.",
-        "The model's own family is not other related policies, and an equal is no defeat. The "
-        "first version was stricter on that, and milder in that what had not converged "
-        "counted as beaten.",
+        f"A difference within {TIE} % of the optimal delay is a tie. Reproduced: better than or "
+        "tied with every rival, and better than more than half. Partly: worse than none, or "
+        "better than at least half. Halves are counted among the rivals that look at the task. "
+        "Teachers and students are no rivals of each other. Policies that are optimal by "
+        "construction, or whose training has not converged, are shown and not counted. Where "
+        f"the best single location has below {NOTHING_TO_LEARN:g} % regret, the row says easy.",
+        "Better than every policy, including the teacher and the plain student. A tie was a "
+        "defeat. Partly: better than half.",
+        "The model's own family is not among the other policies, and a tie is not a defeat. The "
+        "old rule also counted a rival as beaten whose training had not converged.",
     ),
     "C6": Rule(
-        "Times are those of compiled loops, without the cost of a call; those in C and as a "
-        "call from Python are shown besides. Reproduced: shorter than every related policy "
-        f"that looks at the task. Partly: than all of at most {LIKE:g} times its regret, or "
-        "than half.",
-        "Times as a call from Python, a rival being slower by more than other weights make; "
-        "partly: than half.",
-        "The call was half of the time of the quick policies. A quick policy of far more "
+        "We compare times in compiled loops, which exclude the cost of a call, and show times in "
+        "C and called from Python. Reproduced: quicker than every rival that looks at the task. "
+        f"Partly: quicker than every rival with at most {LIKE:g} × its regret (one that decides as "
+        "well), or than half of all.",
+        "Times of calls from Python. Partly: quicker than half.",
+        "The call took half of the time of the quick policies, and a quick rival with much more "
         "regret is no alternative.",
     ),
-}  # fmt: skip
+}
 EVERY_RULE = Rule(
-    "Every rule is asked with the unfavourable and with the favourable ends of the 95 % intervals; "
-    "undecided where the answers differ.",
-    "The unfavourable end alone; Holm's p beside each difference.",
-    "An interval that contains a threshold decides nothing. Holm's p stood at the floor of its "
-    "resamples in 94 of 136 rows; intervals that hold for all rivals together do its work.",
+    "Each rule is applied to the unfavourable and to the favourable ends of the 95 % intervals. "
+    "If the two verdicts differ, the claim is undecided.",
+    "The unfavourable ends alone, with Holm's p beside each difference.",
+    "An interval that contains a threshold decides nothing. Intervals that hold for all rivals "
+    "together replace Holm's p, which was at the smallest value its resamples allow in 94 of 136 "
+    "rows.",
 )
 # What the intervals of a claim's rows cover.
 COVERS = {
-    "C1": "test tasks and training seeds, all octiles together",
+    "C1": "test tasks and training seeds, for all octiles together",
     "C2": "test tasks and training seeds",
-    "C3": "labels drawn, exact binomial",
+    "C3": "labels (exact binomial)",
     "C4a": "timed processes and tasks",
-    "C4b": "test tasks and training seeds, this cell alone",
-    "C5": "test tasks and training seeds; of differences, all policies of the scenario together",
+    "C4b": "test tasks and training seeds, for each cell alone",
+    "C5": "test tasks and training seeds; differences: for all policies together",
     "C6": "timed processes and tasks",
     "N1": "timed processes and tasks",
-    "N2": "test tasks and training seeds, all policies of the scenario together",
+    "N2": "test tasks and training seeds, for all policies together",
 }
 COVERS |= {"N3": COVERS["N2"], "N4": COVERS["N2"]}
+UNITS = ("%", "µs", "×", "points")
 Number = float | tuple[float, float, float]
 
 
@@ -171,6 +174,18 @@ def count(what: str, beaten, rivals) -> str:
 
 
 def number(row) -> str:
-    """Value and interval of a row of the claims table, three digits each."""
-    ends = "" if pd.isna(row.ci_low) else f" [{row.ci_low:.3g}, {row.ci_high:.3g}]"
-    return f"{row.value:.3g}{ends}"
+    """Value, unit and interval of a row of the claims table, three digits each."""
+    unit = next((f" {u}" for u in UNITS if f"({u}" in row.metric), "")
+    ends = "" if pd.isna(row.ci_low) else f" [{_digits(row.ci_low)}, {_digits(row.ci_high)}]"
+    return f"{_digits(row.value)}{unit}{ends}"
+
+
+def measure(metric: str) -> str:
+    """A metric without its unit, which `number` prints."""
+    return re.sub(rf" \(({'|'.join(UNITS)})(?:\)|, (.*)\))$", r" (\2)", metric).removesuffix(" ()")
+
+
+def _digits(value: float) -> str:
+    if value == round(value) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) >= 0.001 else f"{value:.2g}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 
-from ..artifact import written_aside
 from ..beyond.decide import EVALUATIONS, STATES, packed
 from ..beyond.families import MOST
 from ..beyond.sweep import CAP, LEAST, LINK, NODE, SOON, WHOLE, Sweep, layout
@@ -15,7 +13,7 @@ from ..beyond.sweep import MOST as GREATEST
 from ..delay import FREE, THAT, THIS
 from ..graphs import TaskGraph, chain
 from ..tasks import STATE
-from .c_file import BYTES, LIMIT, MODES, TEMPLATE, braces, table
+from .c_file import LIMIT, TEMPLATE, ask, braces, bytes_of, lines_of, table, write
 
 MAX_EDGES = 1024  # more than any family draws for 128 subtasks
 TEXT = (Path(__file__).parent / "any.c.in").read_text()
@@ -29,12 +27,7 @@ def export_any(model: Sweep, path: Path, evaluations: int = EVALUATIONS) -> dict
     """
     packed(model, chain(1), evaluations)  # refuses too few
     tables = _tables(model)
-    constants = sum(BYTES[kind] * np.size(values) for kind, _, values in tables) + 8 * 2 * 8 + 21
-    if constants > LIMIT:
-        raise ValueError(
-            f"constants: {constants} bytes, expected at most {LIMIT}; "
-            f"model {model.role!r} is too large"
-        )
+    constants = bytes_of(tables, model.role, LIMIT, 8 * 2 * 8 + 21)
     routes = {name: braces("unsigned char", np.where(links == FREE, 4, links), ", ")
               for name, links in (("this", THIS), ("that", THAT))}  # fmt: skip
     text = TEMPLATE.environment.from_string(TEXT).render(
@@ -44,9 +37,7 @@ def export_any(model: Sweep, path: Path, evaluations: int = EVALUATIONS) -> dict
         states=braces("double", STATES), tables=[table(*t) for t in tables], **routes,
     )  # fmt: skip
     header = f'#define KD_HEADER\n#include "{path.name}"\n#undef KD_HEADER\n'
-    for file, content in ((path, text), (path.with_suffix(".h"), header)):
-        with written_aside(file) as aside:
-            aside.write_text(content)
+    write(path, text, header)
     return {"constants": constants, "working": _working(model)}
 
 
@@ -82,19 +73,9 @@ def _working(model: Sweep) -> int:
 def text_of(graph: TaskGraph, tasks: np.ndarray) -> str:
     """A graph and its tasks (S, F) as the command reads them."""
     pairs = " ".join(f"{i} {j}" for i, j in graph.edges)
-    lines = (" ".join(map(repr, task)) for task in np.atleast_2d(tasks).tolist())
-    return "\n".join((f"{graph.n} {len(graph.edges)}", pairs, *lines, ""))
+    return f"{graph.n} {len(graph.edges)}\n{pairs}\n{lines_of(tasks)}"
 
 
 def run_any(binary: Path, graph: TaskGraph, tasks: np.ndarray, mode: str = "") -> np.ndarray:
-    """What the command says of tasks (S, F): placements int8 (S, n).
-
-    With mode "hot" or "cold": nanoseconds of each decision (S,). Raises ValueError with the
-    command's own words for what it refuses.
-    """
-    command = [str(binary), *([MODES[mode]] if mode else [])]
-    done = subprocess.run(command, input=text_of(graph, tasks), capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(done.stderr.strip())
-    rows = [line.split() for line in done.stdout.splitlines()]
-    return np.array(rows, float)[:, 0] if mode else np.array(rows, np.int8)
+    """See `c_file.ask`: what the command says of tasks (S, F) of any graph."""
+    return ask(binary, text_of(graph, tasks), mode)

@@ -42,12 +42,7 @@ def export_c(
     if model.classes != 3:
         raise ValueError(f"classes: {model.classes}, expected a model of 3 locations")
     tables = _tables(model)
-    constants = sum(BYTES[kind] * np.size(values) for kind, _, values in tables)
-    if limit is not None and constants > limit:
-        raise ValueError(
-            f"constants: {constants} bytes, expected at most {limit}; "
-            f"model {model.role!r} is too large"
-        )
+    constants = bytes_of(tables, model.role, limit)
     widths = [_rows(b).shape[1] for b in model.biases]
     widest = 8 + max(*widths, graph.n_features)
     working = 4 * (4 * widest + 8)
@@ -58,10 +53,24 @@ def export_c(
         constants=constants, working=working, last=len(widths) - 1, widths=widths,
         tables=[table(*t) for t in tables], prefix=prefix, header=header, n=graph.n,
     )  # fmt: skip
+    write(path, text, header)
+    return {"constants": constants, "working": working}
+
+
+def bytes_of(tables: list[tuple], role: str, limit: int | None, more: int = 0) -> int:
+    """Bytes of constants (type in C, name, values) and `more`; ValueError above the limit."""
+    size = more + sum(BYTES[kind] * np.size(values) for kind, _, values in tables)
+    if limit is not None and size > limit:
+        expected = f"expected at most {limit}; model {role!r} is too large"
+        raise ValueError(f"constants: {size} bytes, {expected}")
+    return size
+
+
+def write(path: Path, text: str, header: str) -> None:
+    """Write a C file and its header."""
     for file, content in ((path, text), (path.with_suffix(".h"), header)):
         with written_aside(file) as aside:
             aside.write_text(content)
-    return {"constants": constants, "working": working}
 
 
 def _rows(a: np.ndarray) -> np.ndarray:
@@ -105,16 +114,25 @@ def compile_c(path: Path, target: Path, flags=FAST) -> None:
         raise ValueError(f"cc: {path} does not compile: {done.stderr[:500]}")
 
 
-def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
-    """What the command says of tasks (S, F): placements int8 (S, n).
+def lines_of(tasks: np.ndarray) -> str:
+    """Tasks (S, F) as a command reads them, a task a line; every number is exact."""
+    return "".join(" ".join(map(repr, task)) + "\n" for task in np.atleast_2d(tasks).tolist())
 
-    With mode "hot" or "cold": nanoseconds of each decision. Raises ValueError with the
-    command's own words for a task that it refuses.
+
+def ask(binary: Path, text: str, mode: str = "") -> np.ndarray:
+    """What a command says of its input: placements int8 (S, n).
+
+    With mode "hot" or "cold": nanoseconds of each decision (S,). Raises ValueError with the
+    command's own words for what it refuses.
     """
-    text = "".join(" ".join(map(repr, task)) + "\n" for task in np.atleast_2d(tasks).tolist())
     command = [str(binary), *([MODES[mode]] if mode else [])]
     done = subprocess.run(command, input=text, capture_output=True, text=True)
     if done.returncode:
         raise ValueError(done.stderr.strip())
     rows = [line.split() for line in done.stdout.splitlines()]
     return np.array(rows, float)[:, 0] if mode else np.array(rows, np.int8)
+
+
+def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
+    """See `ask`: what the command says of tasks (S, F) of its graph."""
+    return ask(binary, lines_of(tasks), mode)

@@ -15,7 +15,7 @@ from ..beyond.sweep import Sweep
 from ..dataset import load
 from ..graphs import TaskGraph
 from ..models import Model
-from ..rivals.policies import ANY, opened, seeds_of
+from ..rivals.policies import ANY, opened, seeds_of, size_of
 from ..scenarios import SHOWN, scenario
 from ..studies.timing import (
     PROCESSES,
@@ -56,9 +56,7 @@ def device_times(run: Run) -> pd.DataFrame:
             about = {"scenario": name, "n_subtasks": graph.n}
             rows += _rows(run, about, spent, cold)
             for row in rows[-len(spent) :]:
-                model = models[row["policy"]]
-                macs = model.macs(graph) if row["policy"] == ANY else model.macs
-                row |= {"parameters": model.parameters, "macs": macs}
+                row |= zip(("parameters", "macs"), size_of(models[row["policy"]], graph))
                 row |= {f"{kind}_bytes": size for kind, size in sizes[row["policy"]].items()}
     first = ["scenario", "policy", "runtime", "n_subtasks", "median_us", "p99_us"]
     table = pd.DataFrame(rows)

@@ -1,132 +1,137 @@
-"""Figures of other conditions: states, sizes, wrong labels, disturbances."""
+"""Figures of other conditions: states, wrong labels, disturbances."""
 
-import numpy as np
 import pandas as pd
-from matplotlib.colors import LogNorm
 from matplotlib.ticker import MaxNLocator
 
 from ..graphs import LOCATIONS
 from . import style as st
+from .words import each, number
 
 REGRET, PLACES = ["low", "regret", "high"], list(LOCATIONS)
-FLIPS = {
-    "random": "flips: any",
-    "adjacent": "flips: adjacent",
-    "one_location": "flips: all to one location",
-}
+MAIN = ("exact", "student_any", "lookahead_joins", "lookahead", "teacher", "student", "linear")
+FLIPS = {"random": "flips at random", "one_location": "flips to one location"}
 DISTURBED = {
     "out_of_range": ("bandwidths, times", "outside the training range"),
-    "noise": ("deviation of the measured logarithms", "noisy state"),
-    "stale": ("steps since the bandwidths were measured", "stale bandwidths"),
-    "missing": ("", "one feature missing"),
+    "noise": ("deviation of measured logarithms", "noisy state"),
+    "stale": ("steps since the measurement", "stale bandwidths"),
 }
 
 
 def sweeps(table: pd.DataFrame):
-    """Regret and where subtasks go, by one quantity of the state at a time; a wide figure.
+    """Regret by one quantity of the state at a time, a row of panels a scenario.
 
-    table: scenario, quantity, value, policy, regret, low, high, device, edge, cloud. A row of
-    panels a quantity. Areas are the optimum's shares, lines the boundaries between the students'.
+    table: scenario, quantity, value, policy, regret, low, high.
     """
+    fig, cells = _grid(table, "mean regret (%)", log="xy", sharey=True)
+    for ax, part in cells:
+        for policy, look in st.looks(MAIN[1:]).items():
+            one = part[part.policy == policy]
+            st.line(ax, one.value, st.percent(one[REGRET]), look | {"marker": ""}, policy)
+    own = table[table.policy == "student"].groupby(["quantity", "scenario"], sort=False)
+    ratio = own.regret.apply(lambda regret: regret.max() / regret.min()).groupby("quantity").max()
+    most = st.QUANTITIES[ratio.idxmax()][0].split(" (")[0].split(",")[0]
+    said = f"The student's regret depends most on {most}: "
+    said += f"up to {number(ratio.max())} times as much at one end as at the other"
+    return st.finish(st.message(fig, said), columns=7, handlelength=2)
+
+
+def locations(table: pd.DataFrame):
+    """Where subtasks go, by one quantity of the state at a time, a row of panels a scenario.
+
+    table: that of `sweeps`, with device, edge, cloud. Areas are the optimum's shares, lines the
+    boundaries between the students'.
+    """
+    fig, cells = _grid(table, "subtasks (%)", log="x", sharey=True)
+    for ax, part in cells:
+        best = part[part.policy == "exact"]
+        look = {"colors": st.LOCATION_COLOURS.values(), "lw": 0}
+        look["labels"] = [f"optimum: {k}" for k in PLACES]
+        ax.stackplot(best.value, 100 * best[PLACES].T, **look)
+        for policy, dashes in (("student", "-"), ("student_any", (0, (2, 1.5)))):
+            own = part[part.policy == policy]
+            bounds = 100 * own[PLACES].cumsum(axis=1).to_numpy()[:, :2]
+            look = {"color": st.colour(policy), "ls": dashes, "label": [policy, None]}
+            ax.plot(own.value, bounds, lw=1.6, **look)
+        ax.set(ylim=(0, 100))
+        ax.grid(False)
+    said = "Where subtasks go: the students' shares differ from the optimum's by at most "
+    return st.finish(st.message(fig, f"{said}{each(moved(table).max())}"))
+
+
+def moved(table: pd.DataFrame) -> pd.DataFrame:
+    """By scenario, quantity and value, the share of subtasks by which a student's locations differ
+    from the optimum's (total variation); a column a student. table: that of `locations`."""
+    shares = table.set_index(["policy", "scenario", "quantity", "value"])[PLACES]
+    ours = {p: shares.loc[p] - shares.loc["exact"] for p in ("student", "student_any")}
+    return pd.DataFrame({p: off.abs().sum(axis=1) / 2 for p, off in ours.items()})
+
+
+def _grid(table: pd.DataFrame, ylabel: str, **options):
+    """A figure and its panels with their parts of the table, values in shown units: a row a
+    scenario, a column a quantity."""
     names, quantities = st.shown(table), table.quantity.unique()
-    size = len(quantities), 2 * len(names), 2.5 * len(quantities) + 1
-    ratios = [1.25, 1] * len(names)
-    fig, axes = st.panels(*size, log="x", width=st.WIDE, width_ratios=ratios)
-    seeing = [p for p in table.policy.unique() if st.kind(p) not in ("fixed", "optimal")]
-    for row, quantity in zip(axes, quantities):
-        label, unit = st.QUANTITIES[quantity]
-        for name, left, right in zip(names, row[::2], row[1::2]):
+    size = len(names), len(quantities), 1.35 * len(names) + 1.1
+    fig, axes = st.panels(*size, sharex="col", **options)
+    cells = []
+    for row, name in zip(axes, names):
+        row[0].set_ylabel(f"{name}\n{ylabel}")
+        for ax, quantity in zip(row, quantities):
+            label, unit = st.QUANTITIES[quantity]
             part = table[(table.quantity == quantity) & (table.scenario == name)]
             part = part.assign(value=part.value * unit).sort_values("value")
-            for policy, look in st.looks(seeing).items():
-                one = part[part.policy == policy]
-                st.line(left, one.value, st.percent(one[REGRET]), look, policy)
-            _areas(right, part)
-            ends = {"xlabel": label, "xlim": (part.value.min(), part.value.max())}
-            left.set(yscale="log", ylabel="mean regret (%)", **ends)
-            right.set(ylim=(0, 1), ylabel="share of subtasks", **ends)
-    for name, left, right in zip(names, axes[0, ::2], axes[0, 1::2]):
-        left.set_title(f"{name}: regret")
-        right.set_title(f"{name}: where subtasks go")
-    return st.finish(fig, columns=7)
-
-
-def _areas(ax, part: pd.DataFrame) -> None:
-    best = part[part.policy == "exact"]
-    look = {"colors": st.LOCATION_COLOURS.values(), "alpha": 0.75, "lw": 0}
-    ax.stackplot(best.value, best[PLACES].T, labels=[f"optimum: {k}" for k in PLACES], **look)
-    for policy, dashes in (("student", "-"), ("student_any", "--")):
-        own = part[part.policy == policy]
-        bounds = own[PLACES].cumsum(axis=1).to_numpy()[:, :2]
-        look = {"color": "black", "lw": 1.4, "label": [f"{policy}'s", None]}
-        ax.plot(own.value, bounds, dashes, **look)
-    ax.grid(False)
+            ax.set_xlim(part.value.min(), part.value.max())
+            ax.set_xlabel(label.replace(" (", "\n(") if ax in axes[-1] else "")
+            cells.append((ax, part))
+    return fig, cells
 
 
 def label_cost(table: pd.DataFrame):
-    """Regret by the number of wrong labels, flips against policies' own; below, of one flip.
+    """Regret by the number of wrong labels: flips of the optimum against policies' own.
 
-    table: scenario, source, wrong_labels, optimum, wrong, regret, low, high (nan where cases are
-    few), regret_p95. A column a scenario. Below: mean, and p95 in brackets, by the two locations.
+    table: scenario, source, wrong_labels, optimum, regret, low, high (nan where cases are few).
     """
-    options = {"rows": 2, "height_ratios": [1.7, 1], "sharey": "row"}
-    fig, (upper, lower) = st.by_scenario(table, 6, "wrong location", **options)
-    sources = [s for s in table.source.unique() if s not in (*FLIPS, "single")]
-    looks = st.looks([*FLIPS, *sources], dict.fromkeys(FLIPS, "optimal"))
-    for ax, part in upper:
+    labels = "wrong labels in the task", "mean regret (%)"
+    fig, (row,) = st.by_scenario(table, 2.9, *labels, sharey=True, log="y")
+    table = table[(table.optimum == "any") & table.low.notna()]
+    looks = st.looks([*FLIPS, "teacher", "student", "student_any"], dict.fromkeys(FLIPS, "fixed"))
+    for ax, part in row:
         for source, look in looks.items():
             one = part[(part.source == source) & (part.optimum == "any") & part.low.notna()]
             st.line(ax, one.wrong_labels, st.percent(one[REGRET]), look, FLIPS.get(source, source))
-        ax.set(yscale="log", xlabel="wrong labels in the task")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for ax, part in lower:
-        _one_flip(ax, part[(part.source == "single") & (part.optimum != "any")])
-    upper[0][0].set_ylabel("mean regret (%)")
-    lower[0][0].set_ylabel("optimum's location")
-    return st.finish(fig)
-
-
-def _one_flip(ax, part: pd.DataFrame) -> None:
-    grids = 100 * part.pivot(index="optimum", columns="wrong", values=["regret", "regret_p95"])
-    mean, p95 = (grids[c].reindex(PLACES, columns=PLACES) for c in ("regret", "regret_p95"))
-    ax.imshow(mean, cmap="Greys", norm=LogNorm(20, 3000), aspect="auto")
-    for i, k in np.argwhere(mean.notna()):
-        text = f"{mean.iloc[i, k]:.0f} %\n({p95.iloc[i, k]:.0f} %)"
-        ax.text(k, i, text, ha="center", va="center", fontsize=7)
-    ax.set(title="one flip: mean regret (p95)")
-    ax.set_xticks(range(3), PLACES)
-    ax.set_yticks(range(3), PLACES)
-    ax.grid(False)
+    one = table[table.wrong_labels == 1].pivot(index="source", columns="scenario", values="regret")
+    less = each((one.loc["random"] / one.loc["student"])[st.shown(table)], number)
+    said = f"One wrong label of the student's costs less than one at random, by a factor of {less}"
+    return st.finish(st.message(fig, said))
 
 
 def robustness(table: pd.DataFrame):
-    """Regret under the four disturbances, a row a scenario; a wide figure.
+    """Regret under three disturbances, a row of panels a scenario.
 
-    table: scenario, disturbance, feature, level, policy, regret, low, high.
+    table: scenario, disturbance, level, policy, regret, low, high.
     """
-    names = st.shown(table)
-    options = {"width": st.WIDE, "width_ratios": [1, 1, 1, 1.5], "sharey": "row", "log": "y"}
-    labels = "", f"mean regret (%), drawn from {st.FLOOR}"
-    fig, axes = st.panels(len(names), 4, 3.7 * len(names) + 0.8, *labels, **options)
-    seeing = [p for p in table.policy.unique() if st.kind(p) != "fixed" and p != "chain_dp"]
+    names, options = st.shown(table), {"sharey": "row", "sharex": "col", "log": "y"}
+    fig, axes = st.panels(len(names), len(DISTURBED), 1.8 * len(names) + 1, **options)
     for name, row in zip(names, axes):
-        for ax, letter, (disturbance, (label, title)) in zip(row, "abcd", DISTURBED.items()):
+        row[0].set_ylabel(f"{name}\nmean regret (%)")
+        for ax, (disturbance, (label, title)) in zip(row, DISTURBED.items()):
             part = table[(table.scenario == name) & (table.disturbance == disturbance)]
-            for policy, look in st.looks(seeing).items():
+            for policy, look in st.looks(MAIN).items():
                 one = part[part.policy == policy]
-                values, at = st.percent(one[REGRET]), np.arange(len(one))
-                if disturbance == "missing":
-                    ax.vlines(at, values.low, values.high, color=look["color"], lw=1)
-                    ax.plot(at, values.regret, **look | {"ls": ""})
-                    ax.set_xticks(at, one.feature, rotation=40, ha="right")
-                else:
-                    st.line(ax, one.level, values, look, policy)
-            ax.set(xlabel=label, title=f"{letter}. {name}: {title}")
+                st.line(ax, one.level, st.percent(one[REGRET]), look, policy)
+            if ax in axes[0]:
+                ax.set_title(title)
+            if ax in axes[-1]:
+                ax.set_xlabel(label)
             if disturbance == "out_of_range":
                 ax.set_xscale("log")
-                ax.set_xticks([0.25, 0.5, 1, 2, 4], [0.25, 0.5, 1, 2, 4])
+                ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
             elif disturbance == "stale":
                 levels = sorted(part.level.unique())
                 ax.set_xscale("symlog", linthresh=1, base=2)
                 ax.set_xticks(levels, [f"{v:g}" for v in levels])
-    return st.finish(fig, columns=7)
+    noisy = table[table.disturbance == "noise"]
+    worst = noisy[noisy.level == noisy.level.max()].set_index(["policy", "scenario"]).regret
+    said = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "
+    said += f"the student loses {each(worst['student'])}"
+    return st.finish(st.message(fig, said), columns=7, handlelength=2)

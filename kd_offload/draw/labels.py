@@ -1,25 +1,36 @@
 """Figures of the labels: where the optimum puts subtasks, and what finding it costs."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from ..graphs import LOCATIONS
-from .style import LOCATION_COLOURS, NEUTRAL, by_scenario, finish, key, location_keys, panels, shown
+from . import style as st
+from .style import LOCATION_COLOURS, by_scenario, finish, key, location_keys, message, panels, shown
 
-SHAPES = {"random": "o", "dag": "s", "fusion": "^", "chain": "v"}
+# What label_generation shows: the name of each method in the legend, its kind and its line.
+METHODS = {
+    "branch_and_bound": ("proven label (ours)", "search", "-"),
+    "local_search": ("local search, no proof", "heuristic", "-"),
+    "enumeration": ("enumeration of all 3ⁿ", "search", "--"),
+    "public_solver": ("CP-SAT, a public solver", "search", ":"),
+}
 
 
 def label_shares(shares: pd.DataFrame):
     """Where the optimum puts each subtask. shares: scenario, subtask, device, edge, cloud."""
     widths = [shares[shares.scenario == name].subtask.max() for name in shown(shares)]
     labels, options = ("subtask", "share of optimal labels"), {"width_ratios": widths}
-    fig, (row,) = by_scenario(shares, 2.3, *labels, sharey=True, **options)
+    fig, (row,) = by_scenario(shares, 2.4, *labels, sharey=True, **options)
     for ax, part in row:
         bars = part.set_index("subtask")[list(LOCATIONS)].plot.bar
         bars(stacked=True, ax=ax, width=0.9, rot=0, legend=False, color=LOCATION_COLOURS)
         ax.grid(False)
-    return finish(fig)
+    mean = shares[shares.scenario.isin(shown(shares))].groupby("scenario")[list(LOCATIONS)].mean()
+    where, most = mean.max().idxmax(), mean.max().max()
+    said = (
+        f"No location is always right: of a graph's labels, at most {100 * most:.0f} % are {where}"
+    )
+    return message(finish(fig), said)
 
 
 def search_tree(nodes: pd.DataFrame):
@@ -29,21 +40,26 @@ def search_tree(nodes: pd.DataFrame):
     label, bound_ratio (bound / optimum), fate (entered, left, optimum).
     """
     x = _spread(nodes.parent.to_numpy())
-    fig, ((ax,),) = panels(1, 1, 3.4, "", "subtasks placed")
+    fig, ((ax,),) = panels(1, 1, 3.3, "", "subtasks placed")
     for i, node in enumerate(nodes.itertuples()):
         chosen = node.fate == "optimum"
         look = {"color": "black", "lw": 2.5} if chosen else {"color": "#BBBBBB", "lw": 0.8}
         ax.plot([x[node.parent], x[i]], [node.depth - 1, node.depth], zorder=1, **look)
     for location, colour in zip(LOCATIONS, LOCATION_COLOURS.values()):
-        for fate, size, marker in (("entered", 26, "o"), ("optimum", 40, "o"), ("left", 12, "x")):
+        for fate, size in (("entered", 26), ("optimum", 40), ("left", 16)):
             part = (nodes.label == LOCATIONS.index(location)) & (nodes.fate == fate)
-            look = {"s": size, "marker": marker, "color": colour, "zorder": 2}
+            look = {"s": size, "color": colour, "edgecolor": "black", "lw": 0.5, "zorder": 2}
             ax.scatter(x[:-1][part], nodes.depth[part], **look)
+            if fate == "left":
+                ax.plot(x[:-1][part], nodes.depth[part] + 0.35, "x", color="black", ms=3.5)
     ax.set(xticks=[], yticks=range(nodes.depth.max() + 1))
     ax.invert_yaxis()
     ax.grid(False)
     label = key("the label", color="black", ls="-", lw=2.5)
-    return finish(fig, *location_keys(ms=5), key("left at once", marker="x"), label)
+    n, crosses = nodes.depth.max(), key("abandoned: its bound is above the optimum", marker="x")
+    prefixes = sum(3**j for j in range(1, n + 1))
+    said = f"{len(nodes)} of {prefixes:,} partial placements suffice to find and prove this optimum"
+    return message(finish(fig, *location_keys(mec="black", ms=5), crosses, label), said)
 
 
 def _spread(parent: np.ndarray) -> np.ndarray:
@@ -59,42 +75,33 @@ def _spread(parent: np.ndarray) -> np.ndarray:
 
 
 def label_generation(table: pd.DataFrame):
-    """Tasks a second on one core by method, and how long a proof takes, by number of subtasks.
+    """Labels a second on one core by method, and how long a proof takes, by number of subtasks.
 
     table: scenario, method, n_subtasks, workers, samples_per_second, p50_us, p99_us, worst_us.
     """
-    fig, ((left, right),) = panels(1, 2, 3.4, log="y")
-    alone = table[table.workers == 1]
-    _rates(left, alone[alone.n_subtasks <= 24])
-    _proofs(right, alone[alone.method == "branch_and_bound"])
-    return finish(fig, *(key(name, marker=marker) for name, marker in SHAPES.items()))
-
-
-def _rates(ax, table: pd.DataFrame) -> None:
-    methods = table.groupby("method", sort=False)
-    for colour, (method, part) in zip(plt.cm.viridis(np.linspace(0, 0.95, len(methods))), methods):
-        drawn = part[part.scenario.str.startswith("random")]
-        rate = drawn.groupby("n_subtasks").samples_per_second.median()
-        ax.plot(rate.index, rate, "o-", color=colour, label=method)
-        for row in part[part.scenario.isin(SHAPES)].itertuples():
-            look = {"color": colour, "mec": "black", "mew": 0.5, "ms": 5}
-            ax.plot(row.n_subtasks, row.samples_per_second, SHAPES[row.scenario], **look)
-    ax.set(xlabel="subtasks", ylabel="tasks a second, one core")
-    ax.set_xticks(sorted(set(table.n_subtasks)))
-
-
-def _proofs(ax, table: pd.DataFrame) -> None:
-    by = table[table.scenario.str.startswith("random")].groupby("n_subtasks")
-    times = {"median": by.p50_us.median(), "p99": by.p99_us.median()}
+    fig, ((left, right),) = panels(1, 2, 3.2, "subtasks (random graphs)", log="y")
+    alone = table[(table.workers == 1) & table.scenario.str.startswith("random")]
+    rates = alone.groupby(["method", "n_subtasks"]).samples_per_second.median()
+    for method, (label, kind, dashes) in METHODS.items():
+        look = {"color": st.KIND_COLOURS[kind], "ls": dashes, "marker": "o", "label": label}
+        rate = rates[method].loc[:24]
+        left.plot(rate.index, rate, **look)
+    left.set(ylabel="tasks a second, one core", xticks=rates["branch_and_bound"].loc[:24].index)
+    by = alone[alone.method == "branch_and_bound"].groupby("n_subtasks")
+    times = {"median": by.p50_us.median(), "99th percentile": by.p99_us.median()}
     times |= {"worst seen": by.worst_us.max()}
-    for (label, seen), dashes in zip(times.items(), ("-", "--", "-.")):
-        ax.plot(seen.index, seen, "o", ls=dashes, color="black", label=f"proof: {label}")
-    n = np.array([4.0, 17.0])
-    growth = times["median"].iloc[0] * 3.0 ** (n - 4)
-    ax.plot(n, growth, ":", color=NEUTRAL, label="growth as $3^n$")
-    last = max(by.groups)
-    if last > 24:
-        ax.axvspan(24.5, last + 1, color="#EEEEEE", zorder=0)
-        ax.text((25 + last) / 2, 2, "stopped at a million nodes", ha="center", fontsize=7)
-    labels = {"xlabel": "subtasks (random graphs)", "ylabel": "µs for a proven label"}
-    ax.set(ylim=(1, 1e7), **labels)
+    for i, (label, seen) in enumerate(times.items()):
+        look = {"ls": st.LINES[i], "marker": st.POINTS[i], "color": "black"}
+        right.plot(seen.index, seen / 1e3, label=f"proof: {label}", **look)
+    right.set(ylabel="milliseconds for a proven label")
+    if (last := max(by.groups)) > 24:
+        right.axvspan(24.5, last + 1, color="#EEEEEE", zorder=0)
+        look = {"transform": right.get_xaxis_transform(), "ha": "center", "fontsize": 7}
+        right.text((25 + last) / 2, 0.03, "stopped at a million nodes", **look)
+    dag = table[(table.scenario == "dag") & (table.workers == 1)].set_index("method")
+    fast, slow = dag.samples_per_second[["branch_and_bound", "enumeration"]]
+    slowest, n = times["worst seen"], max(size for size in by.groups if size <= 24)
+    said = f"One core proves {fast:,.0f} labels of dag a second, {fast / slow:,.0f} times"
+    said += f" as many as enumeration; at {n} subtasks the median proof takes"
+    said += f" {times['median'][n] / 1e3:.2g} ms and the slowest took {slowest[n] / 1e3:,.0f} ms"
+    return message(finish(fig, columns=4), said)

@@ -4,54 +4,44 @@ import pandas as pd
 
 from . import style as st
 
-# The kind of what the study of the design tries, which is no policy by its own name.
-TRIED = {"distilled": "student", "plain": "learned", "teacher": "ours"}
+# Names in the legend.
+ROLES = {"teacher": "teacher", "student": "student", "student_plain": "student without teacher"}
+# What the study of the design tries: names in the legend, kinds, lines.
+TRIED = {
+    "plain": ("without a teacher", "ours", "-"),
+    "distilled": ("with a teacher", "ours", "--"),
+    "teacher": ("that teacher", "teacher", ""),
+}
 
 
 def training_curves(curves: pd.DataFrame):
-    """Validation loss and label accuracy by epoch; a line a seed.
+    """Wrong labels of validation tasks by step; lines and bands: mean and 95 % interval over seeds.
 
-    curves: role, scenario, seed, epoch, validation_loss, label_accuracy.
+    curves: role, scenario, seed, step, label_accuracy.
     """
-    fig, rows = st.by_scenario(curves, 3.6, "epoch", rows=2, sharex=True)
-    fields = {"validation_loss": "cross-entropy", "label_accuracy": "label accuracy"}
-    for row, (field, label) in zip(rows, fields.items()):
-        for ax, part in row:
-            _by_seed(ax, part.epoch, part[field], part)
-        row[0][0].set_ylabel(f"{label}\n(validation)")
-    return st.finish(fig)
-
-
-def any_curves(curves: pd.DataFrame):
-    """Objectives of `student_any` by step: its imitation, then the delay; a line a seed.
-
-    curves: role, seed, stage, step, objective (a loss, then the best proposal's excess over the
-    contention-free optimum).
-    """
-    stages = curves.groupby("stage", sort=False)
-    fig, axes = st.panels(1, len(stages), 2.4, "step", sharey=False)
-    for ax, (stage, part) in zip(axes[0], stages):
-        excess = stage == "delay"
-        ax.set(title=stage, ylabel="excess over no waiting (%)" if excess else "loss")
-        _by_seed(ax, part.step, part.objective * (100 if excess else 1), part)
-    return st.finish(fig)
-
-
-def _by_seed(ax, x: pd.Series, y: pd.Series, part: pd.DataFrame) -> None:
-    """A line a role and seed."""
-    looks = st.looks(part.role.unique())
-    for (role, _), rows in part.groupby(["role", "seed"], sort=False):
-        look = looks[role] | {"lw": 1, "marker": "", "alpha": 0.8}
-        ax.plot(x[rows.index], y[rows.index], label=role, **look)
+    labels, options = ("step", "wrong labels (%)"), {"sharey": True, "log": "y"}
+    fig, (row,) = st.by_scenario(curves, 2.7, *labels, **options)
+    for ax, part in row:
+        for role, rows in part.groupby("role", sort=False):
+            wrong = rows.assign(wrong=100 * (1 - rows.label_accuracy))
+            means = st.over_seeds(wrong, "step", "wrong")
+            means["low"] = means.low.clip(lower=means["mean"].min() / 2)
+            st.line(ax, means.index, means, {"color": st.colour(role)}, ROLES[role])
+        ax.locator_params(axis="x", nbins=4)
+    end = curves[curves.scenario.isin(st.shown(curves))].groupby(["role", "scenario"], sort=False)
+    by = 100 * (1 - end.label_accuracy.last().unstack("role").mean())
+    said = f"The teacher ends at {by.teacher:.1f} % wrong labels, its student at {by.student:.1f} %"
+    said += f" and the same student without a teacher at {by.student_plain:.1f} %, on average"
+    return st.message(st.finish(fig), said)
 
 
 def distillation_grid(table: pd.DataFrame):
     """What distillation changes in the mean regret, by number of labels; a line a width.
 
-    table: scenario, labels, width, difference (distilled minus plain), ci_low, ci_high.
+    table: scenario, labels, width, difference (distilled minus plain), ci_low, ci_high, p_holm.
     """
     labels = "exact labels", "change of mean regret (points)"
-    fig, (row,) = st.by_scenario(table, 2.6, *labels, log="x", sharey=True)
+    fig, (row,) = st.by_scenario(table, 2.8, *labels, log="x", sharey=True)
     counts = sorted(table.labels.unique())
     for ax, part in row:
         for i, (width, rows) in enumerate(part.groupby("width")):
@@ -62,56 +52,70 @@ def distillation_grid(table: pd.DataFrame):
             ax.plot(x, values[:, 1], label=f"{width} wide", **look, **line)
             ax.vlines(x, values[:, 0], values[:, 2], lw=1, **look)
         ax.axhline(0, color=st.NEUTRAL, lw=0.8)
-        ax.set_xticks(counts, [f"{c / 1000:g}k" for c in counts])
-    return st.finish(fig, st.key("95 % interval", ls="-", lw=1, color=st.colour("student")))
+        ax.set_xticks(counts, [f"{c:,}" for c in counts])
+    by = 100 * table.groupby("labels").difference.mean()
+    first, last = counts[0], counts[-1]
+    said = f"With {first:,} labels a teacher changes the mean regret by {by[first]:+.1f} points,"
+    said += f" with {last:,} labels by {by[last]:+.1f}"
+    bars = st.key("95 % interval", ls="-", lw=1, color=st.colour("student"))
+    return st.message(st.finish(fig, bars), said)
 
 
 def design(table: pd.DataFrame):
     """Regret of `student_any` by width, with a teacher and without; and without each choice.
 
-    table: variant, width, seed, graphs, regret. Bands: 95 % intervals over seeds; dots are seeds.
+    table: variant, width, seed, graphs, regret. Left: mean over the sets of graphs; bands: 95 %
+    intervals over seeds, where there are several. Right: relative to the network with all choices.
     """
-    sets = list(table.graphs.unique())
-    fig, axes = st.panels(2, len(sets), 4.6, sharey="row")
-    looks = st.looks(["distilled", "plain", "teacher"], TRIED)
-    widths = sorted(table[table.variant == "plain"].width.unique())
-    others = [v for v in table.variant.unique() if v not in looks]
-    for (above, below), (name, part) in zip(axes.T, table.groupby("graphs", sort=False)):
-        for variant in looks:
-            rows = part[part.variant == variant]
-            look = looks[variant] | {"marker": "o", "ms": 2.5, "lw": 1.2}
-            means = st.percent(st.over_seeds(rows, "width", "regret"))
-            st.line(above, means.index, means, look, variant)
-        above.set(title=name, xscale="log", yscale="log", xlabel="width")
-        above.set_xticks([*widths, table.width.max()], [*widths, table.width.max()])
-        whole = part[(part.variant == "plain") & (part.width == widths[-1])].regret
-        for y, variant in enumerate([None, *others]):
-            values = whole if variant is None else part[part.variant == variant].regret
-            below.plot(st.percent(values), [y] * len(values), "o", color=st.NEUTRAL, ms=3)
-        below.axvline(st.percent(whole).mean(), color=st.NEUTRAL, lw=0.8, ls=":")
-        below.set(xlabel="mean regret (%)")
-        below.locator_params(axis="x", nbins=4)
-    axes[0, 0].set_ylabel("mean regret (%)")
-    axes[1, 0].set_yticks(range(len(others) + 1), ["all of it", *others])
-    return st.finish(fig)
+    fig, ((left, right),) = st.panels(1, 2, 3.1, width_ratios=[1, 1.4])
+    mean = table.groupby(["variant", "width", "seed"], sort=False).regret.mean().reset_index()
+    for variant, (label, kind, dashes) in TRIED.items():
+        rows = mean[mean.variant == variant]
+        look = {"color": st.KIND_COLOURS[kind], "ls": dashes, "marker": "o"}
+        means = st.percent(st.over_seeds(rows, "width", "regret"))
+        st.line(left, means.index, means, look, label)
+    widths, full = sorted(table.width.unique()), table[table.variant == "plain"].width.max()
+    left.set(xlabel="width", xscale="log", ylabel="mean regret (%)", ylim=(0, None))
+    left.set_xticks(widths, widths)
+    others = [v for v in table.variant.unique() if v not in TRIED]
+    whole = (
+        table[(table.variant == "plain") & (table.width == full)].groupby("graphs").regret.mean()
+    )
+    by = table.groupby(["variant", "graphs"], sort=False).regret.mean().unstack("graphs")
+    total = 100 * (by.loc[others].mean(axis=1).sort_values() / whole.mean() - 1)
+    ratio = 100 * (by.loc[total.index] / whole - 1)
+    for i, graphs in enumerate(table.graphs.unique()):
+        look = {"color": st.colour("student_any"), "alpha": 0.7, "label": graphs}
+        right.plot(ratio[graphs], range(len(ratio)), st.POINTS[i], **look)
+    right.axvline(0, color=st.NEUTRAL, lw=0.8)
+    right.set(xlabel="change of mean regret (%), one choice replaced")
+    right.set_yticks(range(len(ratio)), ratio.index)
+    pairs = mean.groupby(["variant", "width"]).regret.mean()
+    taught = 100 * (pairs["distilled"] / pairs["plain"] - 1).mean()
+    said = f"A teacher changes the regret of student_any by {taught:+.0f} % on average;"
+    said += f" the change that costs most is {total.index[-1]!r}, {total.iloc[-1]:+.0f} %"
+    return st.message(st.finish(fig, columns=4), said)
 
 
 def dqn_curves(table: pd.DataFrame):
     """Validation regret of deep Q-learning by its delay evaluations, a panel a scenario.
 
-    table: scenario, seed, budget, delay_evaluations, regret_mean. Line and band: mean and 95 %
-    interval over the seeds of the full budget. Dots: the last point of every training, each with
-    exploration and learning rate of its own budget.
+    table: scenario, seed, budget, delay_evaluations, regret_mean. A line a budget, each with an
+    exploration and a learning rate of its own; bands: 95 % intervals over seeds.
     """
     labels, options = ("delay evaluations", "validation regret (%)"), {"sharey": True, "log": "xy"}
     fig, (row,) = st.by_scenario(table, 2.8, *labels, **options)
-    own = {"color": st.colour("dqn")}
+    own, gains = {"color": st.colour("dqn"), "marker": "o", "ms": 2.5}, []
     for ax, part in row:
-        full = part[part.budget == part.budget.max()]
-        means = 100 * st.over_seeds(full, "delay_evaluations", "regret_mean")
-        means["low"] = means.low.clip(lower=means["mean"].min() / 2)
-        st.line(ax, means.index, means, own | {"lw": 1.4}, "one training, mean of seeds")
-        last = part.sort_values("delay_evaluations").groupby(["budget", "seed"]).tail(1)
-        end = own | {"mec": "black", "mew": 0.5, "ms": 4, "label": "end of a training"}
-        ax.plot(last.delay_evaluations, 100 * last.regret_mean, "o", **end)
-    return st.finish(fig, st.key("95 % interval over seeds", ls="-", lw=7, alpha=0.2, **own))
+        for i, (budget, rows) in enumerate(part.groupby("budget")):
+            means = 100 * st.over_seeds(rows, "delay_evaluations", "regret_mean")
+            means["low"] = means.low.clip(lower=means["mean"].min() / 2)
+            st.line(ax, means.index, means, own | {"ls": st.LINES[i]})
+            look = {"ha": "right", "va": "top", "fontsize": 7}
+            at, end = means.index[-1], means["mean"].iloc[-1]
+            ax.text(at, 0.9 * end, f"budget {budget:,}", **look)
+        half = means["mean"].iloc[(len(means) - 1) // 2]
+        gains.append(f"{half:.0f} to {end:.0f} % on {part.scenario.iloc[0]}")
+        ax.margins(y=0.15)
+    said = f"DQN still learns when its budget ends: the second half took it from {', '.join(gains)}"
+    return st.message(st.finish(fig), said)

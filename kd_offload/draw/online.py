@@ -2,72 +2,68 @@
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import isotonic_regression
+from matplotlib.ticker import MaxNLocator
 
 from . import style as st
+from .words import percent
 
-LABEL = 7  # points, size of the names at the lines' ends
+MAIN = ("exact", "student_any", "lookahead_joins", "student", "all_edge")
+ENDS = ["regret_low", "regret_mean", "regret_high"]
 
 
 def online(table: pd.DataFrame):
-    """Bandwidth over time; below it, every policy's delay beyond the optimum so far; a wide figure.
+    """Bandwidth over time; below it, the mean regret of some policies in each window of time.
 
-    table: scenario, measure_every_s, trace, policy, time_s, beyond_s, beyond_low_s, beyond_high_s,
-    bandwidth_mbit_s, bandwidth_low_mbit_s, bandwidth_high_mbit_s. A column of panels a trace, a row
-    a scenario. Of the intervals between measurements, the longest is drawn; of the bandwidth, the
-    mean between two rows of the table and, shaded, its range. Bands: 95 % intervals.
+    table: scenario, measure_every_s, trace, policy, time_s, tasks, regret_mean (both so far),
+    regret_low, regret_high, bandwidth_mbit_s, bandwidth_low_mbit_s, bandwidth_high_mbit_s. A column
+    of panels a trace, a row a scenario. Of the intervals between measurements, the longest is
+    drawn. At the right: means over all tasks, with 95 % intervals. Shaded: the bandwidth's range.
     """
-    table = table[table.measure_every_s == table.measure_every_s.max()]
+    table = windows(table[table.measure_every_s == table.measure_every_s.max()])
     traces, scenarios = table.trace.unique(), table.scenario.unique()
-    size = 1 + len(scenarios), len(traces), 1.8 + 3.4 * len(scenarios)
-    options = {"height_ratios": [1.2] + [3.4] * len(scenarios), "width": st.WIDE, "log": "y"}
+    size = 1 + len(scenarios), len(traces), 1.9 + 1.5 * len(scenarios)
+    options = {"height_ratios": [0.8] + [1.5] * len(scenarios), "log": "y"}
     fig, axes = st.panels(*size, "time (s)", sharex="col", sharey="row", **options)
     axes[0, 0].set_ylabel("wireless up\n(Mbit/s)")
     for trace, ax in zip(traces, axes[0]):
-        part = table[(table.trace == trace) & (table.scenario == scenarios[0])]
-        part = part[part.policy == part.policy.iloc[0]]
-        edges, look = np.concatenate([[0.0], part.time_s]), {"color": st.NEUTRAL}
-        ends = {"baseline": part.bandwidth_low_mbit_s, "fill": True, "alpha": 0.25, "lw": 0}
-        ax.stairs(part.bandwidth_high_mbit_s, edges, **ends, **look)
-        ax.stairs(part.bandwidth_mbit_s, edges, baseline=None, lw=1.2, **look)
+        _bandwidth(ax, table[(table.trace == trace) & (table.scenario == scenarios[0])])
         ax.set_title(trace)
-    ends = {}
     for scenario, row in zip(scenarios, axes[1:]):
-        row[0].set_ylabel(f"{scenario}: delay beyond the optimum,\nsum so far (s)")
+        row[0].set_ylabel(f"{scenario}\nmean regret (%)")
         for trace, ax in zip(traces, row):
-            ends[ax] = _cumulative(ax, table[(table.scenario == scenario) & (table.trace == trace)])
-        if last := [y for ax in row for y, *_ in ends[ax]]:
-            row[0].set_ylim(min(last) / 8, max(last) * 2)  # the first few tasks would take half
-    st.finish(fig)
-    fig.draw_without_rendering()  # names go by the final heights
-    for ax, lines in ends.items():
-        _name(ax, lines)
-    return fig
+            _regret(ax, table[(table.scenario == scenario) & (table.trace == trace)])
+    ends = table.groupby(["scenario", "trace", "policy"]).regret_mean.last().unstack()
+    worst = ends.sub(ends.exact, axis=0)[["student_any", "student"]].max()
+    for ax in axes[-1]:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(2))
+    said = f"A stale state costs the exact search up to {percent(ends.exact.max())}; the "
+    said += f"student adds up to {percent(worst.student)}, student_any {percent(worst.student_any)}"
+    return st.finish(st.message(fig, said), handlelength=2)
 
 
-def _cumulative(ax, part: pd.DataFrame) -> list[tuple[float, str, str]]:
-    """Draw lines -> where they end, their policies and colours, from the lowest up."""
-    ends = []
-    for policy, look in st.looks(part.policy.unique()).items():
-        one = part[(part.policy == policy) & (part.beyond_s > 0)]
-        if len(one):  # the optimum itself has no line
-            values = one[["beyond_low_s", "beyond_s", "beyond_high_s"]]
-            st.line(ax, one.time_s, values, look | {"marker": ""})
-            ends.append((one.beyond_s.iloc[-1], policy, look["color"]))
-    ax.set_xlim(0, part.time_s.max())
-    return sorted(ends)
+def windows(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `online` with the mean regret of the tasks since the row before, `window`."""
+    keys = [table[c] for c in ("scenario", "measure_every_s", "trace", "policy")]
+    sums = (table.regret_mean * table.tasks).groupby(keys).diff()
+    tasks = table.tasks.groupby(keys).diff()
+    return table.assign(window=(sums / tasks.where(tasks > 0)).fillna(table.regret_mean))
 
 
-def _name(ax, ends: list[tuple[float, str, str]]) -> None:
-    """Policies beside their lines' ends, from the lowest up, moved apart where they overlap."""
-    if not ends:
-        return
-    at = np.array([ax.transData.transform((0, y))[1] for y, *_ in ends]) * 72 / ax.figure.dpi
-    gap = 1.15 * LABEL * np.arange(len(at))
-    # Least squares under a least distance: the isotonic regression of positions less distances.
-    moved = isotonic_regression(at - gap).x + gap
-    for (y, policy, own), shift in zip(ends, moved - at):
-        arrow = {"arrowstyle": "-", "color": own, "lw": 0.4, "shrinkA": 0, "shrinkB": 0}
-        where = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
-        look = {"va": "center", "fontsize": LABEL, "color": own, "arrowprops": arrow}
-        ax.annotate(policy, (1, y), (9, shift), **where, **look)
+def _bandwidth(ax, part: pd.DataFrame) -> None:
+    part, look = part[part.policy == part.policy.iloc[0]], {"color": st.NEUTRAL}
+    edges = np.concatenate([[0.0], part.time_s])
+    ends = {"baseline": part.bandwidth_low_mbit_s, "fill": True, "alpha": 0.25, "lw": 0}
+    ax.stairs(part.bandwidth_high_mbit_s, edges, **ends, **look)
+    ax.stairs(part.bandwidth_mbit_s, edges, baseline=None, lw=1.2, **look)
+
+
+def _regret(ax, part: pd.DataFrame) -> None:
+    for k, (policy, look) in enumerate(st.looks(MAIN).items()):
+        one = part[part.policy == policy]
+        look |= {"marker": "", "lw": 1}
+        ax.plot(one.time_s, st.percent(one.window, 0.1), label=policy, **look)
+        low, mean, high = st.percent(one[ENDS].iloc[-1], 0.1)
+        x = part.time_s.max() * (1.04 + 0.03 * k)
+        ax.vlines(x, low, high, color=look["color"], lw=1.2)
+        ax.plot(x, mean, "o", color=look["color"], ms=3)

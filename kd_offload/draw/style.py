@@ -1,8 +1,10 @@
 """One look for all figures, what their panels share, and how they are saved.
 
-Every figure is WIDTH wide with text of at least 7 points, unless its function says that it is wide.
-A colour has one meaning: a location, or a kind of policy; the two palettes share none.
+A figure is WIDTH wide, or COLUMN, with text of at least 7 points and its message above it.
+A colour has one meaning: a location (pale, for areas) or a kind of policy (strong, for lines).
 """
+
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,16 +17,28 @@ from ..artifact import Run, provenance, written_aside
 from ..rivals.policies import OURS, POLICIES
 from ..scenarios import SHOWN
 
-WIDTH, WIDE = 7.2, 14.4  # inches: a page, and twice that
-# Okabe and Ito's palette, safe for colour-blind readers, and one colour of Tol's ("ours").
-LOCATION_COLOURS = {"device": "#E69F00", "edge": "#56B4E9", "cloud": "#009E73"}
+WIDTH, COLUMN = 7.2, 3.5  # inches: a page, and one of its two columns
+LOCATION_COLOURS = {"device": "#FFDD88", "edge": "#99DDFF", "cloud": "#A78BCB"}
+# Okabe and Ito's palette, safe for colour-blind readers, a grey, and one colour of Tol's ("ours").
 KIND_COLOURS = {
     "fixed": "#999999",
     "heuristic": "#0072B2",
+    "search": "#000000",
     "learned": "#CC79A7",
+    "teacher": "#E69F00",
     "student": "#D55E00",
+    "plain": "#009E73",
     "ours": "#882255",
-    "optimal": "#000000",
+}
+KIND_NAMES = {  # as legends have them
+    "fixed": "fixed placement",
+    "heuristic": "heuristic",
+    "search": "exact or beam search",
+    "learned": "other learner",
+    "teacher": "teacher",
+    "student": "student (the paper's)",
+    "plain": "student without teacher",
+    "ours": "student_any (ours)",
 }
 NEUTRAL = "#777777"  # for what is neither a location nor a policy
 LINES, POINTS = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), "os^DvP"
@@ -58,7 +72,12 @@ def style() -> None:
 
 
 def save(run: Run, figure, name: str) -> None:
-    """Write `<name>.png` and `.pdf` whole into the run's figures, provenance inside, no dates."""
+    """Write `<name>.png` and `.pdf` whole into the run's figures, provenance inside, no dates.
+
+    Raises ValueError for a figure wider than a page: its text would be printed too small.
+    """
+    if (width := figure.get_figwidth()) > WIDTH:
+        raise ValueError(f"figure: {name} is {width:g} in wide, expected at most {WIDTH:g}")
     about = ", ".join(f"{k}={v}" for k, v in provenance(run).items())
     png = {"Software": None, "Description": about}
     for suffix, inside in ((".png", png), (".pdf", {"CreationDate": None, "Keywords": about})):
@@ -85,8 +104,8 @@ def panels(rows: int, columns: int, height: float, xlabel="", ylabel="", log="",
 
 
 def shown(table: pd.DataFrame) -> list[str]:
-    """The scenarios of a table that figures show, in its order."""
-    return [name for name in table.scenario.unique() if name in SHOWN]
+    """The scenarios of a table that figures show."""
+    return [name for name in SHOWN if (table.scenario == name).any()]
 
 
 def by_scenario(table: pd.DataFrame, height: float, xlabel="", ylabel="", rows=1, **options):
@@ -123,6 +142,13 @@ def finish(fig, *handles, columns: int = 5, **options):
     return fig
 
 
+def message(fig, text: str):
+    """The figure, with the one thing that it says written above it, in lines as wide as it is."""
+    text = fill(text.replace(" %", "\xa0%").replace(" -", " −"), int(12.5 * fig.get_figwidth()))
+    fig.suptitle(text, x=0.01, ha="left", fontsize=9, weight="bold")
+    return fig
+
+
 def key(label: str, **look):
     """An entry of a legend: a line, or with a marker and no line style, a point."""
     return plt.Line2D([], [], label=label, **{"color": NEUTRAL, "ls": ""} | look)
@@ -130,14 +156,24 @@ def key(label: str, **look):
 
 def location_keys(**look) -> list:
     """An entry of a legend for every location."""
-    return [key(k, marker="o", color=c, **look) for k, c in LOCATION_COLOURS.items()]
+    look = {"marker": "o"} | look
+    return [key(k, color=c, **look) for k, c in LOCATION_COLOURS.items()]
+
+
+def kind_keys(kinds, **look) -> list:
+    """An entry of a legend for every kind of policy in `kinds`, in the palette's order."""
+    look = {"marker": "o"} | look
+    return [key(KIND_NAMES[k], color=c, **look) for k, c in KIND_COLOURS.items() if k in set(kinds)]
 
 
 def kind(name: str) -> str:
-    """A policy's kind; for a variant of the exact search or of a student, what it varies."""
+    """A policy's kind in figures; for a variant of a search or a student, what it varies."""
+    own = {"teacher": "teacher", "student_plain": "plain"}
+    if name in own or name.startswith(("exact", "beam", "chain_dp")):
+        return own.get(name, "search")
     if name in POLICIES:
         return POLICIES[name].kind
-    return {"exact": "optimal", "stude": "ours"}.get(name[:5], "heuristic")
+    return "ours" if name.startswith("student") else "heuristic"
 
 
 def colour(policy: str) -> str:

@@ -1,32 +1,32 @@
 """The figure of the testbed, from its saved tables."""
 
-import numpy as np
 import pandas as pd
 
 from . import style as st
+from .words import listed, percent
 
 MODES = {"user": "links shaped in user space", "tc": "links shaped by the kernel"}
 
 
 def testbed(table: pd.DataFrame, summary: pd.DataFrame):
-    """A row of panels a mode: measured against predicted delay, the error's distribution, regret.
+    """Measured against predicted delay, a panel a mode; last, regret under measured delay.
 
-    table: mode, policy, predicted_s, measured_s. summary: mode, policy, error_median, tau,
+    table: mode, policy, predicted_s, measured_s. summary: mode, tasks, policy, error_median,
     regret_mean and its interval.
     """
-    modes = table["mode"].unique()
-    fig, axes = st.panels(len(modes), 3, 0.4 + 2.3 * len(modes))
-    looks = st.looks(table.policy.unique())
-    for row, mode in zip(axes, modes):
-        part, known = (t[t["mode"] == mode] for t in (table, summary))
-        every = known[known.policy == "all"].iloc[0]
-        _scatter(row[0], part, looks)
-        row[0].set_title(f"{MODES[mode]}, {every.tasks} tasks", loc="left")
-        _errors(row[1], part, looks)
-        row[1].set_title(f"median error {100 * every.error_median:.1f} %", loc="left")
-        _regret(row[2], known[known.policy != "all"].set_index("policy"))
-        row[2].set_title(f"Kendall's tau {every.tau:.2f}", loc="left")
-    return st.finish(fig, columns=6)
+    modes = list(table["mode"].unique())
+    fig, (row,) = st.panels(1, 1 + len(modes), 2.9, "predicted D(x) (s)", "measured (s)")
+    looks, errors = st.looks(table.policy.unique()), []
+    for ax, mode in zip(row, modes):
+        every = summary[(summary["mode"] == mode) & (summary.policy == "all")].iloc[0]
+        _scatter(ax, table[table["mode"] == mode], looks)
+        ax.set_title(f"{MODES[mode]}, {every.tasks} tasks")
+        errors.append(percent(every.error_median))
+    _regret(row[-1], summary[summary.policy != "all"], modes)
+    said = f"Measured delay differs from the model's by {listed(errors)} at the median"
+    st.message(fig, said)
+    keys = [st.key(MODES[m], marker="oD"[k], mec="black", ms=4) for k, m in enumerate(modes)]
+    return st.finish(fig, *keys, columns=4, handlelength=1.5)
 
 
 def _scatter(ax, part: pd.DataFrame, looks: dict) -> None:
@@ -34,25 +34,20 @@ def _scatter(ax, part: pd.DataFrame, looks: dict) -> None:
     ax.plot(ends, ends, color="black", lw=0.8, zorder=0)
     for policy, look in looks.items():
         one = part[part.policy == policy]
-        mark = {"ls": "", "marker": look["marker"], "color": look["color"], "ms": 2.5, "alpha": 0.5}
-        ax.plot(one.predicted_s, one.measured_s, **mark)
-    ax.set(xscale="log", yscale="log", xlabel="predicted D(x) (s)", ylabel="measured (s)")
+        mark = {"ls": "", "marker": look["marker"], "color": look["color"], "ms": 3, "alpha": 0.6}
+        ax.plot(one.predicted_s, one.measured_s, label=policy, **mark)
+    ax.set(xscale="log", yscale="log")
 
 
-def _errors(ax, part: pd.DataFrame, looks: dict) -> None:
-    for policy, look in looks.items():
-        one = part[(part.policy == policy) & part.measured_s.notna()]
-        error = np.sort(st.percent((one.measured_s / one.predicted_s - 1).abs(), 0.1))
-        share = 100 * (np.arange(len(error)) + 1) / max(len(error), 1)
-        ax.plot(error, share, label=policy, **look | {"marker": ""})
-    ax.axvline(5, color="black", lw=0.8, ls=":")
-    ax.set(xscale="log", ylim=(0, 100), xlabel="|measured / predicted − 1| (%)", ylabel="tasks (%)")
-
-
-def _regret(ax, known: pd.DataFrame) -> None:
-    for y, (policy, row) in enumerate(known.iterrows()):
-        values = st.percent(row[st.interval("regret_mean")].astype(float).to_numpy())
-        st.dot(ax, y, values, st.colour(policy))
-    ax.set_yticks(range(len(known)), known.index)
+def _regret(ax, summary: pd.DataFrame, modes: list[str]) -> None:
+    policies = list(summary.policy.unique())
+    for one in summary.itertuples():
+        k = modes.index(one.mode)
+        values = one.regret_mean_low, one.regret_mean, one.regret_mean_high
+        y = policies.index(one.policy) + 0.3 * k - 0.15 * (len(modes) - 1)
+        st.dot(ax, y, st.percent(pd.Series(values)), st.colour(one.policy), (), "oD"[k])
+    ax.set_yticks(range(len(policies)), policies)
     ax.invert_yaxis()
-    ax.set(xscale="log", xlabel="regret under measured delay (%)")
+    ax.grid(axis="y", visible=False)
+    ax.set(xscale="log", xlabel=f"regret (%), from {st.FLOOR}", ylabel="")
+    ax.set_title("regret under measured delay")

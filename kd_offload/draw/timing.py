@@ -2,74 +2,96 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
+from scipy.ndimage import distance_transform_edt
 
-from ..rivals.policies import OURS, POLICIES
+from ..rivals.policies import OURS
 from . import style as st
+from .words import listed, number, span
 
-RUNTIMES = ("numba_loop", "numba", "numpy", "torch", "sklearn")
-RUNTIMES += ("onnxruntime", "onnxruntime_int8", "c")
-MARKERS = dict(zip(RUNTIMES, "oPs^vDd*"))
+OFFSETS = {"linear": -0.3, "lookahead": -0.15, "exact": 0.15, "student_any": 0.3}
+TIMED = ("linear", "lookahead", "exact", "teacher", "student", "student_any")
+RUNTIMES = {
+    "numba_loop": "compiled loop",
+    "numba": "compiled, a call",
+    "numpy": "numpy",
+    "torch": "torch",
+    "sklearn": "scikit-learn",
+}
+NAMED = ("student", "student_any", "teacher", "exact", "chain_dp", "dqn")
 
 
 def inference_time(table: pd.DataFrame):
-    """A row a policy, a marker a runtime: the median of a decision's time, its interval a black
-    line; a bar from median to p99 where it is called from Python in numba.
+    """The time of a decision by runtime, a line of marks each; intervals are black lines.
 
-    table: scenario, policy, runtime, median_us, median_us_low, median_us_high, p99_us.
+    table: scenario, policy, runtime, median_us, median_us_low, median_us_high.
     """
-    rows = {policy: y for y, policy in enumerate(dict.fromkeys(table.policy))}
+    table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
+    rows = {r: y for y, r in enumerate(r for r in RUNTIMES if r in set(table.runtime))}
     options = {"sharey": True, "log": "x"}
-    fig, (row,) = st.by_scenario(table, 0.8 + 0.17 * len(rows), "µs a decision, batch 1", **options)
+    fig, (row,) = st.by_scenario(table, 2.5, "median time of a decision (µs)", **options)
+    looks = st.looks(TIMED)
     for ax, part in row:
         for one in part.itertuples():
-            y, look = rows[one.policy], (st.colour(one.policy), MARKERS[one.runtime])
+            y, look = rows[one.runtime] + OFFSETS.get(one.policy, 0), looks[one.policy]
             median = one.median_us_low, one.median_us, one.median_us_high
-            bar = (one.median_us, one.p99_us) if one.runtime == "numba" else ()
-            st.dot(ax, y, median, look[0], bar, look[1])
-        ax.set_yticks(range(len(rows)), rows)
-    ax.invert_yaxis()
-    known = _keys(table)
-    return st.finish(fig, *known, columns=len(known))
-
-
-def _keys(table: pd.DataFrame) -> list:
-    """An entry of the legend for every runtime of a table."""
-    return [st.key(r, marker=m, ms=5) for r, m in MARKERS.items() if r in set(table.runtime)]
+            st.dot(ax, y, median, look["color"], (), look["marker"])
+        ax.set_yticks(range(len(rows)), [RUNTIMES[r] for r in rows])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        for y in range(1, len(rows)):
+            ax.axhline(y - 0.5, color=st.NEUTRAL, lw=0.5)
+    times = table.pivot(index=["runtime", "scenario"], columns="policy", values="median_us")
+    ratio = (times.teacher / times.student).dropna()
+    loop = times.loc["numba_loop"]
+    quicker = [p for p in TIMED if (loop[p] < loop.student).all()]
+    said = f"The student decides {span(ratio, number)} times as quickly as its teacher; "
+    said += f"quicker in a loop: {listed(quicker)}"
+    keys = [st.key(p, **looks[p] | {"ls": ""}) for p in TIMED]
+    return st.finish(st.message(fig, said), *keys, columns=6)
 
 
 def tradeoff(table: pd.DataFrame):
-    """Regret against the time of a decision, every policy in every runtime; a wide figure.
+    """Regret against the time of a decision, each policy in its quickest compiled form.
 
     table: scenario, policy, runtime, named, regret, regret_low, regret_high, median_us, p99_us; a
-    row a policy and runtime, one named a policy. Black lines: the regret's interval. Bars: median
-    to p99 of time, where there is one. The dotted line is the Pareto front of the named points.
+    row a policy and runtime, one of them named. Black lines: the regret's interval. Bars: median to
+    p99 of time. Dotted: the Pareto front. Some policies have a name, the others a mark.
     """
-    table = table.sort_values(["named", "median_us"])
+    table = table[table.named & (table.policy != "random")].sort_values("median_us")
     table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
-    labels = "time of a decision (µs)", "mean regret (%); the optimum is drawn at 0.02"
-    fig, (row,) = st.by_scenario(table, 4.8, *labels, width=st.WIDE, sharey=True, log="xy")
+    labels = "time of a decision (µs)", "mean regret (%), from 0.02"
+    fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
     for ax, part in row:
-        ax.set_ylim(0.01, 2000)
+        ax.set(xlim=(0.05, 3e5), ylim=(0.01, 700))
         for one in part.itertuples():
-            look = {"color": st.colour(one.policy), "ms": 4, "alpha": 0.45, "mew": 0}
-            if one.named:
-                ax.plot([one.median_us, one.p99_us], [one.y] * 2, **look | {"lw": 4, "alpha": 0.3})
-                ax.vlines(one.median_us, one.y_low, one.y_high, color="black", lw=0.8)
-                size = 8 if one.policy.startswith("student") else 6
-                look |= {"ms": size, "alpha": 1, "mec": "black", "mew": 0.6}
-            ax.plot(one.median_us, one.y, MARKERS[one.runtime], **look)
-        points = part[part.named]
-        front = points[points.regret.cummin() == points.regret]
+            own, ours = st.colour(one.policy), one.policy in OURS
+            ax.plot([one.median_us, one.p99_us], [one.y] * 2, color=own, lw=3, alpha=0.3)
+            ax.vlines(one.median_us, one.y_low, one.y_high, color="black", lw=0.8)
+            look = {"color": own, "ms": 7 if ours else 4, "mec": "black", "mew": 0.5}
+            ax.plot(one.median_us, one.y, "o", zorder=3 + ours, **look)
+        front = _front(part)
         ax.step(front.median_us, front.y, where="post", color=st.NEUTRAL, lw=1, ls=":")
-    known = _keys(table)
-    st.finish(fig, *known, columns=len(known))
+    keys = st.kind_keys([*map(st.kind, table.policy)])
+    fronts = [(part.scenario.iloc[0], set(_front(part).policy)) for _, part in row]
+    on = {own: [name for name, front in fronts if own in front] for own in OURS}
+    on = (f"{own} {f'on {listed(n)}' if n else 'nowhere'}" for own, n in on.items())
+    said = f"On the Pareto front of regret and time: {', '.join(on)}"
+    st.finish(st.message(fig, said), *keys, columns=4)
+    for ax, _ in row:
+        ax.xaxis.set_major_locator(LogLocator(base=100))
     fig.draw_without_rendering()  # names go by the final places
     for ax, part in row:
-        points = part[part.named]
+        points = part[part.policy.isin(NAMED)]
         _name(ax, list(zip(points.policy, points.median_us, points.y)))
     return fig
+
+
+def _front(part: pd.DataFrame) -> pd.DataFrame:
+    """What is better than all that is quicker. part: in the order of time."""
+    return part[part.regret < part.regret.cummin().shift(fill_value=np.inf)]
 
 
 def _name(ax, points: list[tuple[str, float, float]]) -> None:
@@ -90,50 +112,55 @@ def _name(ax, points: list[tuple[str, float, float]]) -> None:
         arrow = {"arrowstyle": "-", "lw": 0.4, "color": st.NEUTRAL, "shrinkB": 3}
         look = {"ha": "right" if dx < 0 else "left", "weight": "bold" if name in OURS else "normal"}
         look |= {"arrowprops": arrow if abs(dy) > 10 else None, "fontsize": 7}
-        ax.annotate(name, xy, (dx, dy), textcoords="offset points", **look)
+        ax.annotate(name, xy, (dx, dy), textcoords="offset points", **look).set_in_layout(False)
 
 
 def effective(table: pd.DataFrame):
     """Which policy has the least delay plus decision, by task scale and slowdown.
 
-    table: scenario, rivals, slowdown, best_delay_ms, winner, margin. A column of panels a scenario,
-    a row a choice of rivals. Lines: by how much the winner beats the next.
+    table: scenario, rivals, slowdown, best_delay_ms, winner. A column of panels a scenario, a row a
+    choice of rivals. Areas have their policy's name and the colour of its kind.
     """
-    rivals, order = table.rivals.unique(), dict.fromkeys([*reversed(OURS), "exact", *POLICIES])
-    colours = _shades([p for p in order if p in set(table.winner)])
-    labels = "least mean delay\nat that task scale (ms)", "times slower than this machine"
+    rivals, kinds = table.rivals.unique(), list(st.KIND_COLOURS)
+    labels = "least mean delay\nat that task scale (ms)", "times slower\nthan this machine"
     options = {"rows": len(rivals), "sharex": True, "sharey": True, "log": "xy"}
-    fig, rows = st.by_scenario(table, 1 + 2 * len(rivals), *labels, **options)
+    fig, rows = st.by_scenario(table, 1.2 + 1.8 * len(rivals), *labels, **options)
+    palette = {"cmap": ListedColormap(list(st.KIND_COLOURS.values())), "vmin": -0.5}
+    palette |= {"vmax": len(kinds) - 0.5, "shading": "nearest"}
+    areas = []
     for row, who in zip(rows, rivals):
         for ax, part in row:
-            _winners(ax, part[part.rivals == who], colours)
+            grid = part[part.rivals == who]
+            grid = grid.pivot(index="slowdown", columns="best_delay_ms", values="winner")
+            code = grid.map(lambda p: kinds.index(st.kind(p)))
+            ax.pcolormesh(grid.columns, grid.index, code, **palette)
             ax.set_title(f"{part.scenario.iloc[0]}, {who}")
             ax.grid(False)
-    keys = [st.key(w, marker="s", ms=7, color=c) for w, c in colours.items()]
-    title = "least mean of delay + decision; lines: lead over the next"
-    return st.finish(fig, *keys, title=title)
+            areas.append((ax, grid))
+    won = {p: table.scenario[table.winner == p].unique() for p in OURS}
+    won = (f"{p} wins {f'on {listed(n)}' if len(n) else 'nowhere'}" for p, n in won.items())
+    keys = st.kind_keys([*map(st.kind, table.winner)], marker="s", ms=7)
+    said = f"The least delay, decision included: {listed(won)}"
+    st.finish(st.message(fig, said), *keys, columns=3)
+    fig.draw_without_rendering()  # names go by the final slopes
+    for ax, grid in areas:
+        _areas(ax, grid)
+    return fig
 
 
-def _winners(ax, part: pd.DataFrame, colours: dict) -> None:
-    grid = part.pivot(index="slowdown", columns="best_delay_ms", values=["winner", "margin"])
-    margin, shades = 100 * grid.margin.astype(float), list(colours.values())
-    x, y, code = margin.columns, margin.index, grid.winner.map(list(colours).index).to_numpy()
-    palette = {"cmap": ListedColormap(shades), "vmin": -0.5, "vmax": len(shades) - 0.5}
-    ax.pcolormesh(x, y, code, shading="nearest", **palette)
-    # A winner at a time: where the winner changes, the lead is nothing.
-    for one in np.unique(code):
-        lead = np.where(code == one, margin, np.nan)
-        if levels := [v for v in (1, 10) if np.nanmin(lead) < v < np.nanmax(lead)]:
-            ink = "white" if sum(shades[one]) < 1.5 else "black"
-            lines = ax.contour(x, y, lead, levels=levels, colors=ink, linewidths=0.8)
-            ax.clabel(lines, fmt=lambda v: f"{v:g} %", fontsize=7)
-
-
-def _shades(policies: list[str]) -> dict[str, np.ndarray]:
-    """A colour a policy: that of its kind, lighter for each further one of the kind."""
-    seen, out = {}, {}
-    for policy in policies:
-        own = st.colour(policy)
-        out[policy] = 1 - (1 - np.array(to_rgb(own))) * 0.6 ** seen.get(own, 0)
-        seen[own] = seen.get(own, 0) + 1
-    return out
+def _areas(ax, grid: pd.DataFrame) -> None:
+    """Every winner's name in the middle of its area, along it where it is narrow, and borders."""
+    width, height = ax.get_window_extent().size
+    (x0, x1), (y0, y1) = np.log10([ax.get_xlim(), ax.get_ylim()])
+    slope = np.degrees(np.arctan2(height / (y1 - y0), width / (x1 - x0)))
+    for policy in np.unique(grid):
+        own = grid.to_numpy() == policy
+        if 0 < own.mean() < 1:
+            ax.contour(grid.columns, grid.index, own, levels=[0.5], colors="white", linewidths=0.7)
+        depth = distance_transform_edt(np.pad(own, 1))[1:-1, 1:-1]
+        if depth.max() > 1.5 and st.kind(policy) != "fixed":
+            middle = np.argwhere(depth > depth.max() - 0.5)
+            i, k = middle[len(middle) // 2]
+            look = {"ha": "center", "va": "center", "fontsize": 7, "color": "white"}
+            look |= {"rotation": slope if depth.max() < 6 else 0, "rotation_mode": "anchor"}
+            ax.text(grid.columns[k], grid.index[i], policy, **look)

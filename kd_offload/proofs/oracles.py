@@ -15,6 +15,8 @@ Delays are in seconds.
 import numpy as np
 from numba import njit
 
+UNIT = 1e-6  # s, in which CP-SAT counts
+PATIENCE = 60.0  # s of CP-SAT's own deterministic time
 TIE = 1e-9  # placements with D <= D* (1 + TIE) are tied; the label is the lexicographically first
 
 # The links a transfer crosses, in order: the device reaches the cloud through the edge.
@@ -261,7 +263,7 @@ def chain_dp(n, task):
     return tuple(x), reference_delay(n, chain, task, x)
 
 
-def cpsat_error(n, edges, resolution_s=1e-6):
+def cpsat_error(n, edges):
     """How far above D* the delay found by `cpsat_solve` may be, in seconds.
 
     For a given placement the delay is the longest path through a graph whose arcs are execution
@@ -270,7 +272,7 @@ def cpsat_error(n, edges, resolution_s=1e-6):
     at most: the model's delay is within (n + 4 len(edges)) / 2 units of D(x), for the best
     placement as for the one returned.
     """
-    return (n + 4 * len(edges)) * resolution_s
+    return (n + 4 * len(edges)) * UNIT
 
 
 class _Plan:
@@ -311,8 +313,12 @@ class _Plan:
         return data
 
 
-def _cpsat_plan(model, n, edges, task, units):
-    """The plan of a task and the sink's arrival. units: turns seconds into whole units."""
+def _cpsat_plan(model, n, edges, task):
+    """The plan of a task and the sink's arrival."""
+
+    def units(seconds):
+        return round(seconds / UNIT)
+
     cycles, size, speed, bandwidth, propagation = unpack(n, edges, task)
     run = {(j, k): units(cycles[j] / speed[k]) for j in cycles for k in speed}
     order = ("up", "wan up", "wan down", "down")  # every route is a subsequence of it
@@ -338,28 +344,27 @@ def _cpsat_plan(model, n, edges, task, units):
         model.add(finish[j] >= ready + run[j, 2]).only_enforce_if(plan.at[j, 2])
 
 
-def cpsat_solve(n, edges, task, resolution_s=1e-6, time_limit_s=60):
+def cpsat_solve(n, edges, task):
     """A best placement by constraint programming (OR-tools CP-SAT): (tuple of n ints, seconds).
 
-    Times are whole units of ``resolution_s``. The placement is the one proved optimal in whole
-    units, its delay that of `reference_delay`: at most `cpsat_error(n, edges, resolution_s)` above
-    D*. The tie rule is not applied, so compare delays, not placements. One worker, fixed seed.
-    Raises RuntimeError where optimality is not proved within ``time_limit_s``, in the solver's own
-    deterministic seconds: a busy machine proves as much.
+    Times are whole units. The placement is the one proved optimal in whole units, its delay that of
+    `reference_delay`: at most `cpsat_error(n, edges)` above D*. The tie rule is not applied, so
+    compare delays, not placements. One worker, fixed seed. Raises RuntimeError where optimality is
+    not proved within PATIENCE: a busy machine proves as much.
     """
     from ortools.sat.python import cp_model  # needed here alone: the other oracles do without
 
     model, solver = cp_model.CpModel(), cp_model.CpSolver()
-    plan, arrival = _cpsat_plan(model, n, edges, task, lambda s: round(s / resolution_s))
+    plan, arrival = _cpsat_plan(model, n, edges, task)
     model.minimize(arrival)
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
-    solver.parameters.max_deterministic_time = float(time_limit_s)
+    solver.parameters.max_deterministic_time = PATIENCE
     status = solver.solve(model)
     if status != cp_model.OPTIMAL:
         raise RuntimeError(f"CP-SAT did not prove optimality: {solver.status_name(status)}")
     x = tuple(next(k for k in range(3) if solver.value(plan.at[j, k])) for j in range(1, n + 1))
-    delay, proved = reference_delay(n, edges, task, x), solver.objective_value * resolution_s
-    if abs(proved - delay) > cpsat_error(n, edges, resolution_s) / 2 + TIE * delay:
+    delay, proved = reference_delay(n, edges, task, x), solver.objective_value * UNIT
+    if abs(proved - delay) > cpsat_error(n, edges) / 2 + TIE * delay:
         raise AssertionError(f"the model gives {x} {proved!r} s, the list schedule {delay!r} s")
     return x, delay

@@ -75,31 +75,22 @@ def solve_remembering(graph, tasks, since: int):
 # A check: tasks (S, F) of a graph -> the largest relative deviation of delays, how many differ.
 
 
-def _compare(graph, tasks, exact):
-    """Labels against `exact(task) -> (x, delay)`; prefixes remembered late and at once."""
-    found, worst, wrong = [exact(task) for task in tasks], 0.0, 0
-    best_x, best = np.array([x for x, _ in found]), np.array([d for _, d in found])
-    for x, d in (labels.solve(graph, tasks)[:2], solve_remembering(graph, tasks, 0)):
-        worst = max(worst, (np.abs(d - best) / best).max())
-        wrong = max(wrong, int((x != best_x).any(1).sum()))
-    return worst, wrong
+def _labels(exact: Callable) -> Callable:
+    """Labels against `exact(n, edges, task) -> (x, d)`; prefixes remembered late and at once."""
+
+    def check(graph, tasks):
+        found, worst, wrong = [exact(graph.n, list(graph.edges), task) for task in tasks], 0.0, 0
+        best_x, best = np.array([x for x, _ in found]), np.array([d for _, d in found])
+        for x, d in (labels.solve(graph, tasks)[:2], solve_remembering(graph, tasks, 0)):
+            worst = max(worst, (np.abs(d - best) / best).max())
+            wrong = max(wrong, int((x != best_x).any(1).sum()))
+        return worst, wrong
+
+    return check
 
 
-def by_enumeration(graph, tasks):
-    """Placement and delay against full enumeration."""
-    edges = list(graph.edges)
-    return _compare(graph, tasks, lambda task: oracles.enumerate_best(graph.n, edges, task))
-
-
-def by_chain_dp(graph, tasks):
-    """Placement and delay against the chain's dynamic programme."""
-    return _compare(graph, tasks, lambda task: oracles.chain_dp(graph.n, task))
-
-
-def by_search(graph, tasks):
-    """Placement and delay against a plain search, for sizes beyond enumeration."""
-    edges = list(graph.edges)
-    return _compare(graph, tasks, lambda task: oracles.search_best(graph.n, edges, task))
+by_enumeration, by_search = _labels(oracles.enumerate_best), _labels(oracles.search_best)
+by_chain_dp = _labels(lambda n, edges, task: oracles.chain_dp(n, task))
 
 
 def by_cpsat(graph, tasks):
@@ -149,13 +140,12 @@ def plan(tasks: int) -> list[Check]:
     def random(sizes, number):
         return [graphs.random_graph(n, i) for n in sizes for i in range(number)]
 
-    small, dag = random(range(1, 9), 8), [graphs.dag()]
+    small, dag, fusion = random(range(1, 9), 8), [graphs.dag()], [graphs.fusion()]
     real = [(*cut(name), 0.2 if name == "inception" else 0.5) for name in BUILDERS]
     real = [(graph, max(1, int(tasks * part)), load) for graph, load, part in real]
     chains = cases([graphs.chain(n) for n in range(1, 41)], 0.05)
     halves = [(graph, max(1, count // 2), None) for graph, count, _ in cases(small, 0.03)]
     dags, twelve = cases(dag, 0.05, 50), cases(random([12], 10), 0.005, 5)
-    fusion = [graphs.fusion()]
     every = cases(random(range(1, 25), 5), 0.05, 2)
     return [
         Check("dag: full enumeration", "label", by_enumeration, cases(dag, 1)),
@@ -165,10 +155,16 @@ def plan(tasks: int) -> list[Check]:
         Check("dag: CP-SAT", "optimum", by_cpsat, dags, sample_tasks),
         Check("random, n = 12: CP-SAT", "optimum", by_cpsat, twelve, sample_tasks),
         Check("fusion: plain search", "label", by_search, cases(fusion, 1)),
-        *(
-            Check(f"random, n = {n}: plain search", "label", by_search, large, sample_tasks)
-            for n, large in ((n, cases(random([n], 10), 0.02, 4)) for n in (16, 20, 24))
-        ),
+        *[
+            Check(
+                f"random, n = {n}: plain search",
+                "label",
+                by_search,
+                cases(random([n], 10), 0.02, 4),
+                sample_tasks,
+            )
+            for n in (16, 20, 24)
+        ],
         Check("fusion: CP-SAT", "optimum", by_cpsat, cases(fusion, 0.04, 10), sample_tasks),
         Check("regret table: full enumeration", "regret", of_regret, halves),
         Check("delay: plain reference", "delay", of_the_delay, every),

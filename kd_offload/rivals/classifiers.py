@@ -121,11 +121,6 @@ def grow(run: Run, role: str, name: str, seed: int) -> list:
     return fit_trees(role, labels_given(run, name, seed, count), seed, **chosen)
 
 
-def fit_forest(run: Run, name: str, seed: int) -> RandomForestClassifier:
-    """The random forest of a run, grown again."""
-    return grow(run, "random_forest", name, seed)[0]
-
-
 def forest_decider(graph: TaskGraph, forest: RandomForestClassifier) -> Decider:
     """A forest for one task at a time, through scikit-learn; ValueError if it is of another graph.
 

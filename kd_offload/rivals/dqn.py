@@ -40,7 +40,7 @@ TARGET_EVERY = 4000  # environment steps between updates of the target network; 
 
 @dataclass(frozen=True)
 class Training:
-    """How an agent is trained; ValueError naming the field for a value that cannot be.
+    """How an agent is trained.
 
     episodes: the budget: tasks placed and priced, each by one delay evaluation; rounded up to whole
       rounds of the `environments` side by side. The rewards' scale takes three more a task.
@@ -56,14 +56,6 @@ class Training:
     gradient_steps: int = 4
     batch: int = 64
     learning_rate: float = 1e-3
-
-    def __post_init__(self):
-        for name, value in asdict(self).items():
-            for one in value if name == "hidden" else (value,):
-                if name == "learning_rate" and not 0 < one < 1:
-                    raise ValueError(f"{name}: {one!r}, expected a number between 0 and 1")
-                if name != "learning_rate" and (type(one) is not int or one < 1):
-                    raise ValueError(f"{name}: {one!r}, expected a positive integer")
 
     @property
     def rounds(self) -> int:
@@ -251,14 +243,12 @@ def agent_deciders(graph: TaskGraph, agent: Model | None = None) -> list[Decider
 
     by_numpy = lambda task: walk(agent, n, task[None])[0]
     runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
-    return [Decider("dqn", *pair, *_size(agent, n)) for pair in runtimes.items()]
-
-
-def _size(agent: Model, n: int) -> tuple[int, int, int]:
-    return agent.parameters, n * agent.macs, agent.bytes
+    size = agent.parameters, n * agent.macs, agent.bytes
+    return [Decider("dqn", *pair, *size) for pair in runtimes.items()]
 
 
 def agent_loop(graph: TaskGraph, agent: Model | None = None) -> Decider:
     """DQN's decision in a compiled loop over tasks; the agent as in `agent_deciders`."""
     agent = agent or untrained(graph)
-    return in_a_loop("dqn", walk_batch, packed(agent), graph.n, _size(agent, graph.n))
+    size = agent.parameters, graph.n * agent.macs, agent.bytes
+    return in_a_loop("dqn", walk_batch, packed(agent), graph.n, size)

@@ -19,7 +19,6 @@ from ..graphs import TaskGraph, dag
 from ..tasks import STATE, Ranges, check_tasks, real_array, sample_tasks
 
 BLOCK = 256  # tasks drawn at a time
-REWARDS = ("terminal", "finish", "bound")
 
 
 def scaling_of(graph: TaskGraph, ranges: Ranges = Ranges(), workload=None) -> tuple:
@@ -48,18 +47,13 @@ class OffloadingEnv(gymnasium.Env):
 
     Observation, float32 (F + 4 n,): the task's standardised logarithms; the labels so far, one-hot,
     zeros for what is not placed; the subtask to place next, one-hot. Action: 0 = device, 1 = edge,
-    2 = cloud. The rewards sum to -D / D_ref, D_ref the delay of the best single location; `reward`
-    says when they come:
-    "terminal": all at the end;
-    "finish":   with every subtask, minus the increase of the latest finish so far;
-    "bound":    with every subtask, minus the increase of a lower bound of D: its finish plus the
-                time from there to the result if nothing waited.
-    The sums are the same, so is the best policy (Ng, Harada and Russell, "Policy invariance under
-    reward transformations", 1999).
+    2 = cloud. Reward, with every subtask: minus the increase of a lower bound of D, its finish plus
+    the time from there to the result if nothing waited, over the delay of the best single location.
+    The best policy is that for a reward at the end alone (Ng, Harada and Russell, "Policy
+    invariance under reward transformations", 1999).
 
     ranges, workload: as for `tasks.sample_tasks`. seed: of the tasks, until `reset` is given one.
-    `reset(options={"task": (F,)})` plays the given task. Raises ValueError for a bad task, action
-    or reward.
+    `reset(options={"task": (F,)})` plays that task. ValueError for a bad task or action.
     """
 
     metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's interface)
@@ -70,14 +64,11 @@ class OffloadingEnv(gymnasium.Env):
         ranges: Ranges = Ranges(),
         seed: int | None = None,
         workload=None,
-        reward: str = "bound",
     ):
         if not isinstance(graph, TaskGraph):
             raise ValueError(f"graph: {graph!r}, expected a TaskGraph")
-        if reward not in REWARDS:
-            raise ValueError(f"reward: {reward!r}, expected one of {', '.join(REWARDS)}")
         n, features = graph.n, graph.n_features
-        self.graph, self.ranges, self.workload, self.reward = graph, ranges, workload, reward
+        self.graph, self.ranges, self.workload = graph, ranges, workload
         self._mean, self._deviation, *_ = scaling_of(graph, ranges, workload)
         # A log-uniform value lies within sqrt(3) deviations, the product of two within sqrt(6); 10
         # leaves room for tasks of other ranges.
@@ -102,27 +93,23 @@ class OffloadingEnv(gymnasium.Env):
             task = check_tasks(self.graph, options["task"], positive=True)
             if task.ndim != 1:
                 raise ValueError(f"task: shape {task.shape}, expected ({self.graph.n_features},)")
-            inputs, reference = self._prepared(task[None])
-            self._begin(task, inputs[0], reference[0])
+            [ready] = self._prepared(task[None])
         else:
             if self._at == BLOCK:
-                self._tasks = sample_tasks(
-                    self.graph, BLOCK, self.np_random, self.ranges, self.workload
-                )
-                self._inputs, self._reference = self._prepared(self._tasks)
-                self._at = 0
-            i = self._at
-            self._begin(self._tasks[i], self._inputs[i], self._reference[i])
+                drawn = self.graph, BLOCK, self.np_random, self.ranges, self.workload
+                self._block, self._at = self._prepared(sample_tasks(*drawn)), 0
+            ready = self._block[self._at]
             self._at += 1
+        self._begin(*ready)
         return self._observation.copy(), {"task": self._task.copy()}
 
     def _prepared(self, tasks):
-        """Network inputs (S, F) and the best single location's delay (S,) of tasks."""
+        """Of every task: it, its network inputs (F,), the best single location's delay."""
         singles = np.arange(3, dtype=np.int8)[:, None].repeat(self.graph.n, axis=1)
         delays = np.empty((len(tasks), 3))
         delay_table(*self._structure, tasks, singles, delays)
         inputs = ((np.log(tasks) - self._mean) / self._deviation).astype(np.float32)
-        return inputs, delays.min(axis=1)
+        return [*zip(tasks, inputs, delays.min(axis=1))]
 
     def _begin(self, task, inputs, reference):
         self._task, self._d_ref, self._j, self._charged = task, reference, 1, 0.0
@@ -155,8 +142,7 @@ class OffloadingEnv(gymnasium.Env):
         self._observation[f + 3 * n + j - 1] = 0.0
         if j < n:
             self._observation[f + 3 * n + j] = 1.0
-            ahead = {"terminal": -np.inf, "finish": 0.0, "bound": self._times.togo[j, k]}
-            known = max(self._charged, end + ahead[self.reward])
+            known = max(self._charged, end + self._times.togo[j, k])
         else:
             known = self._place(n + 1, 0)
             info = {"delay_s": known, "placement": self._x[1:-1].astype(np.int8)}

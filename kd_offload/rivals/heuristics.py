@@ -1,4 +1,4 @@
-"""Policies without training, but for HEFT and the exact search.
+"""Policies without training, but for those in files of their own: HEFT, cuts, look-ahead.
 
 A function of a graph returns the policy for one task at a time, (F,) -> int8 (n,). It checks
 nothing, allocates nothing, and overwrites its result at the next call. Of a compiled policy the
@@ -12,7 +12,7 @@ from numba import njit
 
 from ..delay import crossing, delay_kernel, transfer
 from ..graphs import TaskGraph
-from ..labels import TIE
+from ..labels import TIE, UNLIMITED, new_scratch, solve_kernel, structure
 from ..tasks import check_tasks
 
 
@@ -100,7 +100,7 @@ def is_chain(graph: TaskGraph) -> bool:
 
 
 @njit(cache=True)
-def _chain_dp(n, task, x, togo):
+def _chain_dp(n, first, source, task, x, togo):
     """Scratch togo (n + 1, 3): delay from the start of subtask j at location k to the end. Ties as
     for labels."""
     state = task[2 * n + 1 :]
@@ -125,26 +125,14 @@ def _chain_dp(n, task, x, togo):
 
 
 @njit(cache=True)
-def _chain_dp_loop(n, tasks, out, togo):
+def _chain_dp_loop(n, first, source, tasks, out, togo):
     for s in range(len(tasks)):
-        _chain_dp(n, tasks[s], out[s], togo)
+        _chain_dp(n, first, source, tasks[s], out[s], togo)
 
 
 def chain_dp(graph: TaskGraph):
     """On a chain, exact in O(n): the delay is a plain sum, so a dynamic programme from the end."""
-    n, x, togo = graph.n, np.empty(graph.n, np.int8), np.empty((graph.n + 1, 3))
-
-    def decide(task):
-        _chain_dp(n, task, x, togo)
-        return x
-
-    def many(tasks):
-        out = np.empty((len(tasks), n), np.int8)
-        _chain_dp_loop(n, tasks, out, togo)
-        return out
-
-    decide.loop = many
-    return decide
+    return one_at_a_time(_chain_dp, _chain_dp_loop, graph, np.empty((graph.n + 1, 3)))
 
 
 @njit(cache=True)
@@ -172,34 +160,46 @@ def best_single(graph: TaskGraph):
 
 
 @njit(cache=True)
-def _search(n, first, source, tasks, starts, placements, delays, evaluations):
-    """See `local_search`."""
-    x, finish, free, single = np.empty(n, np.int8), np.empty(n + 1), np.empty(6), np.empty(3)
+def _search(n, first, source, task, best, starts, x, finish, free, single):
+    """See `local_search` -> delay in s, delay evaluations; the placement in `best`."""
+    for k in range(3):
+        x[:] = k
+        single[k] = delay_kernel(n, first, source, task, x, finish, free)
+    least, evaluations = np.inf, 3
+    for k in range(3):
+        if starts == 1 and k != np.argmin(single):
+            continue
+        x[:] = k
+        here, i, unmoved = single[k], 0, 0
+        while unmoved < n:  # subtask after subtask to its best location, until none moves
+            old = to = x[i]
+            for label in range(3):
+                if label != old:
+                    x[i] = label
+                    delay = delay_kernel(n, first, source, task, x, finish, free)
+                    evaluations += 1
+                    if delay < here * (1 - TIE):
+                        here, to = delay, label
+            x[i] = to
+            unmoved = unmoved + 1 if to == old else 0
+            i = (i + 1) % n
+        if here < least:
+            least = here
+            best[:] = x
+    return least, evaluations
+
+
+@njit(cache=True)
+def _search_loop(n, first, source, tasks, out, starts, x, finish, free, single):
+    delays, evaluations = np.empty(len(tasks)), np.empty(len(tasks), np.int64)
     for s in range(len(tasks)):
-        for k in range(3):
-            x[:] = k
-            single[k] = delay_kernel(n, first, source, tasks[s], x, finish, free)
-        evaluations[s], delays[s] = 3, np.inf
-        for k in range(3):
-            if starts == 1 and k != np.argmin(single):
-                continue
-            x[:] = k
-            here, i, unmoved = single[k], 0, 0
-            while unmoved < n:  # subtask after subtask to its best location, until none moves
-                old = best = x[i]
-                for label in range(3):
-                    if label != old:
-                        x[i] = label
-                        delay = delay_kernel(n, first, source, tasks[s], x, finish, free)
-                        evaluations[s] += 1
-                        if delay < here * (1 - TIE):
-                            here, best = delay, label
-                x[i] = best
-                unmoved = unmoved + 1 if best == old else 0
-                i = (i + 1) % n
-            if here < delays[s]:
-                delays[s] = here
-                placements[s] = x
+        found = _search(n, first, source, tasks[s], out[s], starts, x, finish, free, single)
+        delays[s], evaluations[s] = found
+    return delays, evaluations
+
+
+def _room(n: int) -> tuple[np.ndarray, ...]:
+    return np.empty(n, np.int8), np.empty(n + 1), np.empty(6), np.empty(3)
 
 
 def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, ...]:
@@ -211,25 +211,28 @@ def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, 
     """
     if starts not in (1, 3):
         raise ValueError(f"starts: {starts}, expected 1 or 3")
-    t = np.atleast_2d(check_tasks(graph, tasks))
-    out = np.empty((len(t), graph.n), np.int8), np.empty(len(t)), np.empty(len(t), np.int64)
-    _search(graph.n, graph.first, graph.source, t, starts, *out)
-    return out
+    t, n = np.atleast_2d(check_tasks(graph, tasks)), graph.n
+    x = np.empty((len(t), n), np.int8)
+    return x, *_search_loop(n, graph.first, graph.source, t, x, starts, *_room(n))
 
 
 def searched(starts: int, graph: TaskGraph):
     """The placement of `local_search`."""
-    n, first, source = graph.n, graph.first, graph.source
-    found, delays, evaluations = np.empty((1, n), np.int8), np.empty(1), np.empty(1, np.int64)
+    return one_at_a_time(_search, _search_loop, graph, starts, *_room(graph.n))
 
-    def decide(task):
-        _search(n, first, source, task[None], starts, found, delays, evaluations)
-        return found[0]
 
-    def many(tasks):
-        out, count = np.empty((len(tasks), n), np.int8), len(tasks)
-        _search(n, first, source, tasks, starts, out, np.empty(count), np.empty(count, np.int64))
-        return out
+@njit(cache=True)
+def _exact(n, first, source, task, x, known, budget, scratch):
+    solve_kernel(known, task, budget, x, scratch)
 
-    decide.loop = many
-    return decide
+
+@njit(cache=True)
+def _exact_loop(n, first, source, tasks, out, known, budget, scratch):
+    for s in range(len(tasks)):
+        solve_kernel(known, tasks[s], budget, out[s], scratch)
+
+
+def searched_exactly(graph: TaskGraph, budget: int = UNLIMITED):
+    """`labels.solve` for one task at a time, or the best found within `budget` nodes."""
+    scratch = structure(graph), budget, new_scratch(graph)
+    return one_at_a_time(_exact, _exact_loop, graph, *scratch)

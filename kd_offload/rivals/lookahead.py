@@ -52,7 +52,8 @@ def lookahead(graph: TaskGraph):
 @njit(cache=True)
 def _mended(n, first, source, task, x, times, proposals, tried, state):
     prepare(n, first, source, task, 0, 0, times)
-    mend(n, first, source, times, proposals, tried, EVALUATIONS * n, state, x)
+    best = look_ahead(n, first, source, times, state)
+    mend(n, first, source, times, proposals, tried, EVALUATIONS * n, state, best, x)
 
 
 @njit(cache=True)

@@ -43,7 +43,6 @@ from .classifiers import train_classifier
 from .compiled import decide_batch, decide_one, packed
 from .decisions import Decider, decisions, in_a_loop
 from .dqn import agent_loop, train_agent
-from .exact import searched_exactly
 from .heft import heft
 from .lookahead import beam, lookahead, lookahead_mended
 from .split import split
@@ -95,8 +94,8 @@ def _each(decider, graph: TaskGraph, tasks) -> np.ndarray:
 
 def _imitate(run: Run, role: str, name: str, seed: int) -> Path:
     if RECIPES[role].distilled:
-        train(run, TEACHER, name, seed)
-    return train(run, RECIPES[role], name, seed)
+        train(run, TEACHER, name, [seed])
+    return train(run, RECIPES[role], name, [seed])[0]
 
 
 def _any(run: Run, role: str, name: str, seed: int) -> Path:
@@ -123,9 +122,9 @@ _RECORDS = (
     Policy("lookahead_joins", "heuristic", decider=partial(beam, 1)),
     Policy("beam_8", "heuristic", decider=partial(beam, 8)),
     Policy("beam_64", "heuristic", decider=partial(beam, 64)),
-    Policy("exact_stopped", "heuristic", decider=lambda g: searched_exactly(g, STOPPED)),
+    Policy("exact_stopped", "heuristic", decider=lambda g: h.searched_exactly(g, STOPPED)),
     Policy("chain_dp", "optimal", decider=h.chain_dp, applies=h.is_chain),
-    Policy("exact", "optimal", _exact, searched_exactly),
+    Policy("exact", "optimal", _exact, h.searched_exactly),
     Policy("random_forest", "learned", train=train_classifier, scenarios=TRAINED),
     Policy("boosting", "learned", train=train_classifier, scenarios=TRAINED),
     Policy("dqn", "learned", train=train_agent, scenarios=SHOWN),
@@ -207,13 +206,20 @@ def compiled_deciders(graph: TaskGraph) -> list[Decider]:
     return [Decider(p.name, runtimes.get(p.kind, "numba"), p.decider(graph)) for p in able]
 
 
+def size_of(model: Model | Sweep, graph: TaskGraph) -> tuple[int, int, int]:
+    """A network's parameters, multiply-adds of a decision, and bytes."""
+    if isinstance(model, Sweep):
+        return model.parameters, model.macs(graph), 4 * model.parameters
+    return model.parameters, model.macs, model.bytes
+
+
 def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
     """A network in the runtimes that it has, from the raw task to the placement.
 
     numba, numpy and torch; `student_any`, whose decision is more than its network, numba alone.
     """
+    size = size_of(model, graph)
     if isinstance(model, Sweep):
-        size = model.parameters, model.macs(graph), 4 * model.parameters
         return [Decider(model.role, "numba", decider(model, graph), *size)]
     check_graph(model, graph)
     net, pack, x = torch_module(model), packed(model), np.empty(graph.n, np.int8)
@@ -227,7 +233,6 @@ def model_deciders(model: Model | Sweep, graph: TaskGraph) -> list[Decider]:
         return net(torch.from_numpy(standardise(model, task[None])))[0].argmax(-1).numpy()
 
     by_numpy = lambda task: logits(model, task[None])[0].argmax(-1)
-    size = model.parameters, model.macs, model.bytes
     runtimes = {"numba": by_numba, "numpy": by_numpy, "torch": by_torch}
     return [Decider(model.role, runtime, f, *size) for runtime, f in runtimes.items()]
 
@@ -240,11 +245,10 @@ def loop_deciders(graph: TaskGraph, models: list[Model | Sweep], agent=None) -> 
     made = [(name, make(graph)) for name, make in able if make and name not in FIXED]
     out = [Decider(name, "numba_loop", one.loop) for name, one in made]
     for model in models:
+        size = size_of(model, graph)
         if isinstance(model, Sweep):
-            size = model.parameters, model.macs(graph), 4 * model.parameters
             out.append(Decider(model.role, "numba_loop", loop(model, graph), *size))
         else:
-            size = model.parameters, model.macs, model.bytes
             out.append(in_a_loop(model.role, decide_batch, packed(model), graph.n, size))
     learns = graph.name in POLICIES["dqn"].scenarios
     return [*out, agent_loop(graph, agent)] if learns else out

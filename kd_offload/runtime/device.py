@@ -12,13 +12,56 @@ from ..beyond.sweep import open_sweep
 from ..delay import ROUTES, delay_kernel
 from ..graphs import DEVICE
 from ..models import open_model
-from .job import Job
 from .layers import NETWORKS, layers, picture
-from .link import GivenUp, clock
-from .node import Node, serve
-from .state import Known
+from .link import GivenUp, Head, clock
+from .node import Job, Node, serve
 
 PATIENCE = (1.0, 4.0)  # s, and predicted delays, after which the device finishes a task by itself
+KEPT = 0.95  # weight of what was known before, at each new transfer or execution
+DOWN = 1.0  # bytes/s that a link counts as of which nothing has come
+LEAST = 1e-5  # s, of propagation
+
+
+class Known:
+    """The system state as measured, from probes, transfers and executions.
+
+    A transfer of d bytes takes tau + d / B seconds. Both are found by least squares over all
+    transfers seen on a link since it was last probed; each new one makes the weight of those before
+    KEPT times smaller. B is bytes of tensors a second: headers are part of what a link is found to
+    cost. A speed is cycles over seconds, both summed with such weights.
+    """
+
+    def __init__(self):
+        self.work = np.zeros((3, 2))  # sums of cycles and of seconds, by location
+        self.moved = np.zeros((4, 5))  # of weights, bytes, s, bytes^2, bytes * s, by link
+
+    def add(self, report: dict) -> None:
+        """A machine's report: transfers [link, bytes, s] and runs [location, cycles, s]."""
+        for link, size, s in report["transfers"]:
+            self.moved[link] = KEPT * self.moved[link] + [1, size, s, size * size, size * s]
+        for where, cycles, s in report["runs"]:
+            self.work[where] = KEPT * self.work[where] + [cycles, s]
+
+    def links(self) -> tuple[np.ndarray, np.ndarray]:
+        """B in bytes/s and tau in s of the four links; B is DOWN where nothing was seen."""
+        w, x, y, xx, xy = self.moved.T
+        spread = w * xx - x * x
+        seen = spread > 0
+        slope = np.maximum((w * xy - x * y) / np.where(seen, spread, 1), 1e-10)
+        tau = np.maximum((y - slope * x) / np.where(seen, w, 1), LEAST)
+        return np.where(seen, 1 / slope, DOWN), np.where(seen, tau, LEAST)
+
+    def state(self) -> np.ndarray:
+        """The state (8,) of the delay model, SI units. Each hop has one propagation delay, the WAN
+        one bandwidth: the means of both directions."""
+        speeds = np.maximum(self.work[:, 0], 1) / np.maximum(self.work[:, 1], 1e-9)
+        rate, tau = self.links()
+        wan = rate[2:].mean() if (rate[2:] > DOWN).all() else DOWN
+        return np.array([*speeds, *rate[:2], wan, tau[:2].mean(), tau[2:].mean()])
+
+    def down(self) -> set[int]:
+        """The links of which nothing has come."""
+        return {*np.flatnonzero(self.links()[0] == DOWN).tolist()}
 
 
 class Device(Node):
@@ -73,20 +116,20 @@ class Device(Node):
     def execute(self, task: int, network: str, seed: int, placement: list, expected: float) -> dict:
         """Run a task -> measured_s, the result's class and value, its beginning on the clock, and
         why the device finished it alone, if it did."""
-        net, image, why = layers(network), picture(seed), ""
-        begin = clock()
+        image, why, begin = picture(seed), "", clock()
         patience = PATIENCE[0] + PATIENCE[1] * expected
         try:
             result = self._result(task, network, image, placement, begin + patience)
         except GivenUp:
             why = f"nothing came back within {patience:.2f} s"
-            result = self._result(task, network, image, [DEVICE] * net.graph.n, np.inf)
+            result = self._result(task, network, image, [DEVICE] * len(placement), np.inf)
         measured, best = clock() - begin, int(result.argmax())
         said = {"class": best, "value": float(result[0, best])}
         return said | {"measured_s": measured, "begin": begin, "alone": why}
 
     def _result(self, task: int, network: str, image, placement: list, until: float):
-        job = Job(self, task, NETWORKS.index(network), bytes(placement))
+        head = Head(self.token, task, 0, NETWORKS.index(network), placement=bytes(placement))
+        job = Job(self, head)
         with self.lock:
             given_up, self.jobs[task] = self.jobs.get(task), job
         if given_up:

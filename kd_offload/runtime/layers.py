@@ -37,6 +37,13 @@ class Layers(NamedTuple):
         with torch.inference_mode():
             return self.blocks[j - 1](torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
 
+    def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
+        """What nodes 0..n put out, all computed here."""
+        out, (first, source) = [image], (self.graph.first, self.graph.source)
+        for j in range(1, self.graph.n + 1):
+            out.append(self.run(j, [out[i] for i in source[first[j] : first[j + 1]]]))
+        return out
+
     def small(self, state: np.ndarray) -> np.ndarray:
         """The task vector (F,) of the testbed: the small workload in its own state (8,)."""
         return np.concatenate([self.workload, state])
@@ -56,9 +63,7 @@ class Layers(NamedTuple):
 
 @lru_cache
 def layers(name: str) -> Layers:
-    """Network `name` with random weights, the same in every process. ValueError if unknown."""
-    if name not in NETWORKS:
-        raise ValueError(f"network: {name!r}, expected one of {', '.join(NETWORKS)}")
+    """Network `name` of NETWORKS with random weights, the same in every process."""
     graph, workload = cut(name, PIXELS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -11,10 +11,8 @@ import json
 import os
 import secrets
 import select
-import shutil
 import subprocess
 import sys
-import time
 
 from ..artifact import ROOT
 from ..delay import RATE
@@ -24,7 +22,6 @@ LOOPBACK = "127.0.0.1"
 SENDER, RECEIVER = (0, 1, 1, 2), (1, 0, 2, 1)  # locations at the ends of each of `delay.LINKS`
 STARTED, ANSWERED = 600.0, 60.0  # s that a machine may take to start, compiling; to answer
 BURST = 1600  # bytes: one packet
-CONGESTION = "reno"
 
 
 class Lost(RuntimeError):
@@ -35,75 +32,65 @@ class Machine:
     """One process, and a line of JSON each way."""
 
     def __init__(self, where: int, settings: dict, prefix: tuple[str, ...] = ()):
-        self.where, self.rest = where, b""
-        command = [
-            *prefix,
-            sys.executable,
-            "-m",
-            f"kd_offload.runtime.{'node' if where else 'device'}",
-        ]
+        self.name = LOCATIONS[where]
+        module = f"kd_offload.runtime.{'node' if where else 'device'}"
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-        environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
         self.process = subprocess.Popen(
-            command, env=environment, start_new_session=True, **pipes
-        )  # an interrupt from the keyboard reaches the run alone, which then ends its machines
+            [*prefix, sys.executable, "-m", module],
+            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # an interrupt from the keyboard reaches the run alone
+        )
         self.tell(settings | {"where": where})
 
     def tell(self, what: dict) -> None:
         """Send a line. Raises Lost."""
         try:
             self.process.stdin.write(json.dumps(what).encode() + b"\n")
+            self.process.stdin.flush()
         except OSError:
             raise Lost(self.why()) from None
 
     def hear(self, seconds: float) -> dict:
-        """The next answer. Raises Lost if there is none within so many seconds, RuntimeError if it
-        is an error."""
-        end = time.monotonic() + seconds
-        while b"\n" not in self.rest:
-            left = max(end - time.monotonic(), 0)
-            if not select.select([self.process.stdout], [], [], left)[0]:
-                raise Lost(f"{LOCATIONS[self.where]}: no answer within {seconds:g} s")
-            if not (more := os.read(self.process.stdout.fileno(), 1 << 16)):
-                raise Lost(self.why())
-            self.rest += more
-        line, self.rest = self.rest.split(b"\n", 1)
+        """The answer, one line to each that was sent. Raises Lost if there is none within so many
+        seconds, RuntimeError if it is an error."""
+        if not select.select([self.process.stdout], [], [], seconds)[0]:
+            raise Lost(f"{self.name}: no answer within {seconds:g} s")
+        if not (line := self.process.stdout.readline()).endswith(b"\n"):
+            raise Lost(self.why())
         answer = json.loads(line)
         if "error" in answer:
-            raise RuntimeError(f"{LOCATIONS[self.where]}: {answer['error']}")
+            raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
 
     def why(self) -> str:
         """What became of the process."""
         try:
-            code = self.process.wait(1)
+            return f"{self.name}: the process ended ({self.process.wait(1)})"
         except subprocess.TimeoutExpired:
-            return f"{LOCATIONS[self.where]}: the process does not answer"
-        return f"{LOCATIONS[self.where]}: the process ended ({code})"
+            return f"{self.name}: the process does not answer"
 
     def end(self) -> None:
         """End the process, and wait for that."""
         self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        self.process.communicate()
 
 
 def refusal() -> str:
     """Why there can be no namespaces here, or nothing."""
-    if not (shutil.which("tc") and shutil.which("ip")):
-        return "tc or ip is missing"
-    if os.geteuid():
-        return "not root"
-    name = f"kd{secrets.token_hex(3)}"
-    tried = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True)
-    return tried.stderr.strip() if tried.returncode else ""
+    try:
+        Namespaces().end()
+    except RuntimeError as error:
+        return str(error)
+    return ""
 
 
 class Namespaces:
-    """A network namespace a machine, joined by two pairs of interfaces, each end shaped."""
+    """A network namespace a machine, joined by two pairs of interfaces, each end shaped.
+
+    Raises RuntimeError where that cannot be: without root, ip or tc.
+    """
 
     def __init__(self):
         self.run = f"kd{secrets.token_hex(3)}"
@@ -112,26 +99,26 @@ class Namespaces:
         self.cleaner = subprocess.Popen(
             ["sh", "-c", clean], stdin=subprocess.PIPE, start_new_session=True
         )
-        try:
-            self._make()
-        except subprocess.CalledProcessError as error:
-            self.end()
-            raise RuntimeError(f"namespaces: {error.cmd}: {error.stderr}") from None
-
-    def _make(self) -> None:
+        pin = "sh -c 'echo reno > /proc/sys/net/ipv4/tcp_congestion_control'"
+        script = ["tc -V"]
         for name in self.names:
-            _call(f"ip netns add {name}")
-            _call(f"ip -n {name} link set lo up")
-            pin = f"echo {CONGESTION} > /proc/sys/net/ipv4/tcp_congestion_control"
-            _call(f"ip netns exec {name} sh -c", pin)
+            script += [f"ip netns add {name}", f"ip -n {name} link set lo up"]
+            script += [f"ip netns exec {name} {pin}"]
         for hop in (0, 1):
-            ends = [f"{self.run}{hop}{side}" for side in "ab"]
-            _call(f"ip link add {ends[0]} type veth peer name {ends[1]}")
-            for side, end in enumerate(ends):
-                name = self.names[hop + side]
-                _call(f"ip link set {end} netns {name}")
-                _call(f"ip -n {name} addr add {self.address(hop + side, hop)}/24 dev {end}")
-                _call(f"ip -n {name} link set {end} up")
+            script += [f"ip link add {self.run}{hop}a type veth peer name {self.run}{hop}b"]
+            for where, end in ((hop, f"{self.run}{hop}a"), (hop + 1, f"{self.run}{hop}b")):
+                here = f"ip -n {self.names[where]}"
+                script += [f"ip link set {end} netns {self.names[where]}"]
+                script += [f"{here} addr add {self.address(where, hop)}/24 dev {end}"]
+                script += [f"{here} link set {end} up"]
+        self._do(script)
+
+    def _do(self, script: list[str]) -> None:
+        command = ["sh", "-ec", "\n".join(script)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            self.end()
+            raise RuntimeError(f"namespaces: {done.stderr.strip()}")
 
     def address(self, where: int, hop: int) -> str:
         """A machine's address on a hop: 0 wireless, 1 WAN."""
@@ -139,20 +126,16 @@ class Namespaces:
 
     def shape(self, state: list) -> None:
         """Give the links their bandwidths: state (8,)."""
+        script = []
         for link, where in enumerate(SENDER):
-            hop = link // 2
-            device = f"{self.run}{hop}{'ab'[where - hop]}"
+            device = f"{self.run}{link // 2}{'ab'[where - link // 2]}"
             rate = f"rate {max(8 * state[RATE[link]], 8):.0f}bit burst {BURST} limit 4000000"
-            _call(f"tc -n {self.names[where]} qdisc replace dev {device} root tbf {rate}")
+            script += [f"tc -n {self.names[where]} qdisc replace dev {device} root tbf {rate}"]
+        self._do(script)
 
     def end(self) -> None:
         """Remove everything."""
-        self.cleaner.stdin.close()
-        self.cleaner.wait()
-
-
-def _call(command: str, *more: str) -> None:
-    subprocess.run([*command.split(), *more], check=True, capture_output=True, text=True)
+        self.cleaner.communicate()
 
 
 class Machines:
@@ -194,7 +177,7 @@ class Machines:
         addresses = {link: self.address(link, port) for link, port in self.ports.items()}
         self.ask(do="connect", addresses=addresses)
         if self.models:
-            self.ask_one(0, STARTED, do="learn", models=self.models)
+            self.ask_device(STARTED, do="learn", models=self.models)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""
@@ -215,10 +198,10 @@ class Machines:
             machine.tell(what)
         return [machine.hear(seconds) for machine in self.all]
 
-    def ask_one(self, where: int, seconds: float = ANSWERED, **what) -> dict:
-        """Tell one machine -> its answer. Raises as `Machine.hear`."""
-        self.all[where].tell(what)
-        return self.all[where].hear(seconds)
+    def ask_device(self, seconds: float = ANSWERED, **what) -> dict:
+        """Tell the device -> its answer. Raises as `Machine.hear`."""
+        self.all[0].tell(what)
+        return self.all[0].hear(seconds)
 
     def set(self, state: list, trace: list | None = None) -> None:
         """Give machines and links the true state (8,), see `node.Node.set`."""

@@ -18,15 +18,13 @@ import pandas as pd
 from ..artifact import Run, get_run, read_table, save_table
 from ..delay import LINKS, RATE, delay, schedule
 from ..graphs import LOCATIONS
-from ..parallel import progress
 from ..rivals.policies import POLICIES, opened, path_of
 from ..scenarios import scenario
-from ..studies.traces import read_mahimahi
+from ..studies.traces import UPLINKS, read_mahimahi, walk
 from ..tasks import sample_tasks
 from .device import PATIENCE
 from .layers import NETWORKS, RATES, SCALE, layers
 from .machines import Lost, Machines, refusal
-from .outages import UPLINKS, outages
 
 SHOWN = ("all_device", "all_edge", "all_cloud", "lookahead", "student", "student_any")
 MODES = {"user": False, "tc": True}  # who shapes the links: we, or the kernel's token bucket
@@ -34,9 +32,7 @@ PROBING = 1.5  # s to wait for what probes report
 LONG = 3600.0  # s, of a link of our own
 ANSWER = 30.0  # s, and twice the device's patience, after which it counts as lost
 TABLES = "testbed", "testbed_parts", "testbed_example"
-COLUMNS = (
-    "network", "policy", "task", "seed", "predicted_s", "measured_s", "decision_us", "mode",
-)  # fmt: skip
+COLUMNS = "network policy task seed predicted_s measured_s decision_us mode".split()
 
 
 def models(run: Run, seed: int = 0) -> dict[str, dict[str, str]]:
@@ -48,10 +44,9 @@ def models(run: Run, seed: int = 0) -> dict[str, dict[str, str]]:
     for network in NETWORKS:
         name = f"networks_{network}"
         files = out[network] = dict.fromkeys(SHOWN, "")
-        for policy in SHOWN:
-            if POLICIES[policy].role:
-                opened(run, policy, name, seed)
-                files[policy] = str(run.found(path_of(run, policy, name, seed)).resolve())
+        for policy in (p for p in SHOWN if POLICIES[p].role):
+            opened(run, policy, name, seed)
+            files[policy] = str(run.found(path_of(run, policy, name, seed)).resolve())
     return out
 
 
@@ -61,7 +56,7 @@ def uplink(run: Run, name: str) -> tuple[list, list]:
     name: one of UPLINKS, or the path of a reader's Mahimahi file.
     """
     if name in UPLINKS:
-        times, rate = outages(np.random.default_rng(run.profile.seed), LONG, UPLINKS[name])
+        times, rate = walk(np.random.default_rng(run.profile.seed), LONG, UPLINKS[name])
     else:
         trace = read_mahimahi(name)
         times, rate = trace.times, trace.bandwidth
@@ -89,18 +84,16 @@ class Session:
         self.machines.ask(do="report")
         self.machines.ask(do="probe")
         reports, end = [], time.monotonic() + PROBING
-        while time.monotonic() < end:
-            reports += self.machines.ask(do="report")
-            if sum(len(r["transfers"]) for r in reports) >= 12:
-                break
+        while time.monotonic() < end and sum(len(r["transfers"]) for r in reports) < 12:
             time.sleep(0.02)
-        return self.machines.ask_one(0, do="observe", reports=reports, anew=True)
+            reports += self.machines.ask(do="report")
+        return self.machines.ask_device(do="observe", reports=reports, anew=True)
 
     def decide(self, network: str, policy: str) -> dict:
         """See `device.Device.decide`. Machines that are gone are started again."""
         if any(machine.process.poll() is not None for machine in self.machines.all):
             self._again()
-        return self.machines.ask_one(0, do="decide", network=network, policy=policy)
+        return self.machines.ask_device(do="decide", network=network, policy=policy)
 
     def _again(self) -> None:
         self.machines.stop()
@@ -120,10 +113,10 @@ class Session:
         said = {"measured_s": np.nan, "alone": "", "lost": ""}
         try:
             seconds = ANSWER + 2 * PATIENCE[1] * expected
-            said |= self.machines.ask_one(0, seconds, do="execute", expected=expected, **what)
+            said |= self.machines.ask_device(seconds, do="execute", expected=expected, **what)
             self.machines.ask(do="forget", task=task)
             reports = self.machines.ask(do="report")
-            self.machines.ask_one(0, do="observe", reports=reports)
+            self.machines.ask_device(do="observe", reports=reports)
             self.events = [e for r in reports for e in r["events"] if e[0] == task]
         except Lost as error:
             said["lost"], self.events = str(error), []
@@ -184,26 +177,24 @@ class Kept:
             of = parts(session, network, decided, said).items()
             key = {"mode": where["mode"], "network": network}
             self.parts += [key | {"part": k, "ms": 1e3 * v} for k, v in of]
-        if network == "inception" and (self.example is None or len({*x}) > self.example[0]):
+        if self.example is None or len({*x}) > self.example[0]:  # the most locations, the first
             self.example = len({*x}), gantt(session, network, decided, said)
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """testbed, testbed_parts (means over runs) and testbed_example."""
-        table = pd.DataFrame(self.rows)[[*COLUMNS]]
+    def save(self, run: Run) -> None:
+        """Write testbed, testbed_parts (means over runs) and testbed_example."""
         order = {name: k for k, name in enumerate((*MODES, *SHOWN))}
-        by = {"key": lambda c: c.map(order) if c.name != "task" else c}
-        table = table.sort_values(["mode", "task", "policy"], ignore_index=True, **by)
-        keys = ["mode", "network", "part"]
-        of = pd.DataFrame(self.parts).groupby(keys, sort=False).ms
+        table = pd.DataFrame(self.rows)[COLUMNS].sort_values(
+            ["mode", "task", "policy"], key=lambda c: c.replace(order), ignore_index=True
+        )
+        of = pd.DataFrame(self.parts).groupby(["mode", "network", "part"], sort=False).ms
         means = of.agg(runs="count", mean_ms="mean", median_ms="median").reset_index()
-        return dict(zip(TABLES, (table, means, self.example[1])))
+        for name, frame in zip(TABLES, (table, means, self.example[1])):
+            save_table(run, name, frame)
 
 
-def testbed(run: Run, sessions: dict[str, int], held: bool = True, trace=None, say=None) -> Kept:
+def testbed(run: Run, sessions: dict[str, int], held=True, trace=None, say=lambda _: None) -> Kept:
     """Run everything: mode -> how many sessions. say: what to do with a line of progress."""
     kept, seed, files = Kept(), run.profile.seed, models(run)
-    total = sum(sessions.values()) * len(NETWORKS)
-    bar = iter(progress(range(total), total, "testbed", "task"))
     for mode, count in sessions.items():
         rng = np.random.default_rng([seed, count])
         with Machines(files, MODES[mode], held) as machines:
@@ -211,43 +202,29 @@ def testbed(run: Run, sessions: dict[str, int], held: bool = True, trace=None, s
                 session = Session(machines, state, trace)
                 for k in rng.permutation(len(NETWORKS)).tolist():
                     task = len(NETWORKS) * number + k
-                    _task(
-                        kept,
-                        session,
-                        rng,
-                        {"network": NETWORKS[k], "task": task, "mode": mode},
-                        say,
-                    )
-                    next(bar)
-    next(bar, None)
+                    about = {"network": NETWORKS[k], "task": task, "seed": task, "mode": mode}
+                    _task(kept, session, rng, about, say)
     return kept
 
 
-def _task(kept: Kept, session: Session, rng, where: dict, say) -> None:
+def _task(kept: Kept, session: Session, rng, about: dict, say) -> None:
     """One task under every policy, in random order."""
-    network, seed = where["network"], where["task"]
+    network, seed = about["network"], about["seed"]
     decided = {policy: session.decide(network, policy) for policy in SHOWN}
     for policy in rng.permutation(SHOWN).tolist():
         said = session.run(network, seed, decided[policy])
-        kept.add(session, where | {"policy": policy, "seed": seed}, decided[policy], said)
-        if say:
-            line = f"{where['mode']} {where['task']:4d} {network:12} {policy:12}"
-            line += f" predicted {decided[policy]['predicted_s']:.3f} s,"
-            say(f"{line} measured {said['measured_s']:.3f} s {said['alone']}{said['lost']}")
+        kept.add(session, about | {"policy": policy}, decided[policy], said)
+        line = f"{about['mode']} {seed:4d} {network:12} {policy:12}"
+        line += f" predicted {decided[policy]['predicted_s']:.3f} s,"
+        say(f"{line} measured {said['measured_s']:.3f} s {said['alone']}{said['lost']}")
 
 
 def tables(run: Run) -> list[pd.DataFrame]:
     """testbed, testbed_parts and testbed_example: read in `paper` and open notebooks, else made, on
     links shaped in user space."""
     if run.profile.name != "paper" and not run.lab:
-        save(run, testbed(run, {"user": run.profile.testbed[0]}))
+        testbed(run, {"user": run.profile.testbed[0]}).save(run)
     return [read_table(run, name) for name in TABLES]
-
-
-def save(run: Run, kept: Kept) -> None:
-    """Write the tables."""
-    for name, table in kept.tables().items():
-        save_table(run, name, table)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -255,9 +232,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="paper")
     parser.add_argument("--out", default="", help="folder, relative to the repository")
-    parser.add_argument(
-        "--mode", choices=MODES, nargs="*", help="default: all that can be had here"
-    )
+    about = "default: all that can be had here"
+    parser.add_argument("--mode", choices=MODES, nargs="*", help=about)
     parser.add_argument("--sessions", type=int, help="of three tasks each; default: the profile's")
     parser.add_argument("--compute", choices=("held", "real"), default="held")
     about = f"{', '.join(UPLINKS)}, or a Mahimahi file: the wireless link up, user space only"
@@ -265,16 +241,13 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         run, why = get_run(args.profile, args.out), refusal()
-        able = [mode for mode, kernel in MODES.items() if not (kernel and why)]
-        wanted = args.mode or able
-        if missing := [mode for mode in wanted if mode not in able]:
-            raise ValueError(f"mode: {missing[0]!r} cannot be had here: {why}")
-        sizes = dict(zip(MODES, run.profile.testbed))
-        sizes = {mode: args.sessions or sizes[mode] for mode in wanted}
+        wanted = args.mode or ["user", *([] if why else ["tc"])]
+        if "tc" in wanted and why:
+            raise ValueError(f"mode: 'tc' cannot be had here: {why}")
         trace = uplink(run, args.uplink) if args.uplink else None
-        if trace:
-            sizes = {mode: size for mode, size in sizes.items() if not MODES[mode]}
-        save(run, testbed(run, sizes, args.compute == "held", trace, print))
+        sizes = dict(zip(MODES, run.profile.testbed))
+        sizes = {m: args.sessions or sizes[m] for m in wanted if not (trace and MODES[m])}
+        testbed(run, sizes, args.compute == "held", trace, print).save(run)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..artifact import Run, read_table
-from ..beyond.decide import EVALUATIONS, board, decide_any, mend, moves
+from ..beyond.decide import EVALUATIONS, board, decide_any, look_ahead, mend, moves
 from ..beyond.engine import LANES
 from ..dataset import load
 from ..delay import new_times, prepare
@@ -90,12 +90,10 @@ def _of_networks(run: Run) -> dict[tuple[str, str], dict]:
                 row["steps"] = course["imitation_steps"] + course["delay_steps"]
                 curve = [p["objective"] for p in about["curve"] if p["stage"] == "delay"]
             else:
-                recipe, count = about["recipe"], about.get("labels", len(train.tasks))
-                steps = recipe["epochs"] * -(-count // recipe["batch"])
-                row = {"labels": count, "steps": about.get("steps", steps)}
-                row |= {"training_evaluations": _searched(train, count)}
+                row = {"labels": len(train.tasks), "steps": about["recipe"]["steps"]}
+                row |= {"training_evaluations": _searched(train, len(train.tasks))}
                 curve = [p["validation_loss"] for p in about["curve"]]
-            row |= {"seconds": about.get("training_seconds", np.nan)}
+            row |= {"seconds": about["training_seconds"]}
             rows.append(row | {"converged": converged(curve)})
         out[name, role] = _together(rows)
     return out
@@ -155,7 +153,7 @@ def _mended(graph: TaskGraph, tasks: np.ndarray) -> float:
     tried, x, spent = moves(graph), np.empty(n, np.int8), []
     for task in tasks:
         prepare(n, graph.first, graph.source, task, 0, 0, times)
-        spent.append(
-            mend(n, graph.first, graph.source, times, none, tried, EVALUATIONS * n, state, x)[1]
-        )
+        given = n, graph.first, graph.source, times
+        best = look_ahead(*given, state)
+        spent.append(mend(*given, none, tried, EVALUATIONS * n, state, best, x)[1])
     return float(np.mean(spent)) / n

@@ -19,7 +19,7 @@ from ..beyond.propose import propose
 from ..beyond.sweep import Sweep
 from ..beyond.training import Course, course, fit_any
 from ..delay import delay
-from ..labels import anytime
+from ..labels import search
 from ..parallel import in_parallel
 from ..tasks import sample_tasks
 from .conditions import generator
@@ -99,7 +99,7 @@ def validation_sets(run: Run) -> dict[str, list[tuple]]:
         rng, apart = generator(run, f"validation {n}"), held_apart()
         graphs = [training_graph(rng, (n, n), apart) for _ in range(p.scale_graphs)]
         drawn = [(g, sample_tasks(g, p.scale_tasks, rng)) for g in graphs]
-        made[f"{n} subtasks"] = [(g, t, anytime(g, t, 300_000)[1]) for g, t in drawn]
+        made[f"{n} subtasks"] = [(g, t, search(g, t, 300_000).delays) for g, t in drawn]
     return made
 
 

@@ -1,7 +1,7 @@
 """Where distillation helps: a grid of labels by widths, against the same student without a teacher.
 
-The networks of one cell differ in their seed and in whether a teacher helps. They are trained side
-by side, as slices of the same arrays: on networks so small, most of the time goes into calls.
+The networks of a cell differ in their seed and in whether a teacher helps. Those of one seed start
+from the same weights and go through the labels in the same order.
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
-from torch.nn.functional import cross_entropy
 
 from ..artifact import Run
-from ..dataset import load
+from ..dataset import SPLITS, load
 from ..delay import delay
-from ..distill import STUDENT, TEACHER, Recipe, distillation_loss
+from ..distill import PLAIN, STUDENT, TEACHER, fit
 from ..labels import Labelled
-from ..models import scaling
+from ..models import Model, logits
 from ..parallel import in_parallel
 from ..scenarios import SHOWN, scenario
 from .conditions import generator
@@ -28,102 +26,38 @@ from .statistics import bootstrap_means, effective_freedom, holm
 
 WIDTHS = (32, 64, 128)
 BATCH = 256
-PASSES = 4  # of a teacher over its labels; at least a sixth of its student's steps
-LEAST = 20  # steps: of exactly ten, torch's one-cycle schedule divides by zero
+PASSES = 4  # of a teacher over its labels, at least
 FEW = replace(TEACHER, weight_decay=0.3)  # with few labels it overfits
 
 
-class Stack(torch.nn.Module):
-    """Networks of one shape, side by side: x (G, B, F) -> logits (G, B, n, 3)."""
-
-    def __init__(self, sizes: list[int], seeds: list[int]):
-        super().__init__()
-        generators, layers = [torch.Generator().manual_seed(s) for s in seeds], []
-        for a, b in zip(sizes, sizes[1:]):
-            each = [(2 * torch.rand(a, b, generator=g) - 1) / a**0.5 for g in generators]
-            layers += [torch.stack(each), torch.zeros(len(seeds), 1, b)]
-        self.layers = torch.nn.ParameterList(layers)
-
-    def forward(self, x):
-        for w, b in zip(self.layers[::2], self.layers[1::2]):
-            x = torch.baddbmm(b, x if w is self.layers[0] else torch.relu(x), w)
-        return x.unflatten(-1, (-1, 3))
-
-
-def fit_stack(recipe: Recipe, seeds: list[int], data, steps: int, soft=None) -> Stack:
-    """Train a network a seed, by `steps` batches; twice as many with soft: also without a teacher.
-
-    data: inputs (S, F), labels (S, n). soft (seeds, S, n, 3): the teachers' logits; then the first
-    half of the networks is distilled, and the second is not, from the same start and in the same
-    order.
-    """
-    (x, y), count, half = data, len(data[0]), len(seeds)
-    stack = Stack([x.shape[1], *recipe.hidden, 3 * y.shape[1]], seeds * (1 if soft is None else 2))
-    rate = recipe.learning_rate
-    how = {"weight_decay": recipe.weight_decay, "fused": True}
-    optimiser = torch.optim.AdamW(stack.parameters(), rate, **how)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, steps, pct_start=0.1)
-    generators = [torch.Generator().manual_seed(1000 + s) for s in seeds]
-    batch, own = min(BATCH, count), torch.arange(half)[:, None]
-    order = torch.empty(half, 0, dtype=torch.long)
-    for _ in range(steps):
-        if order.shape[1] < batch:
-            order = torch.stack([torch.randperm(count, generator=g) for g in generators])
-        rows, order = order[:, :batch], order[:, batch:]
-        if soft is None:
-            loss = _hard(stack(x[rows]), y[rows])
-        else:
-            out = stack(x[rows].repeat(2, 1, 1))
-            parts = out[:half].flatten(0, 1), soft[own, rows].flatten(0, 1), y[rows].flatten(0, 1)
-            loss = half * distillation_loss(*parts, recipe.temperature, recipe.mix)
-            loss = loss + _hard(out[half:], y[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-    return stack
-
-
-def _hard(out, y):
-    """The sum over networks of their mean cross-entropy."""
-    return len(out) * cross_entropy(out.flatten(0, 2), y.flatten())
-
-
-@torch.no_grad()
-def _logits(stack: Stack, x, rows: int = 10_000) -> np.ndarray:
-    count = len(stack.layers[0])
-    parts = [stack(part.expand(count, *part.shape)) for part in x.split(rows)]
-    return torch.cat(parts, 1).numpy()
-
-
-def _regrets(name: str, test: Labelled, out: np.ndarray) -> np.ndarray:
-    """Of logits (G, S, n, 3): (G, S)."""
-    graph, placed = scenario(name).graph, out.argmax(-1).astype(np.int8)
+def _regrets(name: str, test: Labelled, models: list[Model]) -> np.ndarray:
+    """Of K models on S tasks: (K, S)."""
+    graph = scenario(name).graph
+    placed = (logits(model, test.tasks).argmax(-1).astype(np.int8) for model in models)
     return np.array([delay(graph, test.tasks, x) for x in placed]) / test.delays - 1
 
 
 def _cells(run: Run, name: str, labels: int) -> list[dict]:
     """The cells of one scenario and number of labels, a row a width."""
     p, seeds = run.profile, list(run.profile.seeds)
-    train, test = load(run, name, "train"), load(run, name, "test")
-    tasks, placements = train.tasks[:labels], train.placements[:labels]
-    mean, deviation = scaling(tasks)[:2]
-    x, held_out = (
-        torch.from_numpy(((np.log(t) - mean) / deviation).astype(np.float32))
-        for t in (tasks, test.tasks)
-    )
-    y = torch.from_numpy(placements.astype(np.int64))
-    steps = max(LEAST, p.grid_steps // 6, PASSES * labels // BATCH)
-    teachers = fit_stack(FEW, seeds, (x, y), steps)
-    soft, rows = torch.from_numpy(_logits(teachers, x)), []
-    taught = _regrets(name, test, _logits(teachers, held_out))
+    train, held_out, test = (load(run, name, split) for split in SPLITS)
+    train = Labelled(*(part[:labels] for part in train))
+    teacher = replace(FEW, steps=max(p.grid_teacher_steps, PASSES * labels // BATCH), batch=BATCH)
+    teachers, _ = fit(teacher, name, train, held_out, seeds)
+    soft = np.stack([logits(model, train.tasks) for model in teachers])
+    taught, rows = _regrets(name, test, teachers), []
     for width in WIDTHS:
-        recipe = replace(STUDENT, hidden=(width, width))
-        stack = fit_stack(recipe, seeds, (x, y), p.grid_steps, soft)
-        distilled, plain = np.split(_regrets(name, test, _logits(stack, held_out)), 2)
+        distilled, plain = (
+            replace(recipe, hidden=(width, width), steps=p.grid_steps, batch=BATCH)
+            for recipe in (STUDENT, PLAIN)
+        )
+        regrets = [
+            _regrets(name, test, fit(recipe, name, train, held_out, seeds, soft)[0])
+            for recipe in (distilled, plain)
+        ]
         about = {"scenario": name, "labels": labels, "width": width, "seeds": len(seeds)}
         rng = generator(run, f"grid {name} {labels} {width}")
-        rows.append(about | compared(taught, plain, distilled, p.resamples, rng))
+        rows.append(about | compared(taught, *reversed(regrets), p.resamples, rng))
     return rows
 
 

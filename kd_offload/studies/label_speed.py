@@ -2,16 +2,15 @@
 
 In rounds, every method on the same graphs in every round, so that a disturbance of the machine
 meets all of them. The first round, of three tasks, tells how many fit into those that follow.
-Methods:
-
-branch_and_bound        `labels.solve`; exact enumeration             all placements, compiled,
-prefixes shared: fair up to a dozen subtasks; exact public_solver           OR-tools' CP-SAT on the
-model of `proofs.oracles`; exact to a microsecond local_search            `heuristics.local_search`
-from three starts; not exact regret_table            `prices.regret_table`: 2 n further optima for
-each task floor_3n_evaluations    3 n evaluations of the delay: about what a proof takes at least
-
 Times are of a CPU for one worker, which others on the machine leave alone, and by the clock for
-two.
+two. Methods:
+
+- branch_and_bound: `labels.solve`; exact
+- enumeration: all placements, compiled, prefixes shared: fair up to a dozen subtasks; exact
+- public_solver: OR-tools' CP-SAT on the model of `proofs.oracles`; exact to a microsecond
+- local_search: `heuristics.local_search` from three starts; not exact
+- regret_table: `prices.regret_table`, 2 n further optima for each task
+- floor_3n_evaluations: 3 n evaluations of the delay, about what a proof takes at least
 """
 
 from __future__ import annotations

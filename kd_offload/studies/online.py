@@ -11,7 +11,7 @@ formulation has it. And every task is served alone: the delay model knows one ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -160,8 +160,8 @@ def own_traces(run: Run) -> list[Trace]:
     return [
         markov_trace(first, duration),
         walking_trace(second, duration),
-        replace(read_mahimahi(EXAMPLES[0]), name="Mahimahi file"),
-        replace(read_csv(EXAMPLES[1]), name="CSV file"),
+        read_mahimahi(EXAMPLES[0]),
+        read_csv(EXAMPLES[1]),
     ]
 
 

@@ -10,9 +10,8 @@ from ..rivals.split import min_cut
 from ..scenarios import SCENARIOS, scenario
 from ..tasks import Ranges, sample_tasks
 from .conditions import generator, table_of
-from .scale import contestants, played, regret_rows, students
+from .scale import AHEAD, contestants, played, regret_rows, students
 
-PLAIN = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
 WIDTHS = (8, 64)
 RANGES = {"default": Ranges(), "wide": WIDE}  # of the system state
 
@@ -33,7 +32,7 @@ def _rows(run, name, ranges):
     graph, _, workload = scenario(name)
     rng = generator(run, f"{name}_{ranges}")
     tasks = sample_tasks(graph, run.profile.operators_tasks, rng, RANGES[ranges], workload)
-    able = contestants(graph, students(run), PLAIN, WIDTHS)
+    able = contestants(graph, students(run), AHEAD, WIDTHS)
     able["min_cut", ""] = lambda task: min_cut(graph, task)[0]
     stops = {(f"exact_{nodes}", ""): nodes for nodes in run.profile.scale_nodes}
     regret, proven, _ = played(graph, tasks, able, stops)

@@ -18,8 +18,9 @@ from ..beyond.decide import EVALUATIONS, decide_any, decide_batch, decider, pack
 from ..beyond.sweep import Sweep
 from ..delay import delay
 from ..graphs import TaskGraph, random_graph
-from ..labels import TIE, Solver, anytime, new_scratch, solve_kernel, structure
+from ..labels import TIE, new_scratch, search, solve_kernel, structure
 from ..parallel import in_parallel, progress
+from ..rivals.heuristics import searched_exactly
 from ..rivals.lookahead import beam
 from ..rivals.policies import ANY, POLICIES, opened, seeds_of
 from ..tasks import sample_tasks
@@ -28,14 +29,8 @@ from .statistics import bootstrap_means, bounded, interval
 from .timing import time_interleaved
 
 Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
-PLAIN = (
-    "best_single",
-    "split",
-    "local_search_3",
-    "lookahead",
-    "lookahead_joins",
-    "lookahead_mended",
-)
+AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
+PLAIN = (*AHEAD[:2], "local_search_3", *AHEAD[2:])
 WIDTHS = (8, 64, 512)  # of beams
 BUDGETS = (EVALUATIONS, 80, 160, 640)  # of student_any
 PROVABLE = 40  # subtasks up to which a search is let run until it ends or SPARE times the last stop
@@ -76,7 +71,7 @@ def played(graph: TaskGraph, tasks, deciders: dict[Who, Callable], stops: dict[W
     }
     for who, nodes in stops.items():
         start = time.thread_time()
-        _, delays[who], bounds = anytime(graph, tasks, nodes)
+        _, delays[who], _, bounds = search(graph, tasks, nodes)
         seconds = time.thread_time() - start
     best = np.min([*delays.values()], axis=0)
     return {who: d / best - 1 for who, d in delays.items()}, bounds >= best * (1 - TIE), seconds
@@ -153,7 +148,7 @@ def _times(run, n, index, which: slice, chosen=None) -> np.ndarray:
     """Microseconds (contestants, tasks) of all or the chosen ones on some tasks of one graph."""
     graph, tasks = _case(run, n, index)
     able = [*contestants(graph, students(run, BUDGETS)).values()]
-    able += [Solver(graph, nodes).solve_one for nodes in searches(run, n).values()]
+    able += [searched_exactly(graph, nodes) for nodes in searches(run, n).values()]
     able = [f for f, one in zip(able, np.ones(len(able)) if chosen is None else chosen) if one]
     return time_interleaved(able, [*tasks[which]])
 

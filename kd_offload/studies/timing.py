@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
@@ -48,12 +49,9 @@ Spent = dict[tuple[str, str], np.ndarray]  # microseconds of each decision, by (
 
 def processor() -> str:
     """The processor's name, for the provenance of times."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    about = Path("/proc/cpuinfo")
+    named = re.search("model name.*: (.*)", about.read_text()) if about.exists() else None
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def model_digests(run: Run) -> dict[str, str]:

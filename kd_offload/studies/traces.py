@@ -12,13 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..artifact import written_aside
 from ..tasks import MBIT, Ranges
 
 LONGEST = 10**9  # ms of a Mahimahi trace, some eleven days: beyond are clock times
-PACKET = 1500  # bytes of one delivery opportunity in a Mahimahi trace
-BANDWIDTH_UNITS = {"bit/s": 1 / 8, "kbit/s": 1e3 / 8, "Mbit/s": MBIT, "bytes/s": 1.0}  # in bytes/s
-TIME_UNITS = {"s": 1.0, "ms": 1e-3}
+PACKET, BIN = 1500, 500  # bytes of a delivery opportunity in a Mahimahi trace; ms
 LIMITS = Ranges().B_up  # of our own links
 LEVELS, DWELL = np.geomspace(*LIMITS, 4), 60.0  # 4, 12, 34 and 100 Mbit/s; s
 
@@ -60,8 +57,8 @@ class Trace:
         return self.bandwidth[np.searchsorted(self.times, np.mod(t, self.end), side="right") - 1]
 
 
-def read_mahimahi(path, bin_s: float = 0.5) -> Trace:
-    """A Mahimahi trace as bandwidth in bins of `bin_s` seconds, named after its file.
+def read_mahimahi(path) -> Trace:
+    """A Mahimahi trace as bandwidth in bins of BIN ms, named after its file.
 
     Every line is a millisecond, counted from the start, at whose end the link can deliver one
     packet of 1,500 bytes; a repeated line, several packets. The trace is as long as its last line
@@ -72,17 +69,14 @@ def read_mahimahi(path, bin_s: float = 0.5) -> Trace:
     low delay over cellular networks", NSDI 2013, and Mahimahi. Raises ValueError naming the file
     and what is wrong with it.
     """
-    width = round(1e3 * bin_s) if np.isfinite(bin_s) else 0
-    if width < 1 or abs(width - 1e3 * bin_s) > 1e-6:
-        raise ValueError(f"bin_s: {bin_s}, expected a whole number of milliseconds, at least 1")
     at = _read(path, names=["ms"], dtype=np.int64).ms.to_numpy()
     if (back := np.diff(at, prepend=0) < 0).any():
         raise ValueError(f"trace: {path} has {at[back][0]} ms after a later time")
     last = int(at[-1]) if len(at) else 0
     if not 0 < last <= LONGEST:
         raise ValueError(f"trace: {path} ends at {last} ms, expected 1 to {LONGEST}")
-    starts = np.arange(0, last, width)
-    packets = np.bincount((np.maximum(at, 1) - 1) // width, minlength=len(starts))
+    starts = np.arange(0, last, BIN)
+    packets = np.bincount((np.maximum(at, 1) - 1) // BIN, minlength=len(starts))
     bandwidth = np.maximum(packets, 1) * PACKET / (np.diff(starts, append=last) / 1e3)
     return Trace(Path(path).stem, starts / 1e3, bandwidth, last / 1e3)
 
@@ -95,54 +89,19 @@ def _read(path, **options) -> pd.DataFrame:
         raise ValueError(f"trace: {path} cannot be read ({error})") from None
 
 
-def write_mahimahi(trace: Trace, path) -> None:
-    """Write a trace in Mahimahi's format, a millisecond a line and packet.
+def read_csv(path) -> Trace:
+    """A trace from columns time_s and bandwidth_mbit_s of a CSV file, named after its file.
 
-    A packet is delivered at the end of the millisecond by which its 1,500 bytes have come together,
-    so that any bin has the trace's bytes but for less than a packet at either end. The last line is
-    the trace's end, where it starts over: if no packet is due then, one is added. Raises ValueError
-    for a trace that ends within its first millisecond.
+    The first time becomes 0. Empty lines and what follows a # are passed over, other columns
+    ignored. Raises ValueError naming the file and what is wrong with it.
     """
-    end = round(1e3 * trace.end)
-    if end < 1:
-        raise ValueError(f"trace: {trace.name!r} lasts {trace.end} s, expected at least 1 ms")
-    knots = np.append(trace.times, trace.end)
-    came = np.concatenate([[0.0], np.cumsum(np.diff(knots) * trace.bandwidth)])
-    by = np.floor(np.interp(np.arange(end + 1) / 1e3, knots, came) / PACKET + 1e-6).astype(np.int64)
-    packets = np.diff(by)
-    packets[-1] = max(packets[-1], 1)
-    with written_aside(path) as aside:
-        aside.write_text("".join(f"{ms}\n" for ms in np.repeat(np.arange(1, end + 1), packets)))
-
-
-def read_csv(
-    path,
-    time: str = "time_s",
-    bandwidth: str = "bandwidth_mbit_s",
-    unit: str = "Mbit/s",
-    time_unit: str = "s",
-    floor: float | None = None,
-) -> Trace:
-    """A trace from columns `time` and `bandwidth` of a CSV file, named after its file.
-
-    unit: of BANDWIDTH_UNITS; time_unit: of TIME_UNITS. The first time becomes 0. Empty lines and
-    what follows a # are passed over, other columns ignored. floor: what a smaller bandwidth counts
-    as, zero included, in `unit`; without it, a log with a zero is refused. Raises ValueError naming
-    the file and what is wrong with it.
-    """
-    if unit not in BANDWIDTH_UNITS:
-        raise ValueError(f"unit: {unit!r}, expected one of {', '.join(BANDWIDTH_UNITS)}")
-    if time_unit not in TIME_UNITS:
-        raise ValueError(f"time_unit: {time_unit!r}, expected one of {', '.join(TIME_UNITS)}")
-    frame = _read(path).rename(columns=str.strip)
-    if missing := [c for c in (time, bandwidth) if c not in frame]:
-        names = ", ".join(frame)
-        raise ValueError(f"trace: {path} has no column {missing[0]!r}, its columns are {names}")
+    frame, names = _read(path).rename(columns=str.strip), ["time_s", "bandwidth_mbit_s"]
+    if missing := [c for c in names if c not in frame]:
+        known = ", ".join(frame)
+        raise ValueError(f"trace: {path} has no column {missing[0]!r}, its columns are {known}")
     try:
-        t, b = frame[[time, bandwidth]].to_numpy(dtype=float).T
-        b = np.where(b >= 0, np.maximum(b, floor or 0), b)
-        seconds = (t - t[:1]) * TIME_UNITS[time_unit]
-        return Trace(Path(path).stem, seconds, b * BANDWIDTH_UNITS[unit])
+        t, b = frame[names].to_numpy(dtype=float).T
+        return Trace(Path(path).stem, t - t[:1], b * MBIT)
     except ValueError as error:
         raise ValueError(f"trace: {path}: {error}") from None
 
@@ -167,8 +126,9 @@ class Walk:
     """A walk with a phone: shadowing, and fades. Bandwidths in bytes/s, times in s.
 
     Without fades, the logarithm of the bandwidth has mean log(median), standard deviation
-    `deviation` and correlation exp(-lag / memory). Fades begin every `fade_every` s on average,
-    last exponential times of mean `fade_s` and leave the share `depth`. All is within `limits`.
+    `deviation` and correlation exp(-lag / memory). Fades begin `fade_every` s after the end of the
+    last on average, last exponential times of mean `fade_s` and leave the share `depth`. All is
+    within `limits`.
     """
 
     step: float = 1.0
@@ -181,20 +141,39 @@ class Walk:
     limits: tuple[float, float] = LIMITS
 
 
-def walking_trace(rng: np.random.Generator, duration: float, walk: Walk = Walk()) -> Trace:
-    """A link of `duration` s: its logarithm is an Ornstein-Uhlenbeck process, with fades.
+def _uplink(mean: float, down: float) -> Walk:
+    """A link of `mean` bytes/s that is down for the share `down` of the time, 3 s on average."""
+    median = mean / (1 - down) / np.exp(0.7**2 / 2)
+    return Walk(0.5, median, 0.7, 10.0, 3 * (1 - down) / down, 3.0, 0.0, (0.0, np.inf))
 
-    The shadowing is that of M. Gudmundson, "Correlation model for shadow fading in mobile radio
-    systems", Electronics Letters 27, 1991.
+
+# Links with the statistics of public uplink traces: Mbit/s on average, share of the time down.
+UPLINKS = {
+    "0.8_down_9": _uplink(0.83 * MBIT, 0.09),
+    "6_down_2": _uplink(5.95 * MBIT, 0.02),
+    "13_down_1": _uplink(13.3 * MBIT, 0.01),
+}
+
+
+def walk(rng: np.random.Generator, duration: float, how: Walk) -> tuple[np.ndarray, np.ndarray]:
+    """A link of `duration` s -> times (T,) in s and bandwidths (T,) in bytes/s.
+
+    The logarithm is an Ornstein-Uhlenbeck process, the shadowing of M. Gudmundson, "Correlation
+    model for shadow fading in mobile radio systems", Electronics Letters 27, 1991; with fades.
     """
-    times, kept = np.arange(0.0, duration, walk.step), np.exp(-walk.step / walk.memory)
+    times, kept = np.arange(0.0, duration, how.step), np.exp(-how.step / how.memory)
     z = rng.standard_normal(len(times))
     for i in range(1, len(times)):
         z[i] = kept * z[i - 1] + np.sqrt(1 - kept**2) * z[i]
-    faded, t = np.zeros(len(times), bool), rng.exponential(walk.fade_every)
+    faded, t = np.zeros(len(times), bool), rng.exponential(how.fade_every)
     while t < duration:
-        until = t + rng.exponential(walk.fade_s)
+        until = t + rng.exponential(how.fade_s)
         faded |= (times >= t) & (times < until)
-        t = until + rng.exponential(walk.fade_every)
-    bandwidth = walk.median * np.exp(walk.deviation * z) * np.where(faded, walk.depth, 1.0)
-    return Trace("walking", times, np.clip(bandwidth, *walk.limits), duration)
+        t = until + rng.exponential(how.fade_every)
+    bandwidth = how.median * np.exp(how.deviation * z) * np.where(faded, how.depth, 1.0)
+    return times, np.clip(bandwidth, *how.limits)
+
+
+def walking_trace(rng: np.random.Generator, duration: float, how: Walk = Walk()) -> Trace:
+    """A `walk` of `duration` s as a trace, which never stands still."""
+    return Trace("walking", *walk(rng, duration, how), duration)

@@ -19,6 +19,7 @@ from kd_offload.beyond.sweep import Sweep, layout, open_sweep, save_sweep, views
 from kd_offload.beyond.training import WIDE, Course, fit_any
 from kd_offload.delay import all_delays, delay, new_times, prepare
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
+from kd_offload.labels import solve
 from kd_offload.proofs.oracles import reference_delay
 from kd_offload.rivals.policies import place
 from kd_offload.tasks import STATE, sample_tasks
@@ -111,6 +112,15 @@ def test_never_worse_than_the_obvious_and_within_the_budget(graph):
     for k in range(model.hypotheses):
         alone = delay(graph, tasks, np.ascontiguousarray(proposals[:, k]))
         assert (delays <= alone * (1 + 1e-12)).all()
+
+
+def test_a_placement_by_which_nothing_waits_is_optimal_and_ends_the_decision():
+    rng = np.random.default_rng(3)
+    _, delays, spent = decide_any(some_model(), dag(), tasks := sample_tasks(dag(), 300, rng))
+    early = spent == 4
+    assert 0.05 < early.mean() < 0.5
+    np.testing.assert_allclose(delays[early], solve(dag(), tasks[early]).delays, rtol=1e-9)
+    assert (decide_any(some_model(), chain(), sample_tasks(chain(), 30, rng))[2] == 4).all()
 
 
 def stretches(x, y):

@@ -48,7 +48,7 @@ def test_only_what_was_made_is_taken_up(root):
     (root / "figures/a.csv").write_text("made anew")
     stamp.write_text(f"{sha256(root / 'figures/a.csv')}  figures/a.csv\n{'0' * 64}  build/x\n")
     (root / "figures/design.csv").write_text("edited by hand")
-    with pytest.raises(ValueError, match=r"results: figures/design\.csv was altered; git has it"):
+    with pytest.raises(ValueError, match=r"results: figures/design\.csv was altered; restore it"):
         take_up([str(stamp)], root)
     assert (root / NAME).read_text() == before
     take_up([str(stamp), "slow"], root)

@@ -20,15 +20,7 @@ from kd_offload.device.c_any import export_any
 from kd_offload.device.c_file import compile_c, export_c, run_c
 from kd_offload.device.onnx_file import export_onnx, open_onnx, quantise_onnx, run_onnx
 from kd_offload.graphs import chain, dag, fusion, random_graph
-from kd_offload.models import (
-    Model,
-    Network,
-    decide,
-    open_model,
-    scaling,
-    standardise,
-    torch_module,
-)
+from kd_offload.models import Model, Network, decide, open_model, scaling, standardise, torch_module
 from kd_offload.scenarios import SHOWN, scenario
 from kd_offload.studies import timing
 from kd_offload.tasks import sample_tasks

@@ -20,14 +20,13 @@ from kd_offload.tasks import STATE
 
 matplotlib.use("Agg")
 SAME = [problem.landscape, labels.label_shares, labels.search_tree, labels.label_generation]
-SAME += [learning.any_curves, learning.distillation_grid, learning.design]
-SAME += [learning.dqn_curves, quality.wrong_labels, timing.inference_time, timing.tradeoff]
+SAME += [learning.training_curves, learning.distillation_grid, learning.design]
+SAME += [learning.dqn_curves, timing.inference_time, timing.tradeoff]
 SAME += [conditions.sweeps, conditions.label_cost, conditions.robustness]
 FIGURES = {draw.__name__: draw for draw in SAME} | {
     "example_task": lambda table: problem.task_graph(dag(), table),
     "example_schedule": problem.gantt,
-    "teacher_curves": learning.training_curves,
-    "student_curves": learning.training_curves,
+    "student_schedule": problem.gantt,
     "latency": lambda table: quality.latency(table, reference("paired")),
     "effective_latency": timing.effective,
 }  # by table
@@ -46,7 +45,7 @@ def check(figure) -> None:
     (x0, y0), (x1, y1) = figure.get_tightbbox().get_points()
     width, height = figure.get_size_inches()
     assert x0 > -0.01 and y0 > -0.01 and x1 < width + 0.01 and y1 < height + 0.01
-    assert width in (style.WIDTH, style.WIDE)
+    assert width in (style.WIDTH, style.COLUMN)
 
 
 @pytest.fixture(autouse=True)
@@ -76,17 +75,25 @@ def test_what_adapting_saves_is_drawn_by_octile():
     table = table.assign(captured_low=table.captured - 0.1, captured_high=table.captured + 0.1)
     whole = table[table.bin == 0].assign(quantity="all", median=np.nan)
     check(figure := quality.captured(pd.concat([table, whole])))
-    assert len(figure.axes) == 2 * len(STATE)
-    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(0.1 * np.arange(8))
+    assert len(figure.axes) == 2
+    assert figure.axes[0].lines[0].get_xdata() == pytest.approx(10 * np.arange(8))
 
 
 def test_labels_right_are_drawn_against_regret():
     check(figure := quality.accuracy(reference("latency")))
-    learned = reference("latency").query("scenario == 'dag' and policy == 'linear'")
-    assert any(
-        np.array_equal(line.get_xdata(), 100 * learned.subset_accuracy)
-        for line in figure.axes[4].lines
-    )
+    linear = reference("latency").query("scenario == 'dag' and policy == 'linear'")
+    at = [100 * linear.label_accuracy.mean()]
+    assert any(line.get_xdata() == pytest.approx(at) for line in figure.axes[1].lines)
+
+
+def test_where_subtasks_go_and_how_far_the_students_are_from_the_optimum():
+    check(conditions.locations(table := reference("sweeps")))
+    off, places = conditions.moved(table).sort_index(), ["device", "edge", "cloud"]
+    case = table[(table.scenario == "fusion") & (table.quantity == "B_up")]
+    case = case[case.value == case.value.min()].set_index("policy")[places]
+    expected = (case.loc["student"] - case.loc["exact"]).clip(lower=0).sum()
+    student = off.sort_index().loc["fusion", "B_up"].student
+    assert student.iloc[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_figures_draw_what_there_is_of_scenarios():
@@ -96,11 +103,11 @@ def test_figures_draw_what_there_is_of_scenarios():
 
 def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():
     places, kinds = set(style.LOCATION_COLOURS.values()), set(style.KIND_COLOURS.values())
-    assert len(places) == 3 and len(kinds) == 6 and not places & kinds
-    assert {p.kind for p in POLICIES.values()} == set(style.KIND_COLOURS)
+    assert len(places) == 3 and len(kinds) == 8 and not places & kinds
+    assert set(map(style.kind, POLICIES)) == set(style.KIND_COLOURS) == set(style.KIND_NAMES)
     looks = style.looks(POLICIES).values()
     assert len({(look["color"], look["ls"], look["marker"]) for look in looks}) == len(POLICIES)
-    assert style.kind("exact_100") == "optimal" and style.kind("student_any, 80") == "ours"
+    assert style.kind("exact_100") == "search" and style.kind("student_any, 80") == "ours"
 
 
 def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
@@ -111,6 +118,8 @@ def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):
     assert content[0] == content[1] and set(content[0]) == {"f.png", "f.pdf"}
     assert all(b"profile=tiny, seed=" in file for file in content[0].values())
     assert b"CreationDate" not in content[0]["f.pdf"]
+    with pytest.raises(ValueError, match=r"figure: f is 7\.3 in wide, expected at most 7\.2"):
+        style.save(fresh, style.panels(1, 1, 1, width=7.3)[0], "f")
 
 
 def test_the_interval_over_seeds_is_students():
@@ -122,22 +131,20 @@ def test_the_interval_over_seeds_is_students():
 
 
 def test_drawn_values_are_the_tables():
-    line = quality.wrong_labels(reference("wrong_labels")).axes[1].lines[2]
-    student = reference("wrong_labels").query("scenario == 'dag' and policy == 'student'")
-    assert np.array_equal(line.get_ydata(), 100 * student.share_of_tasks)
     axes = quality.latency(reference("latency"), reference("paired")).axes
-    heft = reference("paired").query("scenario == 'fusion' and policy == 'heft'").regret.item()
-    assert any(np.array_equal(line.get_xdata(), [100 * heft]) for line in axes[2].lines)
+    greedy = reference("paired").query("scenario == 'fusion' and policy == 'greedy'").regret.item()
+    assert any(np.array_equal(line.get_xdata(), [100 * greedy]) for line in axes[2].lines)
+    assert f"{100 * greedy:.0f}\u00a0%" in [text.get_text() for text in axes[2].texts]
 
 
-def test_names_at_the_ends_of_lines_are_all_there_and_apart():
+def test_a_window_has_the_regret_of_its_own_tasks():
     check(figure := online.online(reference("online")))
     assert [ax.get_title() for ax in figure.axes[:2]] == ["markov", "walking"]
-    for ax in figure.axes[4:]:
-        names = [t.get_text() for t in ax.texts]
-        assert {"all_device", "student_any"} <= set(names) and len(names) == len(set(names))
-        heights = sorted(Text.get_window_extent(t).y0 for t in ax.texts)  # without their arrows
-        assert min(np.diff(heights)) > 6 * figure.dpi / 72
+    rows = [("dag", 5, "m", "exact", t, n, r) for t, n, r in ((1, 10, 0.2), (2, 40, 0.5))]
+    rows += [("dag", 5, "m", "exact", 3, 40, 0.5), ("dag", 0, "m", "exact", 3, 40, 0.4)]
+    names = ["scenario", "measure_every_s", "trace", "policy", "time_s", "tasks", "regret_mean"]
+    window = online.windows(pd.DataFrame(rows, columns=names)).window
+    assert window[[0, 1, 3]].tolist() == pytest.approx([0.2, (40 * 0.5 - 10 * 0.2) / 30, 0.4])
 
 
 def test_scale_draws_the_table_and_its_title_is_the_lead():
@@ -152,8 +159,10 @@ def test_scale_draws_the_table_and_its_title_is_the_lead():
     table = pd.DataFrame(rows, columns=names)
     ends = {"regret_ci_low": table.regret_mean / 2, "regret_ci_high": 2 * table.regret_mean}
     check(figure := scale(table.assign(**ends)))
-    assert [ax.get_title() for ax in figure.axes] == ["40 subtasks", "64 subtasks", "100 subtasks"]
-    assert figure.get_suptitle().endswith("a rival as good as student_any takes 4 times as long")
+    titles = [f"{n} subtasks: × 4" for n in (40, 64, 100)]
+    assert [ax.get_title() for ax in figure.axes] == titles
     drawn = [line.get_xydata().tolist() for line in figure.axes[2].lines]
-    assert [[100, 2]] in drawn and [[12, 15], [70, 4]] in drawn
-    assert [[20, 10], [400, 2]] in drawn and [[3, 40]] in drawn
+    assert [[100, 2]] in drawn and [[12, 15], [70, 4]] in drawn and [[20, 10], [400, 2]] in drawn
+    assert any([3, 40] in points for points in drawn)
+    none = table.assign(**ends).query("policy != 'exact' and policy != 'exact_1000'")
+    assert scale(none).axes[0].get_title() == "40 subtasks: × ∞"

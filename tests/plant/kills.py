@@ -46,7 +46,7 @@ def command(step: str, out: str) -> list[str]:
     if step == "export":
         return [sys.executable, "-m", "kd_offload.device.card", "--out", f"{out}/exports"]
     notebook = [f"notebooks/{step}.ipynb", "--profile", "smoke", "--out", out]
-    return [sys.executable, "-m", "kd_offload.run", *notebook, "--stamp", f"{out}/{step}.done"]
+    return [sys.executable, "notebooks/execute.py", *notebook, "--stamp", f"{out}/{step}.done"]
 
 
 def products(folder: Path) -> dict[str, str]:

@@ -103,7 +103,7 @@ def test_decisions_are_valid_kept_and_made_anew_when_damaged(run, role):
 
 
 def test_a_forest_grows_again_and_decides_one_at_a_time(run):
-    forest = classifiers.fit_forest(run, "dag", 0)
+    forest = classifiers.grow(run, "random_forest", "dag", 0)[0]
     decider, tasks = classifiers.forest_decider(dag(), forest), load(run, "dag", "test").tasks
     x = np.array([decider.decide(task) for task in tasks])
     train_classifier(run, "random_forest", "dag", 0)

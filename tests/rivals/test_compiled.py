@@ -5,15 +5,7 @@ import pytest
 import torch
 
 from kd_offload.graphs import chain, dag, fusion, random_graph
-from kd_offload.models import (
-    Model,
-    Network,
-    decide,
-    logits,
-    scaling,
-    standardise,
-    torch_module,
-)
+from kd_offload.models import Model, Network, decide, logits, scaling, standardise, torch_module
 from kd_offload.rivals.compiled import decide_batch, packed
 from kd_offload.rivals.policies import model_deciders
 from kd_offload.tasks import sample_tasks

@@ -86,16 +86,6 @@ def test_learns():
     assert list(curve.delay_evaluations) == [500, 1000, 1500]
 
 
-@pytest.mark.parametrize(
-    "field, value",
-    [("episodes", 0), ("episodes", 2.5), ("batch", 0), ("hidden", (8, 0)), ("learning_rate", 0.0),
-     ("gradient_steps", True), ("points", 0), ("environments", -1)],
-)  # fmt: skip
-def test_training_refuses(field, value):
-    with pytest.raises(ValueError, match=f"{field}: .*, expected"):
-        Training(**({"episodes": 10} | {field: value}))
-
-
 def test_an_untrained_agent_counts_as_a_network_of_the_usual_size():
     widths = [33 + 4 * 10, 256, 256, 256, 3]
     macs = sum(a * b for a, b in zip(widths, widths[1:]))

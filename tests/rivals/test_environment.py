@@ -10,7 +10,7 @@ from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
 from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag, fusion, random_graph
-from kd_offload.rivals.environment import REWARDS, OffloadingEnv, scaling_of
+from kd_offload.rivals.environment import OffloadingEnv, scaling_of
 from kd_offload.tasks import Ranges, sample_tasks
 
 graphs = st.one_of(
@@ -36,10 +36,10 @@ def play(env, actions, task=None):
 
 
 @settings(max_examples=60, deadline=None)
-@given(graphs, st.sampled_from(REWARDS), st.integers(0, 2**32 - 1))
-def test_rewards_sum_to_minus_the_delay(graph, reward, seed):
-    """Whatever graph, placement and kind of reward: -D / D_ref, by the batch delay model."""
-    rng, env = np.random.default_rng(seed), OffloadingEnv(graph, seed=seed, reward=reward)
+@given(graphs, st.integers(0, 2**32 - 1))
+def test_rewards_sum_to_minus_the_delay(graph, seed):
+    """Whatever graph and placement: -D / D_ref, by the batch delay model."""
+    rng, env = np.random.default_rng(seed), OffloadingEnv(graph, seed=seed)
     for _ in range(3):  # the same environment again: nothing is left over from the episode before
         x = rng.integers(0, 3, graph.n)
         rewards, _, info, task = play(env, x)
@@ -48,8 +48,6 @@ def test_rewards_sum_to_minus_the_delay(graph, reward, seed):
         assert info["delay_s"] == pytest.approx(d, rel=1e-12)
         assert (info["placement"] == x).all()
         assert all(r <= 1e-12 for r in rewards)
-        if reward == "terminal":
-            assert not any(rewards[:-1])
 
 
 def test_bound_is_the_exact_cost_of_a_chain():
@@ -58,7 +56,7 @@ def test_bound_is_the_exact_cost_of_a_chain():
     every = np.array(list(np.ndindex(*(3,) * 5)))
     for _ in range(5):
         task, x = sample_tasks(graph, 1, rng)[0], rng.integers(0, 3, 5)
-        rewards, *_ = play(OffloadingEnv(graph, reward="bound"), x, task)
+        rewards, *_ = play(OffloadingEnv(graph), x, task)
         d, reference = delay(graph, task, every), delay(graph, task, singles(graph)).min()
         least = [d[(every[:, : i + 1] == x[: i + 1]).all(axis=1)].min() for i in range(5)]
         assert -np.cumsum(rewards) * reference == pytest.approx(np.array(least), rel=1e-9)
@@ -81,17 +79,16 @@ def test_observation_shows_task_placement_and_turn():
 
 
 @pytest.mark.filterwarnings("ignore:.*render")
-@pytest.mark.parametrize("reward", REWARDS)
-def test_checkers_pass(reward):
+def test_checkers_pass():
     """Gymnasium's and stable-baselines3's own."""
-    check_env(OffloadingEnv(random_graph(5), seed=0, reward=reward), skip_render_check=True)
-    check_env_sb3(OffloadingEnv(dag(), reward=reward))
+    check_env(OffloadingEnv(random_graph(5), seed=0), skip_render_check=True)
+    check_env_sb3(OffloadingEnv(dag()))
 
 
 def test_registered():
     name = "kd_offload/Offloading-v0"
-    env = gymnasium.make(name, graph=fusion(), reward="finish")
-    assert env.unwrapped.graph == fusion() and env.unwrapped.reward == "finish"
+    env = gymnasium.make(name, graph=fusion())
+    assert env.unwrapped.graph == fusion()
     named = gymnasium.make(f"kd_offload.rivals.environment:{name}")
     assert named.unwrapped.graph == dag()
     assert env.reset(seed=3)[0] in env.observation_space
@@ -109,9 +106,6 @@ def test_a_seed_gives_the_same_tasks():
 
 
 def test_bad_input():
-    expected = "reward: 'dense', expected one of terminal, finish, bound"
-    with pytest.raises(ValueError, match=expected):
-        OffloadingEnv(dag(), reward="dense")
     with pytest.raises(ValueError, match="graph: 'dag', expected a TaskGraph"):
         OffloadingEnv("dag")
     env = OffloadingEnv(chain(2), seed=0)

@@ -12,13 +12,14 @@ from kd_offload.beyond.sweep import open_sweep
 from kd_offload.draw import style
 from kd_offload.draw.testbed import testbed as drawn
 from kd_offload.models import open_model
+from kd_offload.runtime.device import DOWN, Known
 from kd_offload.runtime.judge import agreement, summary
 from kd_offload.runtime.layers import NETWORKS, RATES, SCALE, layers
 from kd_offload.runtime.link import Rate
-from kd_offload.runtime.outages import UPLINKS, outages
-from kd_offload.runtime.state import DOWN, Known, Line
 from kd_offload.runtime.testbed import SHOWN, states
 from kd_offload.scenarios import scenario
+from kd_offload.studies.traces import UPLINKS, walk
+from kd_offload.tasks import MBIT
 
 
 def test_a_transfer_waits_out_an_outage():
@@ -32,14 +33,15 @@ def test_a_transfer_waits_out_an_outage():
 
 
 def test_a_link_is_found_exactly_and_the_newest_transfers_count_most():
-    line = Line()
-    assert line.fit()[0] == DOWN
-    for size in (512, 512, 20_000):
-        line.add(size, 0.01 + size / 1e5)
-    assert line.fit() == pytest.approx((1e5, 0.01))
-    for size in (512, 20_000) * 60:
-        line.add(size, 0.02 + size / 4e5)
-    assert line.fit() == pytest.approx((4e5, 0.02), rel=1e-2)
+    known = Known()
+    assert known.links()[0].tolist() == [DOWN] * 4
+    sent = [[2, size, 0.01 + size / 1e5] for size in (512, 512, 20_000)]
+    known.add({"transfers": sent, "runs": []})
+    assert np.array(known.links())[:, 2] == pytest.approx([1e5, 0.01])
+    sent = [[2, size, 0.02 + size / 4e5] for size in (512, 20_000) * 60]
+    known.add({"transfers": sent, "runs": []})
+    assert np.array(known.links())[:, 2] == pytest.approx([4e5, 0.02], rel=1e-2)
+    assert known.down() == {0, 1, 3}
 
 
 def test_what_was_never_seen_is_down_and_speeds_weigh_cycles():
@@ -66,15 +68,14 @@ def test_small_tasks_have_the_delays_of_full_ones():
 
 @pytest.mark.parametrize("name", UPLINKS)
 def test_outages_have_the_statistics_that_they_are_named_for(name):
-    uplink = UPLINKS[name]
-    times, rate = outages(np.random.default_rng(3), 100_000.0, uplink)
-    assert rate.mean() == pytest.approx(uplink.mean, rel=0.06)
-    assert (rate == 0).mean() == pytest.approx(uplink.down, rel=0.15)
+    times, rate = walk(np.random.default_rng(3), 100_000.0, UPLINKS[name])
+    mean, _, down = name.split("_")
+    assert rate.mean() / MBIT == pytest.approx(float(mean), rel=0.08)
+    assert (rate == 0).mean() == pytest.approx(float(down) / 100, rel=0.15)
     up = np.log(np.where(rate > 0, rate, np.nan))
-    up, lag = up - np.nanmean(up), round(uplink.memory / (times[1] - times[0]))
-    assert np.nanmean(up[lag:] * up[:-lag]) / np.nanmean(up**2) == pytest.approx(
-        np.exp(-1), abs=0.05
-    )
+    up, lag = up - np.nanmean(up), round(10 / (times[1] - times[0]))
+    kept = np.nanmean(up[lag:] * up[:-lag]) / np.nanmean(up**2)
+    assert kept == pytest.approx(np.exp(-1), abs=0.05)
 
 
 def table(noise=0.0, lost=False):

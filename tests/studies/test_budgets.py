@@ -58,7 +58,7 @@ def test_every_policy_has_a_row_of_what_it_was_given(run, monkeypatch):
     untrained = table.loc[policies_for(graph), ["labels", "steps", "training_evaluations"]]
     assert (untrained == 0).all(axis=None) and table.converged[policies_for(graph)].isna().all()
     student = table.loc["student"]
-    assert (student.labels, student.steps) == (400, -(-400 // 128))
+    assert (student.labels, student.steps) == (400, 20) and student.seconds > 0
     assert student.training_evaluations == pytest.approx(train.nodes.sum() / 10)
     assert table.loc["boosting"].labels == 100 and table.loc["boosting"].steps == 9
     assert table.seconds[["boosting", "dqn"]].tolist() == [2, 3]
@@ -76,11 +76,11 @@ def test_every_policy_has_a_row_of_what_it_was_given(run, monkeypatch):
 
 
 def test_seconds_are_those_beside_the_model(run, monkeypatch):
-    """What training wrote of itself; a model of another time has none."""
+    """What training wrote of itself, a mean over seeds."""
     monkeypatch.setattr(study, "TRAINED", ("dag",))
     recorded = [
-        json.loads(run.models.joinpath(f"student_dag_{k}.json").read_text()).get("training_seconds")
+        json.loads(run.models.joinpath(f"student_dag_{k}.json").read_text())["training_seconds"]
         for k in run.profile.seeds
     ]
     told = study.budgets(run).set_index("policy").seconds["student"]
-    assert told == pytest.approx(np.mean(recorded)) if None not in recorded else np.isnan(told)
+    assert told == pytest.approx(np.mean(recorded))

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS, chain, dag, fusion, random_graph
-from kd_offload.labels import Solver, anytime, solve
+from kd_offload.labels import search, solve
 from kd_offload.proofs.oracles import reference_delay
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.rivals.policies import LEARNED, POLICIES, Policy, place, policies_for
 from kd_offload.studies import conditions, label_cost, robustness, sweeps
 from kd_offload.studies.effective import effective
@@ -252,13 +253,13 @@ def test_a_missing_feature_is_its_training_median():
         assert np.array_equal(seen, few)
 
 
-def test_the_search_stopped_is_what_anytime_finds_and_enough_nodes_are_exact():
+def test_the_search_stopped_is_what_search_finds_and_enough_nodes_are_exact():
     graph = random_graph(16, 1)
     tasks = sample_tasks(graph, 30, np.random.default_rng(6))
     best, regret = solve(graph, tasks).delays, {}
     for nodes in (60, 10**7):
-        decide = Solver(graph, nodes).solve_one
+        decide = searched_exactly(graph, nodes)
         regret[nodes] = [delay(graph, t, decide(t)) / d - 1 for t, d in zip(tasks, best)]
-        found = anytime(graph, tasks, nodes)[1]
+        found = search(graph, tasks, nodes).delays
         assert regret[nodes] == pytest.approx(found / best - 1, abs=1e-9)
     assert max(regret[10**7]) < 1e-9 < max(regret[60])

@@ -6,56 +6,14 @@ from itertools import product
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from kd_offload.artifact import Run, get_run, read_table
 from kd_offload.beyond.families import edges_hash, held_apart
 from kd_offload.beyond.sweep import layout
 from kd_offload.beyond.training import fit_any
-from kd_offload.distill import PLAIN, STUDENT
 from kd_offload.profiles import PROFILES
 from kd_offload.scenarios import SHOWN
 from kd_offload.studies import design, grid, slow
-
-
-def some_data(count=60):
-    rng = np.random.default_rng(0)
-    x = torch.from_numpy(rng.normal(size=(count, 7)).astype(np.float32))
-    return x, torch.from_numpy(rng.integers(0, 3, (count, 4)))
-
-
-def test_networks_side_by_side_are_each_alone():
-    """A slice of a stack is what its seed alone gives, as a plain network decides."""
-    x, y = some_data()
-    recipe = replace(PLAIN, hidden=(8, 8))
-    both, one = (grid.fit_stack(recipe, seeds, (x, y), 30)(x.expand(len(seeds), -1, -1)).detach()
-                 for seeds in ([3, 4], [4]))  # fmt: skip
-    assert torch.allclose(both[1], one[0], atol=1e-5) and (both[0] - both[1]).abs().max() > 0.1
-    stack = grid.Stack([7, 8, 12], [0])
-    w, b, v, c = (p[0].detach().numpy() for p in stack.layers)
-    plain = np.maximum(x.numpy() @ w + b, 0) @ v + c
-    assert np.allclose(stack(x[None])[0].detach().numpy().reshape(60, 12), plain, atol=1e-5)
-
-
-def test_only_the_teacher_tells_the_halves_of_a_stack_apart():
-    x, y = some_data()
-    soft = torch.from_numpy(np.random.default_rng(1).normal(size=(2, 60, 4, 3)).astype(np.float32))
-    for mix, same in ((1.0, True), (0.5, False)):
-        recipe = replace(STUDENT, hidden=(8, 8), mix=mix)
-        stack = grid.fit_stack(recipe, [0, 1], (x, y), 20, soft)
-        distilled, plain = stack(x.expand(4, -1, -1)).detach().split(2)
-        assert torch.allclose(distilled, plain, atol=1e-5) == same
-
-
-def test_a_stack_learns_its_labels_and_a_teacher_is_learnt_from():
-    x, y = some_data()
-    out = grid.fit_stack(replace(PLAIN, hidden=(64, 64)), [0], (x, y), 400)(x[None])
-    assert (out.argmax(-1)[0] == y).float().mean() > 0.95
-    target = torch.eye(3)[(y + 1) % 3] * 8  # a teacher of other labels, alone
-    recipe = replace(STUDENT, hidden=(64, 64), mix=0.0)
-    out = grid.fit_stack(recipe, [0], (x, y), 400, target[None])(x.expand(2, -1, -1))
-    assert (out[0].argmax(-1) == (y + 1) % 3).float().mean() > 0.95
-    assert (out[1].argmax(-1) == y).float().mean() > 0.95
 
 
 def test_a_cell_compares_pairs_over_seeds_and_tasks():

@@ -9,9 +9,10 @@ from kd_offload.beyond.decide import EVALUATIONS, decide_any
 from kd_offload.beyond.sweep import Sweep, open_sweep, save_sweep
 from kd_offload.beyond.training import any_path, first_weights
 from kd_offload.graphs import dag, random_graph
-from kd_offload.labels import Solver, anytime, new_scratch, solve, solve_kernel, structure
+from kd_offload.labels import new_scratch, search, solve, solve_kernel, structure
 from kd_offload.profiles import PROFILES
 from kd_offload.proofs.oracles import reference_delay
+from kd_offload.rivals.heuristics import searched_exactly
 from kd_offload.rivals.lookahead import beam
 from kd_offload.rivals.policies import ANY, place
 from kd_offload.scenarios import SCENARIOS, scenario
@@ -71,7 +72,7 @@ def test_scale_is_every_policy_on_the_same_tasks(run, monkeypatch):
         best, own = solve(g, tasks).delays, decide_any(model, g, tasks)
         placed = {"lookahead": place("lookahead", g, tasks), ANY: own[0]}
         placed["beam_8"] = [beam(8, g)(t).copy() for t in tasks]
-        placed["exact_50"] = anytime(g, tasks, 50)[0]
+        placed["exact_50"] = search(g, tasks, 50)[0]
         evaluations += [own[2]]
         for policy, x in placed.items():
             mean[policy] += [delays(g, tasks, x) / best - 1]
@@ -90,14 +91,14 @@ def test_the_best_known_is_the_least_of_all_and_proven_only_if_it_is_the_optimum
     able, near = {("edge", ""): lambda task: edge[0]}, 0
     for nodes, knows in ((80, False), (255, False), (1000, False), (80, True), (10**7, False)):
         if knows:
-            able["knows", ""] = Solver(g).solve_one
+            able["knows", ""] = searched_exactly(g)
         regret, proven, seconds = scale.played(g, tasks, able, {("stopped", ""): nodes})
         best = delays(g, tasks, edge) / (1 + regret["edge", ""])
-        least = anytime(g, tasks, nodes)[1]
+        least = search(g, tasks, nodes).delays
         least = optimum.delays if knows else np.minimum(least, delays(g, tasks, edge))
         assert best == pytest.approx(least)
         assert (proven <= (best < optimum.delays * (1 + 2e-9))).all()
-        bounds = anytime(g, tasks, nodes)[2]
+        bounds = search(g, tasks, nodes).bounds
         assert (proven == (bounds >= best * (1 - 1e-9))).all()
         near += ((bounds >= best * 0.99) & ~proven).sum()
         assert proven.all() == (nodes == 10**7) and seconds >= 0
@@ -176,7 +177,7 @@ def test_operators_are_real_networks_in_two_ranges(run, monkeypatch):
     monkeypatch.setattr(operators, "SCENARIOS", kept)
     monkeypatch.setenv("KD_WORKERS", "1")
     table = operators.operators(run)
-    policies = {*operators.PLAIN, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY}
+    policies = {*operators.AHEAD, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY}
     assert [key for key, _ in table.groupby(["scenario", "ranges"])] == [
         (name, ranges) for name in names for ranges in ("default", "wide")
     ]
@@ -191,9 +192,9 @@ def test_operators_are_real_networks_in_two_ranges(run, monkeypatch):
         known = part.set_index("policy").regret_mean
         if graph.n < 12:
             for policy in ("best_single", "split", "exact_50"):
-                x = anytime(graph, tasks, 50)[0] if policy == "exact_50" else None
+                x = search(graph, tasks, 50)[0] if policy == "exact_50" else None
                 x = place(policy, graph, tasks) if x is None else x
                 mean = np.mean(delays(graph, tasks, x) / solve(graph, tasks).delays) - 1
                 assert known[policy] == pytest.approx(mean, abs=1e-9)
-        proven = anytime(graph, tasks, 400)
-        assert part.proven_share.iloc[0] >= (proven[2] >= proven[1]).mean()
+        proven = search(graph, tasks, 400)
+        assert part.proven_share.iloc[0] >= (proven.bounds >= proven.delays).mean()

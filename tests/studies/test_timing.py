@@ -5,13 +5,11 @@ import time
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from kd_offload.artifact import read_table, save_table
 from kd_offload.rivals.policies import FIXED, LEARNED
-from kd_offload.studies import again, timing
+from kd_offload.studies import timing
 
 
 def test_timings_are_microseconds_of_each_function():
@@ -98,32 +96,6 @@ def test_every_policy_is_timed_in_its_runtimes(tiny, monkeypatch):
     few = table.n_timed[~loops] < table.n_timed["greedy", "numba"]
     few = set(few[few].index.get_level_values("policy"))
     assert few == {"dqn", "random_forest", "boosting"}
-
-
-def test_a_rerun_is_held_to_the_intervals(fresh, monkeypatch):
-    keys = {"scenario": "dag", "policy": ["student", "greedy"], "runtime": "c"}
-    row = {"median_us": [1.0, 2.0], "median_us_low": [0.9, 1.9], "median_us_high": [1.1, 2.1]}
-    for column, value in {"over_student": [1.0, 2.0], "over_any": [0.5, np.nan]}.items():
-        row |= {column + end: value for end in ("", "_low", "_high")}
-    first = pd.DataFrame(keys | row)
-    moved = first.assign(median_us=[1.05, 2.5])
-    table = again.within(first, [first, moved]).set_index(["policy", "quantity"])
-    assert table.inside.to_dict() == {
-        ("student", "median_us"): 2, ("greedy", "median_us"): 1,
-        ("greedy", "over_student"): 2, ("student", "over_any"): 2,
-    }  # fmt: skip
-    assert again.summary(table.reset_index()).share["all", "all"] == 7 / 8
-    with pytest.raises(ValueError, match="reruns: other policies"):
-        again.within(first, [first[:1]])
-    save_table(fresh, "inference_time", first)
-    for changed, status in ((first, 0), (first.assign(median_us=5.0, over_student=9.0), 1)):
-        monkeypatch.setattr(again, "inference_time", lambda run, changed=changed: changed)
-        with pytest.raises(SystemExit) as end:
-            again.main(["--profile", "tiny", "--out", str(fresh.out), "--again", "2"])
-        assert end.value.code == status and (read_table(fresh, "timing_again").reruns == 2).all()
-    assert "processor" in (fresh.figures / "timing_again.json").read_text()
-    with pytest.raises(ValueError, match="again: 0, expected at least 1"):
-        again.timing_again(fresh, 0)
 
 
 def test_throughput_of_batches(tiny, monkeypatch):

@@ -1,4 +1,4 @@
-"""Execute a notebook: `python -m kd_offload.run notebooks/07_latency.ipynb --profile smoke`.
+"""Execute a notebook: `python notebooks/execute.py notebooks/07_latency.ipynb --profile smoke`.
 
 A thin layer over papermill. It refuses undeclared parameters, notices cells that never ran, strips
 what belongs to one machine, and moves the executed copy into place only when all went well.
@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from .artifact import ROOT, get_run, sha256, written_aside
+from kd_offload.artifact import ROOT, get_run, sha256, written_aside
 
 
 def execute(notebook: Path, target: Path, parameters: dict) -> None:
