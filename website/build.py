@@ -48,6 +48,7 @@ MODULES = [
 WINGS = sorted({m.split(".")[0] for m in MODULES if "." in m})
 PAGES = {path: page for path, page in TEXTS.items() if (ROOT / path).exists()} | {
     "figures/claims.html": "claims",
+    "notebooks/executed": "docs/notebooks",
     **{f"notebooks/{at}{s}.ipynb": f"notebooks/{s}" for s in STEPS for at in ("", "executed/")},
     **{f"kd_offload/{wing}": f"api/{wing}" for wing in WINGS},
     **{f"kd_offload/{m.replace('.', '/')}.py": f"api/{m.split('.')[0]}" for m in MODULES},
@@ -151,9 +152,9 @@ def navigation() -> str:
 
 
 def claims_of() -> dict[str, list[str]]:
-    """The claims that each notebook bears on, as the README's tables say."""
-    found = {}
-    for line in (ROOT / "README.md").read_text(encoding="utf-8").split("\n"):
+    """The claims that each notebook bears on, as the tables of the texts say."""
+    found, texts = {}, [(ROOT / path).read_text(encoding="utf-8") for path in TEXTS]
+    for line in "\n".join(texts).split("\n"):
         for step in set(re.findall(r"executed/(\w+)\.ipynb", line)) if line[:1] == "|" else ():
             found.setdefault(step, set()).update(re.findall(r"\bC[1-6][ab]?\b", line))
     return {step: sorted(claims) for step, claims in found.items()}
