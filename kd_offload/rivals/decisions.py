@@ -94,4 +94,5 @@ def _verified(path: Path, tests: str) -> np.ndarray:
 
 
 def _digest(tasks: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(tasks)).hexdigest()
+    """The same on every processor, whose exponentials differ in the last digit."""
+    return hashlib.sha256(np.round(np.log(tasks), 6) + 0.0).hexdigest()
