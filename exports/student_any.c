@@ -798,13 +798,12 @@ static int move(int left, double *best, const kd_graph_t *g, kd_workspace_t *w)
     return spent;
 }
 
-/* The best of look-ahead, proposals and single locations, mended until nothing helps or the budget
- * is spent. */
-static void mend(const kd_graph_t *g, kd_workspace_t *w)
+/* The best of look-ahead (delay `best`), proposals and single locations, mended until nothing helps
+ * or the budget is spent. */
+static void mend(double best, const kd_graph_t *g, kd_workspace_t *w)
 {
     const int n = g->n, budget = KD_EVALUATIONS * n;
     int spent = 4 * n;
-    double best = look_ahead(g, w);
     for (int c = 0; c < KD_K + 3; c++) {
         int a = 0;
         for (int j = n; j >= 1; j--) {
@@ -831,9 +830,12 @@ int kd_decide(const kd_graph_t *g, const double *task, unsigned char *placement,
             return KD_NOT_POSITIVE;
         }
     prepare(g, task, w);
-    describe(g, task, w);
-    propose(g, w);
-    mend(g, w);
+    const double best = look_ahead(g, w);
+    if (best > w->togo[0][0] * (1 + 1e-12)) { /* else optimal */
+        describe(g, task, w);
+        propose(g, w);
+        mend(best, g, w);
+    }
     for (int j = 0; j < g->n; j++) placement[j] = w->x[j + 1];
     return KD_OK;
 }
