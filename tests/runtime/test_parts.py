@@ -122,7 +122,7 @@ def test_the_figure_draws_each_mode():
         style.style()
         figure = drawn(both, summary(both, 20, np.random.default_rng(0)))
         figure.draw_without_rendering()
-        assert len(figure.axes) == 6 and all(ax.has_data() for ax in figure.axes)
+        assert len(figure.axes) == 3 and all(ax.has_data() for ax in figure.axes)
         points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 20]
         assert len(points) == len(SHOWN)
         plt.close("all")
