@@ -61,6 +61,7 @@ full: $(call after,03_data) ## make the slow tables (hours)
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
 testbed: $(SETUP) ## run tasks on three processes (15 min)
 	$(PY) -m kd_offload.runtime.testbed
+	$(PY) -m kd_offload.runtime.costs
 	rm -f $(call after,13_testbed)
 export: $(call after,07_latency) ## write the students as ONNX and C99
 	$(PY) -m kd_offload.device.card
