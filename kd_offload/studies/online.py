@@ -26,7 +26,7 @@ from ..scenarios import scenario
 from ..tasks import MBIT, STATE, Ranges, sample_tasks
 from .conditions import Policies, all_policies, placed
 from .statistics import bootstrap_means, interval
-from .traces import UPLINKS, Trace, markov_trace, read_csv, read_mahimahi, uplink, walking_trace
+from .traces import UPLINKS, Trace, read_csv, read_mahimahi, uplink, walking_trace
 
 SCENARIOS = ("dag", "fusion")
 EXAMPLES = (ROOT / "data/traces/tram.mahimahi", ROOT / "data/traces/stroll.csv")  # our own logs
@@ -216,13 +216,12 @@ def _blocks(stream: Stream, points: int) -> np.ndarray:
 
 
 def own_traces(run: Run) -> list[Trace]:
-    """The traces of `online`: three with the statistics of public uplinks, two others drawn for the
+    """The traces of `online`: three with the statistics of public uplinks and a walk, drawn for the
     whole simulation, and the two example files."""
     duration = run.profile.online_tasks / RATE
     rngs = (np.random.default_rng([run.profile.seed, k]) for k in range(9))
     return [
         *(uplink(name, next(rngs), duration) for name in UPLINKS),
-        markov_trace(next(rngs), duration),
         walking_trace(next(rngs), duration),
         read_mahimahi(EXAMPLES[0]),
         read_csv(EXAMPLES[1]),

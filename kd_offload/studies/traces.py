@@ -17,7 +17,6 @@ from ..tasks import MBIT, Ranges
 LONGEST = 10**9  # ms of a Mahimahi trace, some eleven days: beyond are clock times
 PACKET, BIN = 1500, 500  # bytes of a delivery opportunity in a Mahimahi trace; ms
 LIMITS = Ranges().B_up  # of our own links
-LEVELS, DWELL = np.geomspace(*LIMITS, 4), 60.0  # 4, 12, 34 and 100 Mbit/s; s
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,21 +105,6 @@ def read_csv(path) -> Trace:
         return Trace(Path(path).stem, t - t[:1], b * MBIT)
     except ValueError as error:
         raise ValueError(f"trace: {path}: {error}") from None
-
-
-def markov_trace(rng: np.random.Generator, duration: float) -> Trace:
-    """A Markov-modulated link of `duration` s: it jumps among LEVELS.
-
-    Each is held for an exponential time of mean DWELL. Every jump goes to one of the other levels,
-    all alike, so that each holds an equal share of the time.
-    """
-    t, now, times, at = 0.0, int(rng.integers(len(LEVELS))), [], []
-    while t < duration:
-        times.append(t)
-        at.append(now)
-        t += rng.exponential(DWELL)
-        now = (now + int(rng.integers(1, len(LEVELS)))) % len(LEVELS)
-    return Trace("markov", times, LEVELS[at], duration)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from kd_offload.studies.online import EXAMPLES
 from kd_offload.studies.traces import (
-    DWELL,
-    LEVELS,
     PACKET,
     Trace,
     Walk,
-    markov_trace,
     read_csv,
     read_mahimahi,
     walking_trace,
@@ -150,16 +146,6 @@ def test_a_bad_log_is_refused(tmp_path, read, content, said):
         (tmp_path / "log").write_text(content, errors="surrogateescape")
     with pytest.raises(ValueError, match=said):
         read(tmp_path / "log")
-
-
-def test_markov_trace_holds_its_levels_for_exponential_times():
-    trace = markov_trace(rng(1), 60_000)
-    assert set(trace.bandwidth) == {*LEVELS} and trace.end == 60_000
-    assert (np.diff(trace.bandwidth) != 0).all()
-    assert stats.kstest(np.diff(trace.times), stats.expon(scale=DWELL).cdf).pvalue > 1e-3
-    for level in LEVELS:
-        assert (trace.at(np.arange(60_000)) == level).mean() == pytest.approx(1 / 4, abs=0.06)
-    assert markov_trace(rng(1), 60_000).times.tolist() == trace.times.tolist()
 
 
 def test_walking_trace_is_the_process_it_says():
