@@ -59,8 +59,8 @@ full: $(call after,03_data) ## make the slow tables (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
-testbed: $(SETUP) ## run tasks on three processes (15 min)
-	$(PY) -m kd_offload.runtime.testbed
+testbed: $(SETUP) ## run the system (15 min)
+	$(PY) -m kd_offload.runtime.testbed && $(PY) -m kd_offload.runtime.costs
 	rm -f $(call after,13_testbed)
 export: $(call after,07_latency) ## write the students as ONNX and C99
 	$(PY) -m kd_offload.device.card
@@ -68,9 +68,9 @@ export: $(call after,07_latency) ## write the students as ONNX and C99
 test: $(SETUP) ## run lint and tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest
-mutants: $(SETUP) ## plant bugs, run the tests (hours)
+mutants: $(SETUP) ## plant bugs, run tests (hours)
 	$(PY) tests/plant/mutants.py
-lab: $(SETUP) ## open the notebooks; N=07 runs one
+lab: $(SETUP) ## open notebooks; N=07 runs one
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
 	$(PY) $(if $(N),notebooks/execute.py notebooks/$(N)*.ipynb --profile lab,-m jupyter lab build/lab/notebooks)
 site: $(SETUP) ## build the site, in build/site

@@ -99,6 +99,8 @@ def main() -> None:
             raise ValueError("parameter: one that is changed needs a folder of its own, --out")
         folder = run.out / ("notebooks/executed" if run.out == ROOT else "notebooks")
         parameters = {"profile": args.profile, "out": args.out} | given
+        if args.notebook.stem == "play":  # it makes nothing, and takes no parameter
+            parameters = given
         with recorded() as record:
             execute(args.notebook, folder / args.notebook.name, parameters)
             if args.stamp:

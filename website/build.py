@@ -172,6 +172,14 @@ def sources_of(book) -> tuple[list[str], list[str]]:
     return [t for t in TABLES if f'"{t}"' in code], sorted(modules)
 
 
+def texts_of(cell) -> list:
+    """The texts that a cell put out, taken from it as cells of their own: links work only there."""
+    texts = [o for o in cell.get("outputs", ()) if "text/markdown" in o.get("data", ())]
+    for output in texts:
+        cell.outputs.remove(output)
+    return [nbformat.v4.new_markdown_cell(o.data["text/markdown"]) for o in texts]
+
+
 def notebooks() -> dict[str, list[str]]:
     """The executed notebooks, each with links to its claims, tables and code at its end; returns
     the notebooks of each table."""
@@ -179,10 +187,11 @@ def notebooks() -> dict[str, list[str]]:
     for step in STEPS:
         path, page = ROOT / "notebooks" / "executed" / f"{step}.ipynb", f"notebooks/{step}"
         book = nbformat.read(path, as_version=4)
+        tables, modules = sources_of(book)
+        book.cells = [part for cell in book.cells for part in (cell, *texts_of(cell))]
         for cell in book.cells:
             if cell.cell_type == "markdown":
                 cell.source = linked(cell.source, page, "notebooks/executed", "notebooks", "")
-        tables, modules = sources_of(book)
         for table in tables:
             shown[table].append(step)
         ends = ["## On this page", f"- Claims: {', '.join(claims.get(step, ['none']))}"]

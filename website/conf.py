@@ -20,6 +20,7 @@ add_module_names = False
 html_theme = "furo"
 html_static_path = ["static", "../build/site-source/static"]
 html_css_files, html_copy_source, html_show_sphinx = ["site.css"], False, False
+html_show_copyright = False
 html_baseurl = ""
 
 

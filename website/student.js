@@ -184,10 +184,10 @@ function show(root, data) {
       element(head, "span", {}, `${(1000 * delay).toFixed(0)} ms`);
       element(head, "span", {}, costs);
       if (time) element(head, "span", {}, `decided in ${took}`);
-      element(head, "span", { class: "about" }, about);
       const places = element(head, "span", { class: "places", title: x.map((k) => LOCATIONS[k]) });
       x.forEach((k, i) =>
         element(places, "i", { style: `background:${colours[LOCATIONS[k]]}` }, `${i + 1}`));
+      element(head, "span", { class: "about" }, about);
       gantt(result, data, events, delay, span);
     }
     drawGraph(result, data, yours, (v) => {

@@ -70,24 +70,27 @@ def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
     for (name, policy), part in captured.groupby(["scenario", "policy"], sort=False):
         whole, octiles = part[part.quantity == "all"].iloc[0], part[part.quantity != "all"]
         least = octiles.loc[octiles.captured_low.idxmin()]
-        enough, verdict = (octiles.captured_low >= terms.CAPTURED).sum(), "-"
+        enough = (octiles.captured_low >= terms.CAPTURED).sum()
+        verdict, between = "-", ""
         if policy == "student":
             for end, values in ends.items():
                 values.append(octiles[end].to_numpy())
             spent.append(times.loc[(name, policy, "numba")].p99_us)
-            verdict = NO
+            verdict, between = NO, ""
             if spent[-1] <= terms.ONLINE_US:
-                verdict = rules.decided(rules.captures, *(values[-1] for values in ends.values()))
-        about = f"worst: {least.quantity}, octile {least.bin + 1} of 8; surely at least "
-        about += f"{100 * terms.CAPTURED:g} % in {enough} of {len(octiles)} octiles"
+                verdict, between = rules.decided(
+                    rules.captures, *(values[-1] for values in ends.values())
+                )
+        about = f"worst: {least.quantity}, octile {least.bin + 1} of 8; interval above "
+        about += f"{100 * terms.CAPTURED:g} % in {enough} of {len(octiles)} octiles{between}"
         what, value = f"{policy}: {metric}", bounded(least, "captured", 100)
         rows.append(row("C1", name, what, value, about, verdict))
         overall = bounded(whole, "captured", 100)
         rows.append(row("C1", name, f"{policy}: share of the attainable saving (%)", overall))
-    online, verdict = max(spent) <= terms.ONLINE_US, NO
+    online, verdict, between = max(spent) <= terms.ONLINE_US, NO, ""
     if online:
-        verdict = rules.decided(rules.everywhere, *ends.values())
-    about = f"limit {terms.ONLINE_US:,.0f} µs; this verdict also needs the shares below"
+        verdict, between = rules.decided(rules.everywhere, *ends.values())
+    about = f"limit {terms.ONLINE_US:,.0f} µs; this verdict also needs the shares below{between}"
     metric = "student: time in which 99 % of decisions are made, called from Python (µs)"
     return [row("C1", "all", metric, max(spent), about, verdict), *rows]
 
@@ -105,6 +108,7 @@ def multi_label(name: str, latency: pd.DataFrame, paired: pd.DataFrame) -> list[
         _, a, b = max(missed, key=lambda pair: pair[0])
         about = f"largest exception: {a.Index} has {a.accuracy:.1f} % of labels right and "
         about += f"{a.regret:.1f} % regret, {b.Index} {b.accuracy:.1f} % and {b.regret:.1f} %"
+    about = f"{len(pairs) - len(missed)} of {len(pairs)} pairs; {about}"
     agree = 100 * (1 - len(missed) / len(pairs))
     metric = "pairs of learned policies in which more right labels mean less regret (%)"
     rows = [row("C2", name, metric, agree, about, terms.FORMULATION)]
@@ -163,8 +167,11 @@ def compression(name: str, timing: pd.DataFrame) -> list[dict]:
     teacher, student = timing.loc[("teacher", LOOP)], timing.loc[("student", LOOP)]
     sizes = {field: teacher[field] / student[field] for field in SIZES}
     ratio = _, low, high = bounded(teacher, "over_student")
-    verdict = rules.decided(rules.lighter, *([end, *sizes.values()] for end in (low, high)))
+    verdict, between = rules.decided(
+        rules.lighter, *([end, *sizes.values()] for end in (low, high))
+    )
     about = "also smaller: " + ", ".join(f"{v:.1f} × fewer {SIZES[f]}" for f, v in sizes.items())
+    about += between
     metric = f"teacher's inference delay over the student's (×, {RUNTIMES[LOOP]})"
     rows = [row("C4a", name, metric, ratio, about, verdict)]
     for field, value in sizes.items():
@@ -208,15 +215,17 @@ def latency(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()
     others = paired.drop(own)
     ends = {policy: rules.difference(rival, own) for policy, rival in others.iterrows()}
     rivals = pd.DataFrame({p: ends[p] for p in rules.contenders(ends, unfinished)}).T
-    verdict = rules.decided(rules.outperforms, rivals[2], rivals[1])
+    verdict, between = rules.decided(rules.outperforms, rivals[2], rivals[1])
     outcomes = {p: rules.outcome(ends[p]) for p in rivals.index}
     by = pd.Series(outcomes).groupby(outcomes).groups
     better, seeing = by.get("better", ()), [p for p in rivals.index if p not in FIXED]
-    about = f"better than {len({*better} & {*seeing})} of the {len(seeing)} rivals that look at "
-    about += f"the task and {len({*better} - {*seeing})} of the {len(rivals) - len(seeing)} others"
+    about = f"better than {len({*better} & {*seeing})} of the {len(seeing)} rivals that use "
+    blind = len(rivals) - len(seeing)
+    about += f"the task's data and {len({*better} - {*seeing})} of the {blind} others"
     about += "".join(f"; {what}: {', '.join(by[what])}" for what in _LESS if what in by)
     if left := [p for p in rules.contenders(ends) if p in unfinished]:
         about += f"; not converged, not counted: {', '.join(left)}"
+    about += between
     if 100 * paired.regret["best_single"] < terms.NOTHING_TO_LEARN:
         about = f"easy: one location suits nearly every task; {about}"
     own_regret = bounded(paired.loc[own], "regret", 100)
@@ -260,7 +269,7 @@ def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "studen
         metric = f"{policy}: inference delay in its own runtime (µs), not compared"
         rows.append(row("C6", name, metric, spent.min(), str(spent.idxmin())))
     blind = timing.loc[list(FIXED)].median_us.max()
-    metric = "slowest policy that does not look at the task (µs), not compared"
+    metric = "slowest policy that ignores the task (µs), not compared"
     return [*rows, row("C6", name, metric, blind, ", ".join(FIXED))]
 
 
@@ -280,7 +289,8 @@ def _by_time(rivals: pd.DataFrame, over: str, good: pd.Series) -> tuple[str, str
     ]
     slower = rivals.index[rivals[f"{over}_low"] > 1]
     about = f"quicker than {len(slower)} of {len(rivals)} rivals"
-    for like, how in ((good, "as well"), (~good, "worse")):
+    for like, how in ((good, "at most"), (~good, "more than")):
         if left := [p for p in good.index[like] if p not in slower]:
-            about += f"; not than these, which decide {how}: {', '.join(left)}"
-    return rules.decided(rules.quickest, *ends), about
+            about += f"; not than these, with {how} {terms.LIKE:g} × its regret: {', '.join(left)}"
+    verdict, between = rules.decided(rules.quickest, *ends)
+    return verdict, about + between

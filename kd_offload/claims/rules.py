@@ -15,13 +15,14 @@ import pandas as pd
 from ..rivals.policies import FIXED, OPTIMAL, OURS
 from .terms import CAPTURED, CAPTURED_PARTLY, HALVED, LIKE, NO, PARTLY, TIE, UNDECIDED, YES
 
+BETWEEN = "undecided between "
 UNTAUGHT = "not judged"  # a cell whose teacher is not clearly better than the plain student
 
 
-def decided(rule: Callable[..., str], unfavourable, favourable) -> str:
-    """The verdict of a rule on both ends of what it judges."""
+def decided(rule: Callable[..., str], unfavourable, favourable) -> tuple[str, str]:
+    """The verdict of a rule on both ends of what it judges; between what it is undecided, if so."""
     sure, at_best = rule(unfavourable), rule(favourable)
-    return sure if sure == at_best else UNDECIDED
+    return (sure, "") if sure == at_best else (UNDECIDED, f"; {BETWEEN}{sure} and {at_best}")
 
 
 def captures(shares) -> str:
@@ -78,7 +79,7 @@ def outcome(ends: tuple[float, float, float]) -> str:
 def outperforms(differences: pd.Series) -> str:
     """C5, from own's regret minus that of every rival, in points, by rival.
 
-    Half and most are counted among those that look at the task.
+    Half and most are counted among those that use the task's data.
     """
     fine, better = (differences <= TIE).all(), differences < -TIE
     share = better[~better.index.isin(FIXED)].mean()

@@ -22,9 +22,9 @@ STATEMENTS = {  # the abstract's own sentences
 }
 NOTES = {
     "N1": "Is the exact optimum too slow? A learned policy pays off where it saves more decision "
-    "time than it adds delay.",
-    "N2": "What does a policy cost that does not look at the task?",
-    "N3": "Do simple heuristics beat the student?",
+    "time than it adds delay. Times are medians of calls from Python.",
+    "N2": "What does ignoring the task cost?",
+    "N3": "Do heuristics, or searches cut short, beat the student?",
     "N4": "What does one network for every task graph change?",
 }
 SOURCES = (
@@ -72,7 +72,7 @@ RULES = {
         "reproduced on some of the three.",
         "The student's shares of locations had to move with the optimum's: by 80 % of the "
         "optimum's movement, or 50 % for partly.",
-        "The old rule counted labels. A policy of 1 % regret passed it less well on fusion than "
+        "The old rule counted labels. On fusion, a policy of 1 % regret scored lower on it than "
         "a placement that never changes.",
     ),
     "C2": Rule(
@@ -108,7 +108,7 @@ RULES = {
     "C5": Rule(
         f"A difference within {TIE} % of the optimal delay is a tie. Reproduced: better than or "
         "tied with every rival, and better than more than half. Partly: worse than none, or "
-        "better than at least half. Halves are counted among the rivals that look at the task. "
+        "better than at least half. Halves are counted among the rivals that use the task's data. "
         "Teachers and students are no rivals of each other. Policies that are optimal by "
         "construction, or whose training has not converged, are shown and not counted. Where "
         f"the best single location has below {NOTHING_TO_LEARN:g} % regret, the row says easy.",
@@ -119,9 +119,9 @@ RULES = {
     ),
     "C6": Rule(
         "We compare times in compiled loops, which exclude the cost of a call, and show times in "
-        "C and called from Python. Reproduced: quicker than every rival that looks at the task. "
-        f"Partly: quicker than every rival with at most {LIKE:g} × its regret (one that decides as "
-        "well), or than half of all.",
+        "C and called from Python. Reproduced: quicker than every rival that uses the task's data. "
+        f"Partly: quicker than every rival with at most {LIKE:g} × its regret, or than half "
+        "of all.",
         "Times of calls from Python. Partly: quicker than half.",
         "The call took half of the time of the quick policies, and a quick rival with much more "
         "regret is no alternative.",

@@ -13,7 +13,6 @@ FLIPS = {"random": "flips at random", "one_location": "flips to one location"}
 DISTURBED = {
     "out_of_range": ("bandwidths, times", "outside the training range"),
     "noise": ("deviation of measured logarithms", "noisy state"),
-    "stale": ("steps since the measurement", "stale bandwidths"),
 }
 
 
@@ -106,7 +105,7 @@ def label_cost(table: pd.DataFrame):
 
 
 def robustness(table: pd.DataFrame):
-    """Regret under three disturbances, a row of panels a scenario.
+    """Regret under two disturbances, a row of panels a scenario.
 
     table: scenario, disturbance, level, policy, regret, low, high.
     """
@@ -126,10 +125,6 @@ def robustness(table: pd.DataFrame):
             if disturbance == "out_of_range":
                 ax.set_xscale("log")
                 ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
-            elif disturbance == "stale":
-                levels = sorted(part.level.unique())
-                ax.set_xscale("symlog", linthresh=1, base=2)
-                ax.set_xticks(levels, [f"{v:g}" for v in levels])
     noisy = table[table.disturbance == "noise"]
     worst = noisy[noisy.level == noisy.level.max()].set_index(["policy", "scenario"]).regret
     said = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "

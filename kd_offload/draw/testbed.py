@@ -1,5 +1,6 @@
-"""The figure of the testbed, from its saved tables."""
+"""The figures of the testbed, from its saved tables."""
 
+import numpy as np
 import pandas as pd
 
 from . import style as st
@@ -51,3 +52,27 @@ def _regret(ax, summary: pd.DataFrame, modes: list[str]) -> None:
     ax.grid(axis="y", visible=False)
     ax.set(xscale="log", xlabel=f"regret (%), from {st.FLOOR}", ylabel="")
     ax.set_title("regret under measured delay")
+
+
+def layer_times(times: pd.DataFrame, fits: pd.DataFrame):
+    """Measured time of a subtask against its operations, a panel a runtime, a mark a kind.
+
+    times: kind, counted_cycles and a column `<runtime>_ms` each. fits: `runtime.costs.fitted`; the
+    line is what one speed for all would give.
+    """
+    runtimes = fits.runtime.unique()
+    fig, (row,) = st.panels(1, len(runtimes), 2.8, "counted (million cycles)", sharey=True)
+    row[0].set_ylabel("measured (ms)")
+    mcycles = times.counted_cycles / 1e6
+    for ax, runtime in zip(row, runtimes):
+        ms = times[f"{runtime}_ms"]
+        for mark, (kind, part) in zip("os^", ms.groupby(times.kind)):
+            ax.plot(mcycles[part.index], part, mark, mec="black", mfc="none", ms=4, label=kind)
+        speed = fits[(fits.runtime == runtime) & (fits.kind == "all")].cycles_a_second.iloc[0]
+        ends = np.array([mcycles.min(), mcycles.max()])
+        ax.plot(ends, ends * 1e9 / speed, color=st.NEUTRAL, lw=1, label="one speed for all")
+        ax.set(xscale="log", yscale="log", title=runtime)
+    whole = fits[fits.kind == "all"].set_index("runtime").error_median
+    said = listed(f"{1 + error:.1f} in {runtime}" for runtime, error in whole.items())
+    st.message(fig, f"Operations foretell a layer's time within a factor of {said} at the median")
+    return st.finish(fig, handlelength=1.5)

@@ -76,9 +76,9 @@ def tradeoff(table: pd.DataFrame):
         ax.step(front.median_us, front.y, where="post", color=st.NEUTRAL, lw=1, ls=":")
     keys = st.kind_keys([*map(st.kind, table.policy)])
     fronts = [(part.scenario.iloc[0], set(_front(part).policy)) for _, part in row]
-    on = {own: [name for name, front in fronts if own in front] for own in OURS}
-    on = (f"{own} {f'on {listed(n)}' if n else 'nowhere'}" for own, n in on.items())
-    said = f"On the Pareto front of regret and time: {', '.join(on)}"
+    off = {own: [name for name, front in fronts if own not in front] for own in OURS}
+    off = (f"than {own} {f'on {listed(n)}' if n else 'nowhere'}" for own, n in off.items())
+    said = f"Some policy is both quicker and better {', '.join(off)}"
     st.finish(st.message(fig, said), *keys, columns=4)
     for ax, _ in row:
         ax.xaxis.set_major_locator(LogLocator(base=100))

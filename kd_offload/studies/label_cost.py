@@ -7,7 +7,7 @@ import pandas as pd
 
 from ..artifact import Run
 from ..delay import delay
-from ..graphs import LOCATIONS, TaskGraph
+from ..graphs import LOCATIONS
 from ..labels import solve
 from ..rivals.policies import LEARNED
 from ..scenarios import SHOWN, scenario
@@ -15,7 +15,7 @@ from .conditions import all_policies, base_tasks, generator, placed, table_of
 from .quality import FEW
 from .statistics import bootstrap_means, interval
 
-FLIPS = ("random", "adjacent", "one_location")
+FLIPS = ("random", "one_location")
 KINDS = [(a, b) for a in range(3) for b in range(3) if a != b]
 # (wrong labels, optimum's location, wrong location) -> regrets, and which of them count: both
 # (K, S), or (K, S, ...) of several cases a task.
@@ -33,18 +33,14 @@ def label_cost(run: Run, names=SHOWN) -> pd.DataFrame:
     return table_of(_label_cost, [(run, name) for name in names], "wrong labels")
 
 
-def flipped(graph: TaskGraph, labels: np.ndarray, count: int, how: str, rng):
+def flipped(labels: np.ndarray, count: int, how: str, rng):
     """Labels (S, n) with `count` of each row wrong -> (int8 (S, n), which rows allow it (S,)).
 
-    how: random, any subtasks, each to any wrong location; adjacent, subtasks that hang together in
-    the graph; one_location, all to the same location, drawn among those that enough subtasks are
-    not at.
+    how: random, any subtasks, each to any wrong location; one_location, all to the same location,
+    drawn among those that enough subtasks are not at.
     """
     s, n = labels.shape
     key, wrong = rng.random((s, n)), ((labels + rng.integers(1, 3, (s, n))) % 3).astype(np.int8)
-    if how == "adjacent":
-        chosen, allowed = _hanging_together(graph, count, key)
-        return np.where(chosen & allowed[:, None], wrong, labels), allowed
     allowed = np.ones(s, bool)
     if how == "one_location":
         movable = (labels[:, None] != np.arange(3)[:, None]).sum(-1)  # (S, 3)
@@ -54,21 +50,6 @@ def flipped(graph: TaskGraph, labels: np.ndarray, count: int, how: str, rng):
         key[labels == to] = -1
     chosen = key.argsort(1).argsort(1) >= n - count
     return np.where(chosen & allowed[:, None], wrong, labels), allowed
-
-
-def _hanging_together(graph: TaskGraph, count: int, key: np.ndarray):
-    """Which subtasks are chosen (S, n), by random keys (S, n), and in which rows so many hang
-    together (S,)."""
-    rows, joined = np.arange(len(key)), np.zeros((graph.n + 2, graph.n + 2))
-    joined[tuple(np.array(graph.edges).T)] = 1
-    joined = (joined + joined.T)[1:-1, 1:-1]
-    chosen, allowed = np.zeros(key.shape, bool), np.ones(len(key), bool)
-    chosen[rows, key.argmax(1)] = True
-    for _ in range(count - 1):
-        frontier = np.where((chosen @ joined > 0) & ~chosen, key, -1)
-        allowed &= frontier.max(1) >= 0
-        chosen[rows, frontier.argmax(1)] = True
-    return chosen, allowed
 
 
 def _label_cost(run, name):
@@ -81,7 +62,7 @@ def _label_cost(run, name):
     cells: dict[str, Cells] = {how: {} for how in FLIPS}
     for how in FLIPS:
         for count in sorted({m for m in (1, 2, 3, 5, graph.n) if m <= graph.n}):
-            x, allowed = flipped(graph, labels, count, how, rng)
+            x, allowed = flipped(labels, count, how, rng)
             cells[how][count, "any", "any"] = regret(x)[None], allowed[None]
     cells["single"] = _single(labels, regret)
     policies = {p: functions for p, functions in all_policies(run, name).items() if p in LEARNED}

@@ -1,12 +1,13 @@
-"""Tasks that arrive online while the wireless link changes: what decisions add up to.
+"""Tasks that arrive online over a link that moves and fails, decided on a state that may be old.
 
-Tasks come as a Poisson process, each one fresh. The bandwidth up is the trace's at the task's
-arrival; the bandwidth down is that times a ratio; the ratio and all other quantities of the state
-drift slowly. A policy sees what was last measured of the link, which may be stale; the delay is
-what the true bandwidth gives.
+Tasks come as a Poisson process, each one fresh. The wireless link follows a trace, also while a
+task runs: a transfer takes as long as the trace needs to carry its bytes, and waits while the link
+is down. The other quantities of the state drift slowly, and hold still from a task's arrival until
+its result. A policy sees the state as last measured; of a link that was down then, the last rate
+that was not zero.
 
-Two things are assumed. The state holds still from a task's arrival until its result, as the
-formulation has it. And every task is served alone: the delay model knows one task at a time.
+Tasks are served alone, or `busy`: then they queue, and a resource first finishes what earlier tasks
+reserved, as where many users share an edge. A policy does not know of the queue.
 """
 
 from __future__ import annotations
@@ -15,26 +16,29 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numba import njit
 
 from ..artifact import ROOT, Run
-from ..delay import delay
+from ..delay import FREE, TAU, THAT, THIS
 from ..graphs import TaskGraph
-from ..labels import solve
 from ..parallel import in_parallel
-from ..rivals.policies import place
 from ..scenarios import scenario
 from ..tasks import MBIT, STATE, Ranges, sample_tasks
-from .conditions import Arrays, Policies, all_policies
+from .conditions import Policies, all_policies, placed
 from .statistics import bootstrap_means, interval
-from .traces import Trace, markov_trace, read_csv, read_mahimahi, walking_trace
+from .traces import UPLINKS, Trace, read_csv, read_mahimahi, uplink, walking_trace
 
 SCENARIOS = ("dag", "fusion")
 EXAMPLES = (ROOT / "data/traces/tram.mahimahi", ROOT / "data/traces/stroll.csv")  # our own logs
+SHOWN = (
+    "all_device", "all_edge", "all_cloud", "greedy", "best_single", "lookahead_joins", "beam_8",
+    "exact", "teacher", "student", "student_any",
+)  # fmt: skip
 RATE = 0.5  # tasks/s
-MEASURE_EVERY = 5.0  # s between two measurements of the link
+AGES = (0.0, 5.0, 20.0, 60.0, 300.0)  # s between two measurements; 0: one at every arrival
+USUAL = 5.0  # the one of the figure over time
 MEMORY = 60.0  # s, of the state
 FEWEST_BLOCKS = 8  # below, a bootstrap over blocks says nothing, and the interval is left empty
-SAMPLES = 500  # moments of a block at which its bandwidth is read, for the figure
 UP, DOWN = STATE.index("B_up") - len(STATE), STATE.index("B_down") - len(STATE)  # of a task vector
 
 
@@ -45,20 +49,34 @@ class Stream:
     graph: TaskGraph
     trace: Trace
     arrivals: np.ndarray  # (S,) s
-    tasks: np.ndarray  # (S, F) in SI units, with the true bandwidth at arrival
-    optimum: np.ndarray  # (S,) s, the least delays
+    workloads: np.ndarray  # (S, n + edges) in SI units
+    states: np.ndarray  # (T, 8) at 0, 1, 2, ... s; column B_down holds the ratio B_down / B_up
 
-    def seen(self, measure_every: float) -> np.ndarray:
-        """Tasks (S, F) with the link as it was at the last of the measurements, one every
-        `measure_every` s from 0 on; 0 measures at every arrival."""
+    def state(self, times: np.ndarray) -> np.ndarray:
+        """The drifting state (S, 8) at times (S,) s; B_up holds the trace's rate there."""
+        state = self.states[times.astype(int)]
+        state[:, UP] = self.trace.at(times)
+        return state
+
+    def seen(self, measure_every: float) -> tuple[np.ndarray, np.ndarray]:
+        """(tasks (S, F) with the state as last measured, whether the link was down then (S,)).
+
+        The state is measured every `measure_every` s from 0 on; 0 measures at every arrival.
+        """
         if not 0 <= measure_every < np.inf:
             raise ValueError(f"measure_every: {measure_every}, expected seconds, not negative")
-        tasks = self.tasks.copy()
+        when, last = self.arrivals, np.arange(len(self.arrivals))
         if measure_every:
-            measured = self.trace.at(np.floor(self.arrivals / measure_every) * measure_every)
-            tasks[:, DOWN] *= measured / tasks[:, UP]
-            tasks[:, UP] = measured
-        return tasks
+            last = (self.arrivals // measure_every).astype(int)
+            when = np.arange(last[-1] + 1) * measure_every
+        state = self.state(when)
+        up = state[:, UP] > 0
+        known = np.maximum.accumulate(np.where(up, np.arange(len(when)), -1))
+        rate = state[known, UP]
+        rate[known < 0] = self.trace.bandwidth[self.trace.bandwidth > 0][0]  # down from the start
+        state[:, UP] = rate
+        state[:, DOWN] *= rate
+        return np.hstack([self.workloads, state[last]]), ~up[last]
 
 
 def drifting_state(times: np.ndarray, rng: np.random.Generator, memory: float) -> np.ndarray:
@@ -78,133 +96,196 @@ def drifting_state(times: np.ndarray, rng: np.random.Generator, memory: float) -
 
 
 def stream(graph: TaskGraph, trace: Trace, rng: np.random.Generator, count: int) -> Stream:
-    """`count` random tasks that arrive while the link follows `trace`, and their least delays."""
+    """`count` random tasks that arrive while the link follows `trace`."""
     arrivals = np.cumsum(rng.exponential(1 / RATE, count))
-    tasks = sample_tasks(graph, count, rng)
-    tasks[:, -len(STATE) :] = drifting_state(arrivals, rng, MEMORY)
-    tasks[:, UP] = trace.at(arrivals)
-    tasks[:, DOWN] *= tasks[:, UP]
-    return Stream(graph, trace, arrivals, tasks, solve(graph, tasks).delays)
+    workloads = sample_tasks(graph, count, rng)[:, : -len(STATE)]
+    states = drifting_state(np.arange(arrivals[-1] + 1), rng, MEMORY)
+    return Stream(graph, trace, arrivals, workloads, states)
 
 
-def simulate(stream: Stream, policies: Policies, measure_every: float) -> Arrays:
+@njit(cache=True)
+def _carried(at, size, times, sums, rates, end):
+    """When a link that starts at `at` has carried `size` bytes, above 0.
+
+    times, rates (T,), end: the trace; sums (T + 1,): bytes that it carries until each time, and
+    until it begins anew.
+    """
+    round_, within = at // end, at % end
+    i = np.searchsorted(times, within, side="right") - 1
+    size += sums[i] + rates[i] * (within - times[i])  # counted from the beginning of the round
+    more = np.ceil(size / sums[-1]) - 1
+    size -= more * sums[-1]
+    if size <= 0:  # rounding: the end of a round, not the beginning of the next
+        size, more = sums[-1], more - 1
+    size = min(size, sums[-1])
+    i = np.searchsorted(sums, size) - 1  # the link is up in step i, since its bytes grow there
+    return (round_ + more) * end + times[i] + (size - sums[i]) / rates[i]
+
+
+@njit(cache=True)
+def _serve(n, first, source, workloads, states, x, arrivals, busy, trace, out):
+    """Delays (S,) s of tasks, in the order of their arrival, placed at x (S, n): into `out`.
+
+    The rules of `delay.delay_kernel`, on a clock, with the wireless links as `trace` has them.
+    """
+    finish, free = np.empty(n + 1), np.zeros(6)
+    for s in range(len(x)):
+        if not busy:
+            free[:] = 0.0
+        finish[0] = arrivals[s]
+        for j in range(1, n + 2):
+            k = x[s, j - 1] if j <= n else 0
+            ready = arrivals[s]
+            for e in range(first[j], first[j + 1]):
+                i, size = source[e], workloads[s, n + e]
+                a, at = 0 if i == 0 else x[s, i - 1], finish[i]
+                for link in (THIS[a, k], THAT[a, k]):
+                    if link == FREE:
+                        continue
+                    at = max(at, free[link])
+                    if link == 0:
+                        at = _carried(at, size, *trace)
+                    elif link == 1:
+                        at = _carried(at, size / states[s, 4], *trace)
+                    else:
+                        at += size / states[s, 5]
+                    free[link] = at
+                    at += states[s, TAU[link]]
+                ready = max(ready, at)
+            if j > n:
+                out[s] = ready - arrivals[s]
+            else:
+                if k != 2:
+                    ready = max(ready, free[4 + k])
+                finish[j] = ready + workloads[s, j - 1] / states[s, k]
+                if k != 2:
+                    free[4 + k] = finish[j]
+
+
+def simulate(
+    stream: Stream, policies: Policies, measure_every: float, busy: bool = False, stay: bool = False
+) -> dict[str, np.ndarray]:
     """Delays (K, S) s of every policy, K training seeds, on the same stream of tasks.
 
-    Decisions are made for the tasks as seen, see `Stream.seen`. Raises ValueError for placements of
-    a wrong shape or value and a bad `measure_every`; warns of a link outside the training range.
+    Decisions are made for the tasks as seen, see `Stream.seen`. stay: while the link is known to be
+    down, everything stays on the device. Raises ValueError for placements of a wrong shape or value
+    and a bad `measure_every`.
     """
-    graph, seen = stream.graph, stream.seen(measure_every)
-    return {
-        policy: np.array([delay(graph, stream.tasks, place(policy, graph, seen, f)) for f in fs])
-        for policy, fs in policies.items()
-    }
+    graph, trace = stream.graph, stream.trace
+    seen, down = stream.seen(measure_every)
+    spans = np.diff(trace.times, append=trace.end)
+    sums = np.concatenate([[0.0], np.cumsum(spans * trace.bandwidth)])
+    link = trace.times, sums, trace.bandwidth, trace.end
+    states, delays = stream.state(stream.arrivals), {}
+    for policy, xs in placed(policies, graph, seen).items():
+        delays[policy] = np.empty(xs.shape[:2])
+        for x, out in zip(xs, delays[policy]):
+            x[down & stay] = 0
+            known = graph.n, graph.first, graph.source, stream.workloads, states
+            _serve(*known, x, stream.arrivals, busy, link, out)
+    return delays
 
 
-def curves(
-    stream: Stream, delays: Arrays, points: int, resamples: int, rng, every: int = 1
-) -> pd.DataFrame:
-    """What delays (K, S) s add up to: a row a policy and point in time, means over training seeds.
+def excess(
+    stream: Stream, delays: np.ndarray, best: np.ndarray, points: int, resamples: int, rng
+) -> tuple[float, float, float]:
+    """Total delay over a reference's total, minus 1, and its 95 % interval.
 
-    Time is cut into `points` blocks, and a row stands at the end of every `every`-th, counted from
-    the last: all its numbers are of the tasks that arrived by then. Columns: trace, policy, seeds,
-    time_s, tasks; beyond_s, total delay beyond the optimum's, and regret_mean, both with _low and
-    _high; mean_total_ms, mean delay. Raises ValueError for points or every below 1.
-
-    The 95 % intervals are from a paired bootstrap over blocks of time and training seeds:
-    neighbouring tasks meet the same link and state, so tasks resampled one by one would give
-    intervals too narrow (E. Carlstein, Annals of Statistics 14, 1986). Blocks must outlast the
-    link's memory. Fewer than FEWEST_BLOCKS have no interval.
+    delays (K, S), best (S,) s. The interval is from a paired bootstrap over `points` blocks of time
+    and over training seeds: neighbouring tasks meet the same link and state, so tasks resampled one
+    by one would give an interval too narrow (E. Carlstein, Annals of Statistics 14, 1986). Blocks
+    must outlast the link's memory; fewer than FEWEST_BLOCKS give NaN.
     """
-    if points < 1 or every < 1:
-        raise ValueError(f"points, every: {points}, {every}, expected positive integers")
-    width, best = stream.arrivals[-1] * (1 + 1e-12) / points, stream.optimum
-    block = (stream.arrivals / width).astype(int)
-
-    def sums(values):  # (K, S) -> (K, points)
-        return np.array([np.bincount(block, row, points) for row in values])
-
-    [tasks], all_delays = sums(np.ones((1, len(best)))), list(delays.values())
-    summed = [sums(d - best) for d in all_delays] + [sums(d / best - 1) for d in all_delays]
-    total, rows = [sums(d) for d in all_delays], []
-    for b in range(points, 0, -every):
-        if not (arrived := tasks[:b].sum()):
-            continue
-        found = _a_task(tasks[:b], [v[:, :b] for v in summed], resamples, rng)
-        for c, (policy, beyond, regret) in enumerate(zip(delays, *np.split(found, 2))):
-            row = {"trace": stream.trace.name, "policy": policy, "seeds": len(total[c])}
-            row |= {"time_s": b * width, "tasks": int(arrived)}
-            row |= zip(("beyond_s", "beyond_low_s", "beyond_high_s"), beyond * arrived)
-            row |= zip(("regret_mean", "regret_low", "regret_high"), regret)
-            rows.append(row | {"mean_total_ms": 1e3 * total[c][:, :b].sum(1).mean() / arrived})
-    order = {policy: c for c, policy in enumerate(delays)}
-    return pd.DataFrame(sorted(rows, key=lambda row: (order[row["policy"]], row["time_s"])))
+    if points < 1:
+        raise ValueError(f"points: {points}, expected a positive integer")
+    block = _blocks(stream, points)
+    of, theirs = (
+        np.array([np.bincount(block, d, points) for d in np.atleast_2d(part)])
+        for part in (best, delays)
+    )
+    mean, ends = theirs.sum(1).mean() / of.sum() - 1, (np.nan, np.nan)
+    if points >= FEWEST_BLOCKS:
+        drawn = bootstrap_means([of, theirs], resamples, rng)
+        ends = interval(drawn[:, 1:] / drawn[:, :1] - 1)[:, 0]
+    return mean, *ends
 
 
-def _a_task(tasks: np.ndarray, sums: list[np.ndarray], resamples: int, rng) -> np.ndarray:
-    """Mean a task, and the ends of its interval, of sums (K, B) over blocks: (len(sums), 3).
-
-    tasks (B,): how many arrived in a block; a mean's numerator and denominator are resampled both.
-    """
-    mean = np.array([v.sum(1).mean() for v in sums]) / tasks.sum()
-    ends = np.full((2, len(sums)), np.nan)
-    if len(tasks) >= FEWEST_BLOCKS:
-        drawn = bootstrap_means([tasks[None], *sums], resamples, rng)
-        ends = interval(drawn[:, 1:] / np.maximum(drawn[:, :1], 1e-300))
-    return np.vstack([mean, ends]).T
+def _blocks(stream: Stream, points: int) -> np.ndarray:
+    """The number of each task's block of time (S,), of `points`."""
+    return (stream.arrivals / (stream.arrivals[-1] * (1 + 1e-12)) * points).astype(int)
 
 
 def own_traces(run: Run) -> list[Trace]:
-    """The traces of `online`: two drawn for the whole simulation, and the two example files."""
+    """The traces of `online`: three with the statistics of public uplinks and a walk, drawn for the
+    whole simulation, and the two example files."""
     duration = run.profile.online_tasks / RATE
-    first, second = (np.random.default_rng([run.profile.seed, k]) for k in (1, 2))
+    rngs = (np.random.default_rng([run.profile.seed, k]) for k in range(9))
     return [
-        markov_trace(first, duration),
-        walking_trace(second, duration),
+        *(uplink(name, next(rngs), duration) for name in UPLINKS),
+        walking_trace(next(rngs), duration),
         read_mahimahi(EXAMPLES[0]),
         read_csv(EXAMPLES[1]),
     ]
 
 
-def online(
-    run: Run, traces: list[Trace] | None = None, measure_every: float = MEASURE_EVERY
-) -> pd.DataFrame:
-    """Every policy on SCENARIOS and traces: `curves` over time with the link measured every
-    `measure_every` s, and the end of the same with a measurement at every arrival.
+def online(run: Run, traces: list[Trace] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The policies SHOWN on SCENARIOS and traces -> (whole simulations, windows of time).
 
     traces: `own_traces` by default; give your own logs by `read_mahimahi` and `read_csv`. The
-    networks were trained for 4 to 100 Mbit/s. What is not a function of a task, its decisions saved
-    for the test tasks alone, is not here.
+    paper's student was trained for 4 to 100 Mbit/s, `student_any` for 0.1 to 200.
 
-    Columns: scenario and measure_every_s, those of `curves`, then the bandwidth up since the row
-    before: bandwidth_mbit_s, its mean, and bandwidth_low_mbit_s, bandwidth_high_mbit_s, its least
-    and largest.
+    Columns of the first: scenario, trace, down (share of the time), busy, measure_every_s, stay
+    (see `simulate`), policy, seeds, mean_ms (delay), excess, excess_low, excess_high: total delay
+    over that of the exact search that knows the state at every arrival, minus 1. The second has,
+    for USUAL, served alone and without `stay`: scenario, trace, policy, time_s (a window's end),
+    tasks, mean_ms, bandwidth_mbit_s (mean).
     """
     traces = own_traces(run) if traces is None else traces
     names = [trace.name for trace in traces]
     if len({*names}) < len(names) or not names:
         raise ValueError(f"traces: {names}, expected one or more, of different names")
-    cells = [(name, k, trace) for name in SCENARIOS for k, trace in enumerate(traces)]
-    todo = [(run, *cell, measure_every) for cell in cells]
-    return pd.concat(in_parallel(_one, todo, "online"), ignore_index=True)
+    todo = [(run, name, k, trace) for name in SCENARIOS for k, trace in enumerate(traces)]
+    both = zip(*in_parallel(_one, todo, "online"))
+    whole, windows = (pd.DataFrame([row for rows in each for row in rows]) for each in both)
+    return whole, windows
 
 
-def _one(run: Run, name: str, k: int, trace: Trace, measure_every: float) -> pd.DataFrame:
+def _one(run: Run, name: str, k: int, trace: Trace) -> tuple[list[dict], list[dict]]:
     """`online` of one scenario and the k-th trace."""
-    p, policies = run.profile, all_policies(run, name)
+    p = run.profile
     rng = np.random.default_rng([p.seed, SCENARIOS.index(name), k])
-    tasks, frames = stream(scenario(name).graph, trace, rng, p.online_tasks), []
-    for measured in sorted({measure_every, 0.0}, reverse=True):
-        delays = simulate(tasks, policies, measured)
-        every = 1 if measured == measure_every else p.online_points  # else the last row alone
-        frame = curves(tasks, delays, p.online_points, p.resamples, rng, every)
-        frame.insert(0, "measure_every_s", measured)
-        frames.append(frame)
-    table = pd.concat(frames, ignore_index=True)
-    table.insert(0, "scenario", name)
-    ends, width = table.time_s.unique(), table.time_s.max() / p.online_points
-    since = width * (np.arange(SAMPLES) + 0.5) / SAMPLES
-    bandwidth = trace.at(ends[:, None] - width + since) / MBIT
-    for key, of in (("", np.mean), ("low_", np.min), ("high_", np.max)):
-        known = dict(zip(ends, of(bandwidth, axis=1)))
-        table[f"bandwidth_{key}mbit_s"] = table.time_s.map(known)
-    return table
+    tasks = stream(scenario(name).graph, trace, rng, p.online_tasks)
+    known = all_policies(run, name)
+    policies, whole, windows = {policy: known[policy] for policy in SHOWN}, [], []
+    spans = np.diff(trace.times, append=trace.end)
+    down = float(spans[trace.bandwidth == 0].sum() / trace.end)
+    settings = [(False, age, False) for age in AGES] + [(False, USUAL, True)] * (down > 0)
+    for busy, age, stay in [*settings, (True, 0.0, False), (True, USUAL, False)]:
+        delays = simulate(tasks, policies, age, busy, stay)
+        if not (age or stay):  # first of all, alone and busy
+            best = delays["exact"][0]
+        about = {"scenario": name, "trace": trace.name}
+        for policy, of in delays.items():
+            ends = excess(tasks, of, best, p.online_points, p.resamples, rng)
+            setting = {"down": down, "busy": busy, "measure_every_s": age, "stay": stay}
+            row = {"policy": policy, "seeds": len(of), "mean_ms": 1e3 * of.mean()}
+            row |= zip(("excess", "excess_low", "excess_high"), ends)
+            whole.append(about | setting | row)
+            if (busy, age, stay) == (False, USUAL, False):
+                windows += [about | {"policy": policy} | row for row in _windows(tasks, of, p)]
+    return whole, windows
+
+
+def _windows(stream: Stream, delays: np.ndarray, profile) -> list[dict]:
+    """Mean delay and bandwidth in each window of time."""
+    points, rows = profile.online_points, []
+    block, width = _blocks(stream, points), stream.arrivals[-1] / points
+    inner = (np.arange(500) + 0.5) / 500 * width
+    for b in range(points):
+        if (here := block == b).any():
+            row = {"time_s": (b + 1) * width, "tasks": int(here.sum())}
+            row |= {"mean_ms": 1e3 * delays[:, here].mean()}
+            rows.append(
+                row | {"bandwidth_mbit_s": stream.trace.at(b * width + inner).mean() / MBIT}
+            )
+    return rows

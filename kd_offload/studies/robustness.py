@@ -14,11 +14,9 @@ from ..scenarios import scenario
 from ..tasks import STATE, Ranges
 from .conditions import all_policies, base_tasks, generator, placed, regrets, summary, table_of
 
-DISTURBANCES = ("out_of_range", "noise", "stale", "missing")
+DISTURBANCES = ("out_of_range", "noise", "missing")
 FACTORS = 4.0 ** np.linspace(-1, 1, 7)
 NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-STEPS_AGO = (0, 1, 2, 4, 8, 16)
-STAY, LEVELS = 0.9, 4  # of the Markov-modulated links
 MISSING = ("none", *STATE, "cycles", "bytes")
 COLUMN = {quantity: at - len(STATE) for at, quantity in enumerate(STATE)}  # from a task's end
 
@@ -27,28 +25,6 @@ def noisy(tasks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarr
     """Tasks (S, F) whose state is measured with a factor exp(sigma * normal) a quantity."""
     out = tasks.copy()
     out[:, -len(STATE) :] *= np.exp(sigma * rng.standard_normal((len(tasks), len(STATE))))
-    return out
-
-
-def stale(tasks: np.ndarray, ago: int, rng: np.random.Generator) -> np.ndarray:
-    """Tasks (S, F) with the bandwidths of `ago` steps before, by the same draws for any `ago`.
-
-    Wireless and WAN each jump among LEVELS levels, log-spaced across the training range: a step
-    keeps the level with probability STAY, or else takes any other. The task's own bandwidth is at
-    the present level. The chain is reversible, so its past is drawn as its future would be. B_down
-    keeps its ratio to B_up.
-    """
-    out = tasks.copy()
-    for link, moved in (("B_up", ("B_up", "B_down")), ("B_wan", ("B_wan",))):
-        low, high = np.log(getattr(Ranges(), link))
-        step, value = (high - low) / LEVELS, np.log(tasks[:, COLUMN[link]])
-        now = np.clip((value - low) // step, 0, LEVELS - 1).astype(int)
-        level, stream = now.copy(), rng.spawn(1)[0]
-        for _ in range(ago):
-            stay = stream.random(len(tasks)) < STAY
-            level = np.where(stay, level, (level + stream.integers(1, LEVELS, len(tasks))) % LEVELS)
-        for quantity in moved:
-            out[:, COLUMN[quantity]] *= np.exp((level - now) * step)
     return out
 
 
@@ -77,9 +53,6 @@ def disturbed(run: Run, name: str, disturbance: str, tasks: np.ndarray) -> Itera
     if disturbance == "noise":
         for sigma in NOISE:
             yield "state", sigma, tasks, noisy(tasks, sigma, generator(run, f"{name} noise"))
-    if disturbance == "stale":
-        for ago in STEPS_AGO:
-            yield "bandwidths", ago, tasks, stale(tasks, ago, generator(run, f"{name} stale"))
     if disturbance == "missing":
         for feature in MISSING:
             seen = without(scenario(name).graph, tasks, feature)
@@ -92,8 +65,8 @@ def robustness(run: Run, names=("dag", "fusion")) -> pd.DataFrame:
 
     Columns: scenario, disturbance, feature (what is disturbed), level, policy, seeds, regret, low,
     high. disturbance: out_of_range, all bandwidths times `level`, seen as they are; noise, state
-    measured with that deviation of its logarithm; stale, bandwidths of `level` steps ago; missing,
-    `feature` replaced by its training median.
+    measured with that deviation of its logarithm; missing, `feature` replaced by its training
+    median.
     """
     todo = [(run, name, disturbance) for name in names for disturbance in DISTURBANCES]
     return table_of(_disturbed, todo, "robustness")

@@ -17,7 +17,6 @@ from ..tasks import MBIT, Ranges
 LONGEST = 10**9  # ms of a Mahimahi trace, some eleven days: beyond are clock times
 PACKET, BIN = 1500, 500  # bytes of a delivery opportunity in a Mahimahi trace; ms
 LIMITS = Ranges().B_up  # of our own links
-LEVELS, DWELL = np.geomspace(*LIMITS, 4), 60.0  # 4, 12, 34 and 100 Mbit/s; s
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +24,8 @@ class Trace:
     """A link's bandwidth: bandwidth[i] bytes/s from times[i] s on, both (T,); then over again.
 
     times begin at 0 and increase strictly. end: when the trace begins anew, in s; without it, the
-    last value holds as long as the one before, or 1 s. Raises ValueError naming field and value.
+    last value holds as long as the one before, or 1 s. A link may be down, at 0 bytes/s, but not
+    for good. Raises ValueError naming field and value.
     """
 
     name: str
@@ -43,9 +43,11 @@ class Trace:
             raise ValueError(f"times: shape {t.shape}, bandwidth {b.shape}, expected (T,) both")
         if not (np.isfinite(t).all() and t[0] == 0 and (np.diff(t) > 0).all()):
             raise ValueError(f"times: {t}, expected finite seconds from 0 on, strictly increasing")
-        if (bad := ~(np.isfinite(b) & (b > 0))).any():
+        if (bad := ~(np.isfinite(b) & (b >= 0))).any():
             value, at = b[bad][0], t[bad][0]
-            raise ValueError(f"bandwidth: {value} bytes/s at {at:g} s, expected a positive number")
+            raise ValueError(f"bandwidth: {value} bytes/s at {at:g} s, expected 0 or more")
+        if not b.any():
+            raise ValueError("bandwidth: 0 bytes/s all the time, expected a link that is ever up")
         if self.end is None:
             last = t[-1] - t[-2] if len(t) > 1 else 1.0
             object.__setattr__(self, "end", float(t[-1] + last))
@@ -63,8 +65,7 @@ def read_mahimahi(path) -> Trace:
     Every line is a millisecond, counted from the start, at whose end the link can deliver one
     packet of 1,500 bytes; a repeated line, several packets. The trace is as long as its last line
     says and starts over there. Millisecond m belongs to the bin with bin_start < m <= bin_end; the
-    last bin ends with the trace, and may be shorter. A silent bin counts as one packet, the least
-    that a bin can show: a delay over a link that is silent for good would be infinite. Format: K.
+    last bin ends with the trace, and may be shorter. In a silent bin the link is down. Format: K.
     Winstein, A. Sivaraman and H. Balakrishnan, "Stochastic forecasts achieve high throughput and
     low delay over cellular networks", NSDI 2013, and Mahimahi. Raises ValueError naming the file
     and what is wrong with it.
@@ -77,7 +78,7 @@ def read_mahimahi(path) -> Trace:
         raise ValueError(f"trace: {path} ends at {last} ms, expected 1 to {LONGEST}")
     starts = np.arange(0, last, BIN)
     packets = np.bincount((np.maximum(at, 1) - 1) // BIN, minlength=len(starts))
-    bandwidth = np.maximum(packets, 1) * PACKET / (np.diff(starts, append=last) / 1e3)
+    bandwidth = packets * PACKET / (np.diff(starts, append=last) / 1e3)
     return Trace(Path(path).stem, starts / 1e3, bandwidth, last / 1e3)
 
 
@@ -104,21 +105,6 @@ def read_csv(path) -> Trace:
         return Trace(Path(path).stem, t - t[:1], b * MBIT)
     except ValueError as error:
         raise ValueError(f"trace: {path}: {error}") from None
-
-
-def markov_trace(rng: np.random.Generator, duration: float) -> Trace:
-    """A Markov-modulated link of `duration` s: it jumps among LEVELS.
-
-    Each is held for an exponential time of mean DWELL. Every jump goes to one of the other levels,
-    all alike, so that each holds an equal share of the time.
-    """
-    t, now, times, at = 0.0, int(rng.integers(len(LEVELS))), [], []
-    while t < duration:
-        times.append(t)
-        at.append(now)
-        t += rng.exponential(DWELL)
-        now = (now + int(rng.integers(1, len(LEVELS)))) % len(LEVELS)
-    return Trace("markov", times, LEVELS[at], duration)
 
 
 @dataclass(frozen=True)
@@ -172,6 +158,11 @@ def walk(rng: np.random.Generator, duration: float, how: Walk) -> tuple[np.ndarr
         t = until + rng.exponential(how.fade_every)
     bandwidth = how.median * np.exp(how.deviation * z) * np.where(faded, how.depth, 1.0)
     return times, np.clip(bandwidth, *how.limits)
+
+
+def uplink(name: str, rng: np.random.Generator, duration: float) -> Trace:
+    """One of UPLINKS, of `duration` s."""
+    return Trace(name, *walk(rng, duration, UPLINKS[name]), duration)
 
 
 def walking_trace(rng: np.random.Generator, duration: float, how: Walk = Walk()) -> Trace:

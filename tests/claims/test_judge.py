@@ -56,8 +56,10 @@ def verdict(rows):
 def test_a_rule_is_asked_with_both_ends():
     """A threshold inside an interval decides nothing; the unfavourable end alone makes no claim."""
     rule = lambda value: YES if value > 1 else NO
-    assert rules.decided(rule, 1.1, 2) == YES and rules.decided(rule, 0.1, 0.9) == NO
-    assert rules.decided(rule, 0.9, 1.1) == UNDECIDED
+    assert rules.decided(rule, 1.1, 2) == (YES, "")
+    assert rules.decided(rule, 0.1, 0.9) == (NO, "")
+    told = f"; undecided between {NO} and {YES}"
+    assert rules.decided(rule, 0.9, 1.1) == (UNDECIDED, told)
 
 
 def captured(lows, half=0.04, policy="student"):
@@ -93,10 +95,9 @@ def test_c1(lows, us, every, whole):
     assert [(r["scenario"], r["verdict"]) for r in rows] == list(zip(SHOWN, every))
     assert rows[0]["ci_low"] == pytest.approx(100 * min(lows[0], 0.86))
     sure = sum(low >= 0.8 for low in (lows[0], 0.86))
-    assert (
-        rows[0]["reference"]
-        == f"worst: B_up, octile 3 of 8; surely at least 80 % in {sure} of 2 octiles"
-    )
+    told = f"worst: B_up, octile 3 of 8; interval above 80 % in {sure} of 2 octiles"
+    told += "; undecided between not reproduced and partly" if every[0] == UNDECIDED else ""
+    assert rows[0]["reference"] == told
     whole = [r for r in all_rows if r["metric"] == "student: share of the attainable saving (%)"]
     assert [r["value"] for r in whole] == [95] * 3 and len(all_rows) == 13
     assert all_rows[-1]["metric"].startswith("best_single: ")
@@ -111,12 +112,12 @@ def test_c2_gives_no_verdict_but_the_pair_that_labels_mislead_on():
     # of six pairs dqn is one with fewer labels right and less regret, against three
     assert verdict(rows) == FORMULATION and rows[0]["value"] == pytest.approx(50)
     assert rows[0]["reference"] == (
-        "largest exception: dqn has 70.0 % of labels right and 8.0 % regret, "
+        "3 of 6 pairs; largest exception: dqn has 70.0 % of labels right and 8.0 % regret, "
         "linear 80.0 % and 40.0 %"
     )
     assert {r["metric"].split(":")[0] for r in rows[1:]} == {"student", "linear", "dqn", "teacher"}
     agreeing = judge.multi_label("dag", latency[latency.policy != "dqn"], table)
-    assert agreeing[0]["reference"] == "no exception"
+    assert agreeing[0]["reference"] == "3 of 3 pairs; no exception"
 
 
 def proofs(**scenarios):
@@ -244,10 +245,12 @@ def test_an_equal_is_a_tie_and_no_defeat():
     tied = dict(half=0.0005, greedy=-0.1, lookahead=-0.1, beam_8=0.0002, exact=0.1)
     one = judged(judge.latency("dag", paired(**tied)))
     assert one["verdict"] == YES
-    told = "better than 3 of the 4 rivals that look at the task and 0 of the 0 others"
+    told = "better than 3 of the 4 rivals that use the task's data and 0 of the 0 others"
     assert one["reference"] == f"{told}; tied: beam_8"
     one = judged(judge.latency("dag", paired(**tied | dict(beam_8=0.0007))))
-    assert one["verdict"] == UNDECIDED and one["reference"].endswith("; undecided: beam_8")
+    assert one["verdict"] == UNDECIDED and one["reference"].endswith(
+        "; undecided: beam_8; undecided between partly and reproduced"
+    )
     one = judged(judge.latency("dag", paired(**tied | dict(beam_8=0.002))))
     assert one["verdict"] == PARTLY and one["reference"].endswith("; worse: beam_8")
     # never worse, and better than few
@@ -260,7 +263,7 @@ def test_the_family_and_what_has_not_converged_are_shown_and_not_counted():
     rows = judge.latency("dag", paired(greedy=-0.1, dqn=0.1, **family), unfinished={"dqn"})
     one = judged(rows)
     assert one["verdict"] == YES
-    counted = "better than 2 of the 2 rivals that look at the task and 0 of the 0 others"
+    counted = "better than 2 of the 2 rivals that use the task's data and 0 of the 0 others"
     assert one["reference"] == f"{counted}; not converged, not counted: dqn"
     about = {r["metric"].split(" minus ")[1].split()[0]: r["reference"] for r in rows[1:]}
     assert about["dqn"].startswith("not converged, not counted: worse; superiority +0.25, d +0.25")
@@ -282,7 +285,7 @@ def test_verdicts_take_the_intervals_that_hold_for_all_rivals():
     table["regret_difference_all_low"], table["regret_difference_all_high"] = -0.3, 0.01
     rows = judge.latency("dag", table)
     assert verdict(rows) == UNDECIDED
-    assert rows[0]["reference"].endswith("; undecided: best_single, greedy")
+    assert "; undecided: best_single, greedy; undecided between" in rows[0]["reference"]
     assert (rows[1]["ci_low"], rows[1]["ci_high"]) == (-30, 1)
 
 
@@ -307,8 +310,10 @@ def test_c6(greedy, heft, beam_8, expected):
     rows = judge.speed("dag", table, REGRET)
     assert verdict(rows) == expected and judge.LOOP not in rows[0]["metric"]
     left = [p for p, ratio in (("heft", heft), ("beam_8", beam_8)) if ratio < 1.01]
-    told = f"; not than these, which decide as well: {', '.join(left)}" if left else ""
-    told += "; not than these, which decide worse: greedy" if greedy < 1 else ""
+    told = f"; not than these, with at most 1.5 × its regret: {', '.join(left)}" if left else ""
+    told += "; not than these, with more than 1.5 × its regret: greedy" if greedy < 1 else ""
+    between = f"; undecided between {f'{PARTLY} and {YES}' if greedy > 1 else f'{NO} and {PARTLY}'}"
+    told += between if expected == UNDECIDED else ""
     assert rows[0]["reference"].endswith(f"of 4 rivals{told}")
     assert rows[1]["metric"] == "student: inference delay (µs, as a call from Python)"
     assert rows[1]["reference"].endswith(f"; by the same rule: {expected}")

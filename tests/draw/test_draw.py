@@ -137,14 +137,19 @@ def test_drawn_values_are_the_tables():
     assert f"{100 * greedy:.0f}\u00a0%" in [text.get_text() for text in axes[2].texts]
 
 
-def test_a_window_has_the_regret_of_its_own_tasks():
-    check(figure := online.online(reference("online")))
-    assert [ax.get_title() for ax in figure.axes[:2]] == ["markov", "walking"]
-    rows = [("dag", 5, "m", "exact", t, n, r) for t, n, r in ((1, 10, 0.2), (2, 40, 0.5))]
-    rows += [("dag", 5, "m", "exact", 3, 40, 0.5), ("dag", 0, "m", "exact", 3, 40, 0.4)]
-    names = ["scenario", "measure_every_s", "trace", "policy", "time_s", "tasks", "regret_mean"]
-    window = online.windows(pd.DataFrame(rows, columns=names)).window
-    assert window[[0, 1, 3]].tolist() == pytest.approx([0.2, (40 * 0.5 - 10 * 0.2) / 30, 0.4])
+def test_the_online_figures_draw_the_tables():
+    windows, whole = reference("online_windows"), reference("online")
+    check(figure := online.online(windows))
+    top, dag = figure.axes[0], figure.axes[len(windows.trace.unique()[: online.DRAWN])]
+    assert top.get_title() == windows.trace.iloc[0]
+    one = windows[(windows.trace == windows.trace.iloc[0]) & (windows.scenario == "dag")]
+    ours = one[one.policy == "student_any"].mean_ms
+    assert any(np.array_equal(line.get_ydata(), ours) for line in dag.lines)
+    check(figure := online.staleness(whole))
+    alone = whole[~(whole.busy | whole.stay) & (whole.policy == "exact")]
+    first = alone[(alone.scenario == "dag") & (alone.trace == windows.trace.iloc[0])]
+    drawn = [line.get_ydata() for line in figure.axes[0].lines]
+    assert any(np.array_equal(y, 100 * first.excess) for y in drawn)
 
 
 def test_scale_draws_the_table_and_its_title_is_the_lead():

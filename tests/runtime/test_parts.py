@@ -1,23 +1,28 @@
 """The testbed's parts, without processes: pacing, estimates, verdicts, the figure."""
 
 import ast
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload.artifact import PACKAGE
+from kd_offload.artifact import PACKAGE, Run
 from kd_offload.beyond.sweep import open_sweep
 from kd_offload.draw import style
+from kd_offload.draw.testbed import layer_times as layer_figure
 from kd_offload.draw.testbed import testbed as drawn
 from kd_offload.models import open_model
+from kd_offload.rivals.policies import ANY, opened
+from kd_offload.runtime.costs import comparison, fitted, kind, layer_times, measured
 from kd_offload.runtime.device import DOWN, Known
 from kd_offload.runtime.judge import agreement, summary
 from kd_offload.runtime.layers import NETWORKS, RATES, SCALE, layers
 from kd_offload.runtime.link import Rate
 from kd_offload.runtime.testbed import SHOWN, states
 from kd_offload.scenarios import scenario
+from kd_offload.scenarios.networks import BUILDERS, cut
 from kd_offload.studies.traces import UPLINKS, walk
 from kd_offload.tasks import MBIT
 
@@ -152,3 +157,56 @@ def test_nothing_in_the_package_unpickles():
                 given = {k.arg: ast.unparse(k.value) for k in node.keywords}
                 safe = given.get("allow_pickle") == "False" or given.get("weights_only") == "True"
                 assert safe, path
+
+
+def costs(seconds=(0.1, 0.2, 0.4)) -> pd.DataFrame:
+    """Times of AlexNet's first subtasks as if it had only these; ONNX Runtime twice as quick."""
+    _, workload = cut("alexnet")
+    table = pd.DataFrame({"network": "alexnet", "subtask": np.arange(1, 9)})
+    table["kind"] = ["convolution"] * 5 + ["dense"] * 3
+    table["counted_cycles"] = workload[:8]
+    table["torch_ms"] = 1e3 * np.resize(seconds, 8)
+    return table.assign(onnxruntime_ms=table.torch_ms / 2)
+
+
+def test_kinds_of_layers():
+    kinds = {name: [kind(block) for block, _ in BUILDERS[name]()] for name in BUILDERS}
+    assert kinds["alexnet"] == ["convolution"] * 5 + ["dense"] * 3
+    assert kinds["mobilenetv2"] == ["convolution", *["depthwise"] * 7, "convolution", "dense"]
+
+
+def test_fits_are_exact_where_time_follows_operations():
+    times = costs()
+    times["torch_ms"] = times.counted_cycles / np.where(times.kind == "dense", 1e6, 4e6)
+    found = fitted(times).set_index(["runtime", "kind"]).loc["torch"]
+    assert found.cycles_a_second["convolution"] == pytest.approx(4e9)
+    assert found.cycles_a_second["dense"] == pytest.approx(1e9)
+    assert found.error_worst[["convolution", "dense"]].max() < 1e-9
+    middle = 4e9 ** (5 / 8) * 1e9 ** (3 / 8)  # five of one kind, three of the other
+    assert found.cycles_a_second["all"] == pytest.approx(middle)
+    assert found.error_worst["all"] == pytest.approx(middle / 1e9 - 1)
+
+
+def test_measured_costs_keep_the_total_and_the_bytes():
+    times, counted = costs(), scenario("networks_alexnet")
+    for runtime in ("torch", "onnxruntime"):
+        found = measured("alexnet", times, runtime)
+        assert found.graph == counted.graph
+        assert found.workload[:8].sum() == pytest.approx(counted.workload[:8].sum())
+        assert found.workload[:3] / found.workload[0] == pytest.approx([1, 2, 4])
+        assert (found.workload[8:] == counted.workload[8:]).all()
+
+
+def test_layers_are_measured_and_compared(tiny, tmp_path, monkeypatch):
+    run = Run(replace(tiny.profile, networks_train=100), tmp_path)
+    one = {"mobilenetv2": BUILDERS["mobilenetv2"]}
+    monkeypatch.setattr("kd_offload.runtime.costs.BUILDERS", one)
+    times = layer_times(run)
+    assert times.columns[3:].tolist() == ["counted_cycles", "torch_ms", "onnxruntime_ms"]
+    assert len(times) == 10 and (times[["torch_ms", "onnxruntime_ms"]] > 0).all(axis=None)
+    monkeypatch.setattr("kd_offload.runtime.costs.opened", lambda *_: opened(tiny, ANY, "dag", 0))
+    found = comparison(run, times)
+    assert found.costs.unique().tolist() == ["counted", "torch", "onnxruntime"]
+    assert not found.duplicated(["network", "costs", "policy"]).any()
+    assert (found.regret >= -1e-9).all() and found.one_location.between(0, 1).all()
+    plt.close(layer_figure(times, fitted(times)))

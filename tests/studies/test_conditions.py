@@ -66,7 +66,7 @@ def test_no_disturbance_leaves_the_undisturbed_regret(tiny, tables):
         p: np.mean([delay(dag(), tasks, place(p, dag(), tasks, f)) / best - 1 for f in functions])
         for p, functions in conditions.all_policies(tiny, "dag").items()
     }
-    none = {"out_of_range": 1.0, "noise": 0.0, "stale": 0.0, "missing": 0.0}
+    none = {"out_of_range": 1.0, "noise": 0.0, "missing": 0.0}
     assert {*table.disturbance} == {*none} == {*robustness.DISTURBANCES}
     for disturbance, level in none.items():
         part = table[(table.disturbance == disturbance) & np.isclose(table.level, level)]
@@ -167,7 +167,7 @@ def test_flips_are_as_many_as_told_never_the_optimum_and_of_their_kind(graph, ho
     count, seed = data.draw(st.integers(1, graph.n)), data.draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     labels = rng.choice(3, (20, graph.n), p=[0.2, 0.5, 0.3]).astype(np.int8)
-    x, allowed = label_cost.flipped(graph, labels, count, how, rng)
+    x, allowed = label_cost.flipped(labels, count, how, rng)
     wrong = x != labels
     assert x.dtype == np.int8 and ((x >= 0) & (x <= 2)).all()
     assert (wrong.sum(1) == np.where(allowed, count, 0)).all()
@@ -177,14 +177,6 @@ def test_flips_are_as_many_as_told_never_the_optimum_and_of_their_kind(graph, ho
         possible = [any((row != k).sum() >= count for k in range(3)) for row in labels]
         assert allowed.tolist() == possible
         assert all(len(set(y[w])) == 1 for y, w in zip(x[allowed], wrong[allowed]))
-    if how == "adjacent":
-        both = [pair for edge in graph.edges for pair in (edge, edge[::-1])]
-        for w in wrong[allowed]:
-            chosen = set(map(int, np.flatnonzero(w) + 1))
-            reached = {min(chosen)}
-            while more := {b for a, b in both if a in reached} & chosen - reached:
-                reached |= more
-            assert reached == chosen
 
 
 def test_the_cost_of_a_flip_is_its_delay_over_the_optimum(tiny, tables):
@@ -215,30 +207,12 @@ def test_the_cost_of_a_flip_is_its_delay_over_the_optimum(tiny, tables):
     assert table[~enough].low.isna().all()
 
 
-def test_noise_has_the_deviation_asked_for_and_the_past_its_chain():
-    tasks, links = sample_tasks(dag(), 20_000, np.random.default_rng(1)), ("B_up", "B_wan")
+def test_noise_has_the_deviation_asked_for():
+    tasks = sample_tasks(dag(), 20_000, np.random.default_rng(1))
     off = np.log(robustness.noisy(tasks, 0.3, np.random.default_rng(2)) / tasks)
     assert (off[:, :-8] == 0).all()
     assert off[:, -8:].std(0) == pytest.approx(np.full(8, 0.3), rel=0.03)
     assert off[:, -8:].mean(0) == pytest.approx(np.zeros(8), abs=0.01)
-    # A step: stay as it is, or go to any level, its own too.
-    levels = robustness.LEVELS
-    jump = (1 - robustness.STAY) * levels / (levels - 1)
-    for ago in (0, 1, 3):
-        off = np.log(robustness.stale(tasks, ago, np.random.default_rng(3)) / tasks)
-        assert off[:, AT["B_down"]] == pytest.approx(off[:, AT["B_up"]], abs=1e-9)
-        moved = [off.shape[1] + AT[b] for b in (*links, "B_down")]
-        assert (np.delete(off, moved, axis=1) == 0).all()
-        same = 1 / levels + (1 - 1 / levels) * (1 - jump) ** ago
-        for link in links:
-            (low, high), change = np.log(getattr(Ranges(), link)), off[:, AT[link]]
-            steps = change / ((high - low) / levels)
-            assert (np.abs(change) < 1e-9).mean() == pytest.approx(same, abs=0.02)
-            assert steps == pytest.approx(np.round(steps), abs=1e-9)
-            past = np.log(tasks[:, AT[link]]) + change
-            assert past.min() > low - 1e-9 and past.max() < high + 1e-9
-        if ago:
-            assert abs(np.corrcoef(*(off[:, AT[link]] for link in links))[0, 1]) < 0.05
 
 
 def test_a_missing_feature_is_its_training_median():

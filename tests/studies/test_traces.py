@@ -4,16 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from kd_offload.studies.online import EXAMPLES
 from kd_offload.studies.traces import (
-    DWELL,
-    LEVELS,
     PACKET,
     Trace,
     Walk,
-    markov_trace,
     read_csv,
     read_mahimahi,
     walking_trace,
@@ -73,7 +69,8 @@ def test_a_trace_begins_anew_at_its_end():
         ([1, 2], [1.0, 1.0], None, r"times: \[1. 2.\], expected finite seconds from 0 on"),
         ([0, np.nan], [1.0, 1.0], None, "times: .*nan"),
         ([0, 2, 1], [1.0, 1.0, 1.0], None, "strictly increasing"),
-        ([0, 1], [1.0, 0.0], None, "bandwidth: 0.0 bytes/s at 1 s"),
+        ([0, 1], [1.0, -1.0], None, "bandwidth: -1.0 bytes/s at 1 s"),
+        ([0, 1], [0.0, 0.0], None, "bandwidth: 0 bytes/s all the time"),
         ([0, 1], [1.0, np.nan], None, "bandwidth: nan"),
         ([0, 1], [np.inf, 1.0], None, "bandwidth: inf"),
         ([0, 1], ["a", "b"], None, "'a'"),
@@ -96,7 +93,7 @@ def test_mahimahi_lines_are_packets(tmp_path, lines):
     for i, start in enumerate(trace.times):
         end = min(start + 0.5, last / 1e3)
         count = sum(round(1e3 * start) < ms <= round(1e3 * end) for ms in lines)
-        assert trace.bandwidth[i] == pytest.approx(max(count, 1) * 1500 / (end - start))
+        assert trace.bandwidth[i] == pytest.approx(count * 1500 / (end - start))
 
 
 def test_mahimahi_by_hand(tmp_path):
@@ -105,8 +102,8 @@ def test_mahimahi_by_hand(tmp_path):
     trace = read_mahimahi(path)
     assert (trace.name, PACKET, trace.end) == ("hand", 1500, 2.0)
     assert trace.times.tolist() == [0, 0.5, 1, 1.5]
-    # Four packets; one; none, counted as one; one.
-    assert trace.bandwidth.tolist() == [4 * 3000, 3000, 3000, 3000]
+    # Four packets; one; none: the link is down; one.
+    assert trace.bandwidth.tolist() == [4 * 3000, 3000, 0, 3000]
 
 
 def test_csv_columns_by_name(tmp_path):
@@ -139,7 +136,7 @@ HEAD = "time_s,bandwidth_mbit_s\n"
         (read_csv, HEAD + "0,1\n1,x\n", "log: .*'x'"),
         (read_csv, HEAD + "0,1\n1\n", "bandwidth: nan bytes/s at 1 s"),
         (read_csv, HEAD + "2,1\n1,1\n", "strictly increasing"),
-        (read_csv, HEAD + "0,0\n", "bandwidth: 0.0 bytes/s at 0 s"),
+        (read_csv, HEAD + "0,0\n", "log: bandwidth: 0 bytes/s all the time"),
         (read_csv, HEAD + "0,-1\n", "bandwidth: -1"),
         (read_csv, HEAD + "0,nan\n", "bandwidth: nan"),
     ],
@@ -149,16 +146,6 @@ def test_a_bad_log_is_refused(tmp_path, read, content, said):
         (tmp_path / "log").write_text(content, errors="surrogateescape")
     with pytest.raises(ValueError, match=said):
         read(tmp_path / "log")
-
-
-def test_markov_trace_holds_its_levels_for_exponential_times():
-    trace = markov_trace(rng(1), 60_000)
-    assert set(trace.bandwidth) == {*LEVELS} and trace.end == 60_000
-    assert (np.diff(trace.bandwidth) != 0).all()
-    assert stats.kstest(np.diff(trace.times), stats.expon(scale=DWELL).cdf).pvalue > 1e-3
-    for level in LEVELS:
-        assert (trace.at(np.arange(60_000)) == level).mean() == pytest.approx(1 / 4, abs=0.06)
-    assert markov_trace(rng(1), 60_000).times.tolist() == trace.times.tolist()
 
 
 def test_walking_trace_is_the_process_it_says():
