@@ -214,6 +214,7 @@ def latency(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()
     """C5, by `rules.outperforms`, and own's regret minus that of every other policy."""
     others = paired.drop(own)
     ends = {policy: rules.difference(rival, own) for policy, rival in others.iterrows()}
+    unfinished = {p for p in unfinished if p in ends and rules.outcome(ends[p]) != "worse"}
     rivals = pd.DataFrame({p: ends[p] for p in rules.contenders(ends, unfinished)}).T
     verdict, between = rules.decided(rules.outperforms, rivals[2], rivals[1])
     outcomes = {p: rules.outcome(ends[p]) for p in rivals.index}

@@ -110,7 +110,8 @@ RULES = {
         "tied with every rival, and better than more than half. Partly: worse than none, or "
         "better than at least half. Halves are counted among the rivals that use the task's data. "
         "Teachers and students are no rivals of each other. Policies that are optimal by "
-        "construction, or whose training has not converged, are shown and not counted. Where "
+        "construction are shown and not counted; nor are those whose training has not converged, "
+        "unless they win all the same. Where "
         f"the best single location has below {NOTHING_TO_LEARN:g} % regret, the row says easy.",
         "Better than every policy, including the teacher and the plain student. A tie was a "
         "defeat. Partly: better than half.",
