@@ -50,7 +50,7 @@ class Content(NamedTuple):
         "what we measured."
     )
     caption: str = (
-        "Mean regret against the median time of a decision, for every policy in a compiled loop, or "
+        "Mean regret against the median time of a decision, of every policy in a compiled loop or "
         "else in its quickest runtime. Lower left is better. Dotted: the least regret within a "
         "time. Pale: up to the 99th percentile of the time."
     )
