@@ -20,6 +20,7 @@ RUNTIMES = {
     "torch": "torch",
     "sklearn": "scikit-learn",
 }
+LEFT_OUT = ("random", "student_plain")
 NAMED = ("student", "student_any", "teacher", "exact", "chain_dp", "dqn")
 
 
@@ -58,9 +59,10 @@ def tradeoff(table: pd.DataFrame):
 
     table: scenario, policy, runtime, named, regret, regret_low, regret_high, median_us, p99_us; a
     row a policy and runtime, one of them named. Black lines: the regret's interval. Bars: median to
-    p99 of time. Dotted: the Pareto front. Some policies have a name, the others a mark.
+    p99 of time. Dotted: the Pareto front. Some policies have a name, the others a mark. The student
+    without a teacher would lie under the student.
     """
-    table = table[table.named & (table.policy != "random")].sort_values("median_us")
+    table = table[table.named & ~table.policy.isin(LEFT_OUT)].sort_values("median_us")
     table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
     labels = "time of a decision (µs)", "mean regret (%), from 0.02"
     fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
