@@ -25,7 +25,7 @@ from ..parallel import progress
 from ..rivals.policies import ANY, POLICIES, learned, opened, seeds_of
 from ..scenarios import Scenario, scenario
 from ..scenarios.networks import BUILDERS, PIXELS, cut
-from ..studies.conditions import generator, placed, regrets, summary
+from ..studies.conditions import generator, placed, regrets, summary, table_of
 from ..tasks import sample_tasks
 
 ROUNDS = 7  # every subtask in turn, then again; of each the median counts
@@ -126,16 +126,12 @@ def comparison(run: Run, times: pd.DataFrame) -> pd.DataFrame:
     network, costs (counted, or a runtime), one_location (share of tasks whose optimum uses only
     one), policy, seeds, regret, low, high.
     """
-    rows = []
-    for name in progress([*BUILDERS], len(BUILDERS), "networks with measured costs", "network"):
-        for costs in ("counted", *RUNTIMES):
-            where = scenario(f"networks_{name}")
-            where = where if costs == "counted" else measured(name, times, costs)
-            rows += [{"network": name, "costs": costs} | row for row in _compared(run, where)]
-    return pd.DataFrame(rows)
+    todo = [(run, name, costs, times) for name in BUILDERS for costs in ("counted", *RUNTIMES)]
+    return table_of(_compared, todo, "networks with measured costs")
 
 
-def _compared(run: Run, where: Scenario) -> list[dict]:
+def _compared(run: Run, name: str, costs: str, times: pd.DataFrame) -> list[dict]:
+    where = scenario(f"networks_{name}") if costs == "counted" else measured(name, times, costs)
     p, graph, rng = run.profile, where.graph, generator(run, where.graph.name)
     parts = []
     for count in (p.networks_train, p.validation, p.validation):
@@ -149,7 +145,8 @@ def _compared(run: Run, where: Scenario) -> list[dict]:
     policies[ANY] = [learned(opened(run, ANY, graph.name, seed)) for seed in seeds_of(run, ANY)]
     regret = regrets(graph, test.tasks, test.delays, placed(policies, graph, test.tasks))
     alone = (test.placements == test.placements[:, :1]).all(axis=1).mean()
-    return [{"one_location": alone} | row for row in summary(regret, p.resamples, rng)]
+    about = {"network": name, "costs": costs, "one_location": alone}
+    return [about | row for row in summary(regret, p.resamples, rng)]
 
 
 if __name__ == "__main__":

@@ -204,6 +204,7 @@ def test_layers_are_measured_and_compared(tiny, tmp_path, monkeypatch):
     times = layer_times(run)
     assert times.columns[3:].tolist() == ["counted_cycles", "torch_ms", "onnxruntime_ms"]
     assert len(times) == 10 and (times[["torch_ms", "onnxruntime_ms"]] > 0).all(axis=None)
+    monkeypatch.setenv("KD_WORKERS", "1")  # in this process, where the network can be lent
     monkeypatch.setattr("kd_offload.runtime.costs.opened", lambda *_: opened(tiny, ANY, "dag", 0))
     found = comparison(run, times)
     assert found.costs.unique().tolist() == ["counted", "torch", "onnxruntime"]
