@@ -39,9 +39,8 @@ def summary(claims: pd.DataFrame, latency: pd.DataFrame) -> str:
         lines.append(f"| {' | '.join([*cells, link])} |")
     student = latency[(latency.policy == "student") & latency.scenario.isin(SHOWN)]
     return "\n".join(lines) + (
-        f"\n\nA regret is a mean over {student.n_test.min():,} test tasks and "
-        f"{student.seed.nunique()} training seeds, and its interval covers both; the claims page "
-        f"says what other intervals cover. {_needed(claims)}"
+        f"\n\nRegrets are means over {student.n_test.min():,} test tasks and "
+        f"{student.seed.nunique()} training seeds; their intervals cover both. {_needed(claims)}"
     )
 
 
@@ -110,8 +109,8 @@ def _c1(rows: pd.DataFrame) -> tuple:
 
 def _c2(rows: pd.DataFrame) -> tuple:
     at, what = _least(_judged(rows), "value", "of such pairs,")
-    found = "Right labels are a good guide to regret, but not a safe one: of two learned policies, "
-    found += "the one with more right labels mostly has less regret, not always."
+    found = "Of two learned policies, the one with more right labels mostly, not always, has less "
+    found += "regret."
     if at.value == 100:
         found = "Of two learned policies, the one with more right labels always had less regret."
     return found, at, what
