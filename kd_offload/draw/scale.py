@@ -43,7 +43,7 @@ def scale(table: pd.DataFrame, time: str = "median_us"):
     leads = listed(_times(points[points.n_subtasks == n]) for n in sizes)
     said = f"The quickest rival that is as good takes {leads} times as long as {ANY}"
     keys = [st.key("up to the 99th percentile", color="black", ls="-", lw=4, alpha=0.2)]
-    st.finish(st.message(fig, said), *keys, handlelength=2)
+    st.finish(st.message(fig, said), *keys, handlelength=2, columnspacing=1.2)
     for ax in row:
         ax.xaxis.set_major_locator(LogLocator(base=100))
     return fig
