@@ -1,12 +1,14 @@
 """Labels: optimal by independent methods, ties as the formulation says, refused where too large."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_offload import graphs, labels
-from kd_offload.delay import delay
+from kd_offload.delay import all_delays, delay
 from kd_offload.proofs import oracles, proofs
 from kd_offload.rivals import heuristics
 from kd_offload.rivals.heuristics import searched_exactly
@@ -69,6 +71,17 @@ def test_dominance_minds_the_edges_processor():
     for since in (0, labels.UNLIMITED):
         placements, delays, *_ = proofs.solve_remembering(graph, task[None], since)
         assert tuple(placements[0]) == x and delays[0] == pytest.approx(best, rel=1e-12)
+
+
+def test_dominance_minds_what_the_source_has_still_to_send():
+    """The source's last edge leads to the last subtask, so links count from the beginning on."""
+    inner = ((0, 1), (1, 2), (0, 3), (0, 4), (3, 4), (2, 5), (3, 5), (0, 6), (2, 6), (3, 6))
+    graph = graphs.TaskGraph("late", 6, (*inner, (4, 6), (5, 7), (6, 7)))
+    tasks = sample_tasks(graph, 400, np.random.default_rng(19))
+    best = all_delays(graph, tasks, list(product(range(3), repeat=6))).min(axis=1)
+    for since in (0, labels.UNLIMITED):
+        found = proofs.solve_remembering(graph, tasks, since)[1]
+        np.testing.assert_allclose(found, best, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
