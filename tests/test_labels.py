@@ -206,6 +206,15 @@ def test_the_stopped_search_brackets_the_optimum():
     np.testing.assert_array_equal(placements, best.placements)
 
 
+def test_no_bound_of_a_stopped_search_is_above_the_optimum():
+    """Wherever it is stopped: the optimum may lie in the very prefix that it has in hand."""
+    graph = graphs.random_graph(4)
+    tasks = sample_tasks(graph, 300, np.random.default_rng(0))
+    best = labels.solve(graph, tasks).delays * (1 + 1e-9)
+    for budget in range(1, 25):
+        assert (labels.search(graph, tasks, budget).bounds <= best).all()
+
+
 STAR = tuple((0, j) for j in range(1, 46)) + tuple((j, 46) for j in range(1, 46))
 
 
