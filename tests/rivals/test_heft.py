@@ -101,6 +101,15 @@ def test_the_compiled_one_is_the_plain_one(n, index, seed):
     assert np.array_equal(place("heft", graph, tasks), plain)
 
 
+def test_propagation_counts_in_the_ranks():
+    """Of small transfers, only propagation can change the order of subtasks: in a few tasks."""
+    graph = random_graph(14, 7)
+    tasks = sample_tasks(graph, 200, np.random.default_rng(7))
+    tasks[:, graph.n : -8] *= 0.01
+    plain = [by_plain_heft(graph, task) for task in tasks]
+    assert np.array_equal(place("heft", graph, tasks), plain)
+
+
 def test_nothing_to_weigh():
     """Free transfers: all in the cloud, the fastest. None at any price: all on the device."""
     tasks = sample_tasks(dag(), 5, np.random.default_rng(0))
