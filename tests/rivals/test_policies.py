@@ -81,6 +81,16 @@ def test_a_compiled_loop_decides_as_one_at_a_time(graph):
         assert np.array_equal(decider.decide(tasks), place(decider.policy, graph, tasks))
 
 
+def test_the_dynamic_programme_has_the_labels_ties():
+    """Transfers are free; the device is slower than the cloud, by less or more than a tie."""
+    slower = np.array([0.0, 0.9e-9, 3e-9, 5e-9, 1e-7])
+    state = [[1e9 / (1 + by), 5e8, 1e9, 1e6, 1e6, 1e6, 0.0, 0.0] for by in slower]
+    tasks = np.hstack([np.tile([1e8] * 4 + [0.0] * 5, (5, 1)), state])
+    expected = solve(chain(4), tasks).placements
+    assert len({*map(tuple, expected)}) == 3
+    assert np.array_equal(place("chain_dp", chain(4), tasks), expected)
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 10, 17, 40])
 def test_the_chain_programme_is_exact(n):
     graph = chain(n)
