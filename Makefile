@@ -1,5 +1,5 @@
 # `make help` lists targets. PYTHON=/path/to/python uses your environment.
-# A step runs a notebook; its stamp, build/<profile>/<name>.done, lists its products.
+# A step runs a notebook; its stamp, build/<profile>/<name>.done, lists products.
 PROFILE := paper
 STEP := build/$(PROFILE)
 .DELETE_ON_ERROR .NOTPARALLEL: # use all cores
@@ -14,7 +14,7 @@ TAKE_UP = $(PY) -m kd_offload.claims.manifest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-setup: $(SETUP) ## make .venv from the pinned list
+setup: $(SETUP) ## make .venv
 .venv/.installed: requirements.txt pyproject.toml
 	@$(BASE) .ci/check.py
 	$(BASE) -m venv .venv
@@ -45,7 +45,7 @@ $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_lat
 $(STEP)/13_testbed.done: $(call wing,runtime)
 $(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-steps: # also where products are missing or altered
+steps: # also if products are missing or altered
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
@@ -61,8 +61,8 @@ full: $(call after,03_data) ## make the slow tables (hours)
 	rm -f $(call after,05_better_students 06_rivals 08_conditions)
 testbed: $(SETUP) ## run the system (15 min)
 	$(PY) -m kd_offload.runtime.testbed && $(PY) -m kd_offload.runtime.costs
-	rm -f $(call after,13_testbed)
-export: $(call after,07_latency) ## write the students as ONNX and C99
+	$(TAKE_UP) figures/testbed figures/layer_times && rm -f $(call after,13_testbed)
+export: $(call after,07_latency) ## students as ONNX and C99
 	$(PY) -m kd_offload.device.card
 	$(TAKE_UP) exports
 test: $(SETUP) ## run lint and tests
@@ -73,8 +73,8 @@ mutants: $(SETUP) ## plant bugs, run tests (hours)
 lab: $(SETUP) ## open notebooks; N=07 runs one
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
 	$(PY) $(if $(N),notebooks/execute.py notebooks/$(N)*.ipynb --profile lab,-m jupyter lab build/lab/notebooks)
-site: $(SETUP) ## build the site, in build/site
+site: $(SETUP) ## build the site
 	$(PY) website/build.py
-clean: ## delete what is not committed
+clean: ## delete what git lacks
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

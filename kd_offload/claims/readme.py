@@ -109,8 +109,8 @@ def _c1(rows: pd.DataFrame) -> tuple:
 
 def _c2(rows: pd.DataFrame) -> tuple:
     at, what = _least(_judged(rows), "value", "of such pairs,")
-    found = "Of two learned policies, the one with more right labels mostly, not always, has less "
-    found += "regret."
+    often = "mostly, not always," if at.value > 50 else "not even mostly"
+    found = f"Of two learned policies, the one with more right labels {often} has less regret."
     if at.value == 100:
         found = "Of two learned policies, the one with more right labels always had less regret."
     return found, at, what
@@ -129,9 +129,8 @@ def _c4(rows: pd.DataFrame) -> tuple:
     cells = cells.assign(gain=cells.reference.str.split(";").str[0])
     helped, tried = cells[cells.gain == "helps"], (cells.gain != UNTAUGHT).sum()
     found = f"The student has {sizes.min():.0f} to {sizes.max():.0f} × fewer parameters than its "
-    found += (
-        f"teacher and takes less time. In {tried} of {len(cells)} settings the teacher is clearly "
-    )
+    time = "takes clearly less time" if (times.ci_low > 1).all() else "is not clearly quicker"
+    found += f"teacher and {time}. In {tried} of {len(cells)} settings the teacher is clearly "
     found += f"better than the plain student; of these, distillation lowers regret in {len(helped)}"
     if len(helped):
         found += f" (by {-helped.value.max():.1f} to {-helped.value.min():.1f} points)"

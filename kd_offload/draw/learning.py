@@ -4,6 +4,7 @@ import pandas as pd
 from matplotlib.ticker import LogLocator
 
 from . import style as st
+from .words import listed
 
 # Names in the legend.
 ROLES = {"teacher": "teacher", "student": "student", "student_plain": "student without teacher"}
@@ -118,7 +119,7 @@ def dqn_curves(table: pd.DataFrame):
         half = means["mean"].iloc[(len(means) - 1) // 2]
         gains.append(f"{half:.0f} to {end:.0f} % on {part.scenario.iloc[0]}")
         ax.margins(y=0.15)
-    said = f"DQN still learns when its budget ends: the second half took it from {', '.join(gains)}"
+    said = f"The second half of its budget takes deep Q-learning from {listed(gains)}"
     st.message(st.finish(fig), said)
     for ax, part in row:
         if part.delay_evaluations.max() > 50 * part.delay_evaluations.min():

@@ -23,15 +23,14 @@ def online(windows: pd.DataFrame):
     fig, axes = st.panels(*size, "time (s)", sharex="col", sharey="row", **options)
     axes[0, 0].set_ylabel("wireless up\n(Mbit/s)")
     for column, trace in zip(axes.T, traces):
+        here = windows[windows.trace == trace].set_index(["scenario", "policy"]).sort_index()
+        link = here.loc[scenarios[0], MAIN[0]]
+        column[0].plot(link.time_s, link.bandwidth_mbit_s, color=st.NEUTRAL, lw=1)
         column[0].set_title(trace)
-        for scenario, ax in zip([scenarios[0], *scenarios], column):
-            here = windows[(windows.trace == trace) & (windows.scenario == scenario)]
+        for scenario, ax in zip(scenarios, column[1:]):
             for policy, look in st.looks(MAIN).items():
-                one, look = here[here.policy == policy], look | {"marker": "", "lw": 1}
-                if ax is column[0]:
-                    ax.plot(one.time_s, one.bandwidth_mbit_s, color=st.NEUTRAL, lw=1)
-                    break
-                ax.plot(one.time_s, one.mean_ms, label=policy, **look)
+                one = here.loc[scenario, policy]
+                ax.plot(one.time_s, one.mean_ms, label=policy, **look | {"marker": "", "lw": 1})
     for scenario, row in zip(scenarios, axes[1:]):
         row[0].set_ylabel(f"{scenario}\nmean delay (ms)")
     for ax in axes[-1]:

@@ -20,7 +20,8 @@ from ..delay import LINKS, RATE, delay, schedule
 from ..graphs import LOCATIONS
 from ..rivals.policies import POLICIES, opened, path_of
 from ..scenarios import scenario
-from ..studies.traces import UPLINKS, read_mahimahi, walk
+from ..studies import traces
+from ..studies.traces import UPLINKS
 from ..tasks import sample_tasks
 from .device import PATIENCE
 from .layers import NETWORKS, RATES, SCALE, layers
@@ -55,12 +56,9 @@ def uplink(run: Run, name: str) -> tuple[list, list]:
 
     name: one of UPLINKS, or the path of a reader's Mahimahi file.
     """
-    if name in UPLINKS:
-        times, rate = walk(np.random.default_rng(run.profile.seed), LONG, UPLINKS[name])
-    else:
-        trace = read_mahimahi(name)
-        times, rate = trace.times, trace.bandwidth
-    return times.tolist(), (rate / SCALE).tolist()
+    rng = np.random.default_rng(run.profile.seed)
+    trace = traces.uplink(name, rng, LONG) if name in UPLINKS else traces.read_mahimahi(name)
+    return trace.times.tolist(), (trace.bandwidth / SCALE).tolist()
 
 
 def states(count: int, seed: int) -> np.ndarray:

@@ -29,7 +29,7 @@ from kd_offload.studies.online import (
     simulate,
     stream,
 )
-from kd_offload.studies.traces import UPLINKS, Trace, uplink, walking_trace
+from kd_offload.studies.traces import Trace, uplink, walking_trace
 from kd_offload.tasks import STATE, Ranges, feature_names
 
 
@@ -253,12 +253,6 @@ def test_online_on_a_tiny_run(tiny):
     for wrong in ([], [LINK, LINK]):
         with pytest.raises(ValueError, match="traces: "):
             online(tiny, wrong)
-
-
-@pytest.mark.parametrize("name", UPLINKS)
-def test_an_uplink_is_down_as_often_as_its_name_says(name):
-    trace = uplink(name, rng(1), 100_000.0)
-    assert 100 * (trace.bandwidth == 0).mean() == pytest.approx(float(name.split("_")[2]), rel=0.2)
 
 
 def test_deciding_pays_up_to_the_first_age_that_does_not_win():
