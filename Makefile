@@ -53,12 +53,12 @@ reproduce: steps ## make every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
 smoke: ## the same at small sizes (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
-check-claims: $(SETUP) ## compare a rerun's claims with git's
+check-claims: $(SETUP) ## compare claims with git's
 	@$(PY) -m kd_offload.claims.check $(REFERENCE)
-full: $(call after,03_data) ## make the slow tables (hours)
+full: $(call after,05_better_students 06_rivals) ## make slow tables (hours)
 	$(PY) -m kd_offload.studies.slow
 	$(TAKE_UP) slow
-	rm -f $(call after,05_better_students 06_rivals 08_conditions)
+	rm -f $(call after,05_better_students 06_rivals 08_conditions 10_inference_time)
 testbed: $(SETUP) ## run the system (15 min)
 	$(PY) -m kd_offload.runtime.testbed && $(PY) -m kd_offload.runtime.costs
 	$(TAKE_UP) figures/testbed figures/layer_times && rm -f $(call after,13_testbed)
@@ -68,7 +68,7 @@ export: $(call after,07_latency) ## students as ONNX and C99
 test: $(SETUP) ## run lint and tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest
-mutants: $(SETUP) ## plant bugs, run tests (hours)
+mutants: $(SETUP) ## plant bugs (hours)
 	$(PY) tests/plant/mutants.py
 lab: $(SETUP) ## open notebooks; N=07 runs one
 	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks

@@ -16,7 +16,7 @@ from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
 
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,
-    train=400, validation=100, test=100, networks_train=200, random_test=20, regret=20, shard=100,
+    train=400, validation=100, test=100, networks_train=200, random_test=20, shard=100,
     steps=20, networks_steps=20, any_steps=(6, 6), any_graphs=20, any_study_steps=(2, 2),
     linear_labels=200, networks_labels=50,
     **dict.fromkeys(("random_forest_labels", "boosting_labels"), tuple((n, 100) for n in SHOWN)),

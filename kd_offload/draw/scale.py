@@ -7,7 +7,7 @@ from ..rivals.policies import ANY
 from . import style as st
 from .words import listed, number
 
-VALUES = st.interval("regret")
+VALUES, OVER = st.interval("regret"), st.interval("over_any")
 # Policies at growing budgets, by how their names begin: label, look, who else comes first.
 FAMILIES = {
     "exact_": ("exact search, stopped", {"marker": "s"}, ()),
@@ -17,18 +17,17 @@ FAMILIES = {
 ALONE = "best_single", "lookahead", "split", "lookahead_mended", "local_search_3"
 
 
-def scale(table: pd.DataFrame, time: str = "median_us"):
+def scale(table: pd.DataFrame):
     """Mean regret against the time of a decision, a panel for each of the three largest sizes; a
     line joins one policy at growing budgets.
 
-    table: that of `studies.scale`; time: its column. Of student_any, means over training seeds; its
-    large mark is its own budget, and an arrow leads to the quickest rival that is as good. Upright:
-    95 % intervals over graphs and tasks, the widest of all seeds. Level: up to the 99th percentile
-    of the time.
+    table: that of `studies.scale`. Of student_any, means over training seeds; its large mark is its
+    own budget, and an arrow leads to the quickest rival that is as good. Upright: 95 % intervals
+    over graphs and tasks, the widest of all seeds. Level: up to the 99th percentile of the time.
     """
     how = {"regret_low": ("regret_ci_low", "min"), "regret": ("regret_mean", "mean")}
-    how |= {"regret_high": ("regret_ci_high", "max"), "us": (time, "mean")}
-    how["p99_us"] = "p99_us", "mean"
+    how |= {"regret_high": ("regret_ci_high", "max"), "us": ("median_us", "mean")}
+    how |= {column: (column, "mean") for column in ("p99_us", *OVER)}
     points = table.groupby(["n_subtasks", "policy"], sort=False, as_index=False).agg(**how)
     points[VALUES] = st.percent(points[VALUES])
     sizes = sorted(set(points.n_subtasks))[-3:]
@@ -37,7 +36,7 @@ def scale(table: pd.DataFrame, time: str = "median_us"):
     fig, (row,) = st.panels(1, len(sizes), 3.2, *labels, **options)
     for ax, n in zip(row, sizes):
         part = points[points.n_subtasks == n]
-        ax.set(title=f"{n} subtasks: × {_times(part)}", ylim=(0.7 * st.FLOOR, 120))
+        ax.set(title=f"{n} subtasks: × {_times(part, ends=True)}", ylim=(0.7 * st.FLOOR, 120))
         _panel(ax, part)
         _arrow(ax, part)
     leads = listed(_times(points[points.n_subtasks == n]) for n in sizes)
@@ -49,17 +48,20 @@ def scale(table: pd.DataFrame, time: str = "median_us"):
     return fig
 
 
-def lead(part: pd.DataFrame) -> tuple[float, pd.Series]:
-    """How many times as long the quickest rival takes that is as good as student_any, or 0 if none
-    is, and student_any itself. part: policy, regret, us, of one size."""
+def _lead(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """The quickest rival that is as good as student_any, one row or none; student_any itself."""
     own = part[part.policy == ANY].iloc[0]
     good = part[~part.policy.str.startswith(ANY) & (part.regret <= own.regret)]
-    return (good.us.min() / own.us if len(good) else 0.0), own
+    return good.nsmallest(1, "us"), own
 
 
-def _times(part: pd.DataFrame) -> str:
-    times, _ = lead(part)
-    return number(times) if times else "∞"
+def _times(part: pd.DataFrame, ends: bool = False) -> str:
+    """How many times as long that rival takes, with the interval of a rerun."""
+    rival, _ = _lead(part)
+    if not len(rival):
+        return "∞"
+    low, times, high = map(number, rival.iloc[0][OVER])
+    return f"{times} [{low}, {high}]" if ends else times
 
 
 def _panel(ax, part: pd.DataFrame) -> None:
@@ -81,11 +83,11 @@ def _points(ax, part: pd.DataFrame, label: str, **look) -> None:
 
 def _arrow(ax, part: pd.DataFrame) -> None:
     """student_any's large mark and name, and how far away the quickest rival is that is as good."""
-    (times, own), look = lead(part), {"color": st.colour(ANY), "weight": "bold", "fontsize": 8}
+    (rival, own), look = _lead(part), {"color": st.colour(ANY), "weight": "bold", "fontsize": 8}
     at = own.us, own.regret
     ax.plot(*at, "D", color=look["color"], ms=10, mec="black", mew=0.8, zorder=5)
     look |= {"ha": "right", "va": "top"}
     ax.annotate(ANY, at, (-3, -9), textcoords="offset points", **look)
-    if times > 1.5:
+    if len(rival) and rival.us.item() > 1.5 * own.us:
         arrow = {"arrowstyle": "->", "color": look["color"], "lw": 1.5, "shrinkA": 7}
-        ax.annotate("", (own.us * times, own.regret), at, arrowprops=arrow)
+        ax.annotate("", (rival.us.item(), own.regret), at, arrowprops=arrow)

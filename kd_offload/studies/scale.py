@@ -19,14 +19,14 @@ from ..beyond.sweep import Sweep
 from ..delay import delay
 from ..graphs import TaskGraph, random_graph
 from ..labels import TIE, new_scratch, search, solve_kernel, structure
-from ..parallel import in_parallel, progress
+from ..parallel import in_parallel
 from ..rivals.heuristics import searched_exactly
 from ..rivals.lookahead import beam
 from ..rivals.policies import ANY, POLICIES, opened, seeds_of
 from ..tasks import sample_tasks
 from .conditions import generator
 from .statistics import bootstrap_means, bounded, interval
-from .timing import time_interleaved
+from .timing import PROCESSES, in_fresh_processes, ratio, time_interleaved
 
 Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
 AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
@@ -93,24 +93,28 @@ def scale(run: Run) -> pd.DataFrame:
     student_any_<e>: with e evaluations; beam_<w>: w prefixes kept; exact_<nodes>: the exact search,
     stopped; exact: until it ends, at most SPARE times as many. Columns: n_subtasks, policy, seed,
     n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs and tasks), regret_p99;
-    median_us, p99_us, mean_us of one compiled decision, one thread, over n_timed tasks, but the
-    mean of the longest search over all; evaluations: of the delay model, on average; proven_share:
-    of the tasks, those whose best known is proven optimal; parameters.
+    median_us, p99_us, mean_us of n_timed compiled decisions, one thread, in PROCESSES fresh
+    processes, but the mean of the longest search over all tasks; over_any, over_any_low,
+    over_any_high: the median over that of student_any, mean of its seeds, and the interval in which
+    a rerun falls; evaluations: of the delay model, on average; proven_share: of the tasks, those
+    whose best known is proven optimal; parameters.
     """
     p, rows = run.profile, []
     todo = [(run, n, index) for n in p.scale_sizes for index in range(p.scale_graphs)]
     done = in_parallel(_played, todo, "graphs of all sizes")
-    for n in progress(p.scale_sizes, len(p.scale_sizes), "timing", "size"):
+    parts = in_fresh_processes(_process, run, what="timing")
+    for n in p.scale_sizes:
         cells = [cell for (_, size, _), cell in zip(todo, done) if size == n]
         regret = {who: np.array([c[0][who] for c in cells]) for who in cells[0][0]}
         evaluations = pd.DataFrame([c[3] for c in cells]).mean()
-        spent, last = _spent(run, n), [*searches(run, n)][-1]
+        spent, last = _together([part[n] for part in parts]), [*searches(run, n)][-1]
+        own = [us for (policy, _), us in spent.items() if policy == ANY]
         sizes = {who: model.parameters for who, (model, _) in students(run, BUDGETS).items()}
         for row in regret_rows(regret, p.resamples, generator(run, f"scale_{n}")):
             who = row["policy"], row["seed"]
             us = spent[who]
             row |= dict(zip(("median_us", "p99_us"), np.quantile(us, (0.5, 0.99))))
-            row |= {"mean_us": us.mean(), "n_timed": len(us)}
+            row |= {"mean_us": us.mean(), "n_timed": us.size} | ratio("over_any", us, own, p.seed)
             if who == last:
                 row["mean_us"] = 1e6 * sum(c[2] for c in cells) / row["n_test"]
             row |= {"evaluations": evaluations.get(who), "parameters": sizes.get(who)}
@@ -132,25 +136,35 @@ def _played(run, n, index):
     return *played(graph, tasks, contestants(graph, trained), searches(run, n)), spent
 
 
-def _spent(run, n) -> dict[Who, np.ndarray]:
-    """Microseconds of decisions, one at a time, nothing else running: on one task of every graph;
-    where that is quick, on all of them, the less of two runs."""
-    numbers, both = range(run.profile.scale_graphs), range(2)
-    few = np.concatenate([_times(run, n, i, slice(1)) for i in numbers], axis=1)
-    quick = np.median(few, axis=1) < SLOW
-    many = [np.minimum(*(_times(run, n, i, slice(None), quick) for _ in both)) for i in numbers]
-    many = iter(np.concatenate(many, axis=1))
-    who = [*contestants(random_graph(n), students(run, BUDGETS)), *searches(run, n)]
-    return {w: next(many) if one else us for w, us, one in zip(who, few, quick)}
+def _process(p: int, run: Run) -> dict[int, tuple[dict[Who, np.ndarray], ...]]:
+    """What process p measures on its share of the graphs, each in the shares of two, by size:
+    microseconds of decisions on the first task of each graph; of quick deciders, on all tasks."""
+    graphs, out = run.profile.scale_graphs, {}
+    share = max(1, 2 * graphs // PROCESSES)
+    mine = [(p * share + k) % graphs for k in range(share)]
+    for n in run.profile.scale_sizes:
+        few = _times(run, n, mine, slice(1))
+        quick = {who for who, us in few.items() if np.median(us) < SLOW}
+        out[n] = few, _times(run, n, mine, slice(None), quick)
+    return out
 
 
-def _times(run, n, index, which: slice, chosen=None) -> np.ndarray:
-    """Microseconds (contestants, tasks) of all or the chosen ones on some tasks of one graph."""
-    graph, tasks = _case(run, n, index)
-    able = [*contestants(graph, students(run, BUDGETS)).values()]
-    able += [searched_exactly(graph, nodes) for nodes in searches(run, n).values()]
-    able = [f for f, one in zip(able, np.ones(len(able)) if chosen is None else chosen) if one]
-    return time_interleaved(able, [*tasks[which]])
+def _times(run, n, numbers, which: slice, chosen=None) -> dict[Who, np.ndarray]:
+    """Microseconds of all or the chosen contestants on some tasks of each of the graphs."""
+    spent = []
+    for index in numbers:
+        graph, tasks = _case(run, n, index)
+        able = contestants(graph, students(run, BUDGETS))
+        able |= {who: searched_exactly(graph, nodes) for who, nodes in searches(run, n).items()}
+        able = {who: f for who, f in able.items() if chosen is None or who in chosen}
+        spent.append(time_interleaved([*able.values()], [*tasks[which]]))
+    return dict(zip(able, np.concatenate(spent, axis=1)))
+
+
+def _together(parts: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
+    """Of each decider times (processes, tasks): of all tasks, if it is quick in every process."""
+    everyone, quick = parts[0][0], set.intersection(*(set(many) for _, many in parts))
+    return {who: np.array([part[who in quick][who] for part in parts]) for who in everyone}
 
 
 def ahead(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 Its tables are part of the repository; `paper` and open notebooks read them, every other profile
 makes its own. It goes on where it was interrupted, and makes again only what is no longer current.
-It needs the data sets, and trains what models it lacks.
+It needs data sets and models.
 """
 
 from __future__ import annotations
@@ -15,26 +15,28 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ..artifact import Run, fingerprint, get_run, kept, read_table, save_table, sha256
+from ..artifact import Run, fingerprint, get_run, kept, read_table, save_table
 from ..dataset import SPLITS, digest
 from ..parallel import progress
 from ..rivals.dqn import dqn
-from ..rivals.policies import POLICIES, path_of, seeds_of
 from ..scenarios import SHOWN
+from .again import again
 from .design import design
+from .timing import model_digests
 
 
 class Slow(NamedTuple):
-    """A slow table: what makes it, and of which scenarios it reads the data and which models."""
+    """A slow table: what makes it, of which scenarios it reads the data, whether it uses models."""
 
     make: Callable[[Run], pd.DataFrame]
     scenarios: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    models: bool = False
 
 
 SLOW = {
     "design": Slow(design),
     "dqn_curves": Slow(dqn, SHOWN),
+    "reruns": Slow(again, SHOWN, models=True),
 }
 
 
@@ -47,13 +49,9 @@ def slow(run: Run, name: str) -> pd.DataFrame:
         raise ValueError(f"table: {name!r}, expected one of {', '.join(SLOW)}")
     if run.profile.name == "paper" or run.lab:
         return read_table(run, name)
-    make, scenarios, roles = SLOW[name]
-    keys = [(r, where, k) for r in roles for where in scenarios for k in seeds_of(run, r)]
-    for role, where, seed in keys:
-        if not path_of(run, role, where, seed).exists():
-            POLICIES[role].train(run, role, where, seed)
+    make, scenarios, models = SLOW[name]
     about = {"data": [digest(run, where, split) for where in scenarios for split in SPLITS]}
-    about["models"] = [sha256(path_of(run, *key)) for key in keys]
+    about["models"] = model_digests(run) if models else {}
     module = make.__module__.removeprefix("kd_offload.")
     mark = fingerprint(module, profile=asdict(run.profile), **about)
     kept(run.figures / f"{name}.csv", mark, lambda: save_table(run, name, make(run), **about))

@@ -154,17 +154,22 @@ def timed(us: np.ndarray, seed: int) -> dict[str, float]:
     return row
 
 
+def ratio(name: str, us: np.ndarray, ours: list[np.ndarray], seed: int) -> dict[str, float]:
+    """The median of times over the mean of the medians of `ours`, with the interval of a rerun."""
+    value = np.median(us) / np.mean([np.median(own) for own in ours])
+    samples = resampled(us, seed) / np.mean([resampled(own, seed) for own in ours], axis=0)
+    return bounded(name, value, rerun_interval(value, samples, len(us)))
+
+
 def ratios(spent: Spent, runtime: str, us: np.ndarray, seed: int) -> dict[str, float]:
-    """over_student and over_any: the median of `us` over theirs in a runtime, with the interval;
-    nan where they were not timed on as many inputs."""
+    """over_student and over_any: `ratio` to theirs in a runtime; nan where they were not timed on
+    as many inputs."""
     row = {}
     for own, column in OVER.items():
         ours = spent.get((own, runtime), us[:0])
         row |= bounded(column, np.nan, (np.nan, np.nan))
         if ours.shape == us.shape:
-            value, samples = np.median(us) / np.median(ours), resampled(us, seed)
-            ends = rerun_interval(value, samples / resampled(ours, seed), len(us))
-            row |= bounded(column, value, ends)
+            row |= ratio(column, us, [ours], seed)
     return row
 
 
@@ -178,8 +183,9 @@ def _spent(deciders: list[Decider], tasks: list, **how) -> Spent:
     return {(d.policy, d.runtime): us for d, us in zip(deciders, spent)}
 
 
-def inference_time(run: Run) -> pd.DataFrame:
-    """The table of decision times: every policy and runtime, a task at a time, one thread.
+def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
+    """The table of decision times: every policy and runtime, a task at a time, one thread, on some
+    scenarios.
 
     From the raw task vector to the placement. Each of PROCESSES fresh processes times tasks of its
     own, as calls from Python. Runtime numba_loop: the time of a compiled loop over CHUNK tasks
@@ -192,11 +198,11 @@ def inference_time(run: Run) -> pd.DataFrame:
     todo = [(run, role, name) for name in SHOWN for role in ("random_forest", "boosting")]
     grown = iter(in_parallel(_grown, todo, "classifiers to time"))
     slow = {name: (next(grown), next(grown)) for name in SHOWN}
-    parts = in_fresh_processes(_process, run, TRAINED, slow, what="timing")
+    parts = in_fresh_processes(_process, run, names, slow, what="timing")
     return pd.DataFrame(
         [
             row
-            for name in TRAINED
+            for name in names
             for row in _rows(run, name, slow.get(name), [part[name] for part in parts])
         ]
     )

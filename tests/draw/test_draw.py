@@ -163,8 +163,10 @@ def test_scale_draws_the_table_and_its_title_is_the_lead():
     names = ["n_subtasks", "policy", "median_us", "p99_us", "regret_mean"]
     table = pd.DataFrame(rows, columns=names)
     ends = {"regret_ci_low": table.regret_mean / 2, "regret_ci_high": 2 * table.regret_mean}
+    over = table.median_us / 100
+    ends |= {"over_any": over, "over_any_low": over / 2, "over_any_high": 3 * over}
     check(figure := scale(table.assign(**ends)))
-    titles = [f"{n} subtasks: × 4" for n in (40, 64, 100)]
+    titles = [f"{n} subtasks: × 4 [2, 12]" for n in (40, 64, 100)]
     assert [ax.get_title() for ax in figure.axes] == titles
     drawn = [line.get_xydata().tolist() for line in figure.axes[2].lines]
     assert [[100, 2]] in drawn and [[12, 15], [70, 4]] in drawn and [[20, 10], [400, 2]] in drawn

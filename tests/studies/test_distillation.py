@@ -89,7 +89,6 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
 
 
 def test_what_a_slow_table_needs_is_named(fresh, capsys):
-    """The data; models that are missing are trained from them."""
     with pytest.raises(ValueError, match=r"manifest.json is missing"):
         slow.slow(fresh, "dqn_curves")
     with pytest.raises(SystemExit, match="error: table: 'ideal', expected one of design"):

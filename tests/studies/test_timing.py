@@ -5,11 +5,12 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from kd_offload.rivals.policies import FIXED, LEARNED
-from kd_offload.studies import timing
+from kd_offload.studies import again, timing
 
 
 def test_timings_are_microseconds_of_each_function():
@@ -115,3 +116,29 @@ def test_digests_tell_models_and_decisions_apart(tiny, tmp_path):
     assert digests == timing.model_digests(tiny)
     with pytest.raises(ValueError, match="is missing"):
         timing.model_digests(replace(tiny, out=tmp_path))
+
+
+def test_reruns_are_counted_within_the_intervals_of_a_run(fresh, monkeypatch):
+    """Two policies, one of them ours; each table once the run and once the rerun."""
+    keys = [("dag", "greedy", "numba"), ("dag", "student", "numba"), ("dag", "forest", "sklearn")]
+    tables = []
+    for greedy, student in ((1.0, 2.0), (1.15, 2.0), (1.0, 9.0)):
+        table = pd.DataFrame(keys, columns=again.KEYS).assign(median_us=[greedy, student, 5.0])
+        for name in again.QUANTITIES:
+            value = table.median_us if name == "median_us" else 1.0
+            width = 0.0 if name == "over_any" else 0.1  # a ratio to itself
+            ends = {f"{name}_low": value - width, f"{name}_high": value + width}
+            table = table.assign(**{name: value} | ends)
+        table.loc[2, ["p99_us_low", "p99_us_high"]] = np.nan  # too few times
+        tables.append(table)
+    monkeypatch.setattr(again, "inference_time", lambda run, names: tables.pop(0))
+    run = replace(fresh, profile=replace(fresh.profile, reruns=2))
+    found = again.again(run).set_index(["quantity", "runtime"])
+    assert not tables and "over_any" not in found.index and (found.pairs == 6).all()
+    median = found.loc[("median_us", "numba")]
+    # greedy: runs 1 and 3 hold each other (2 of 6); student: 1 and 2 (2 of 6)
+    assert median["values"] == 2 and median.within == pytest.approx(4 / 12)
+    assert median["first"] == 0.5 and median.least == 0.25
+    assert found.loc[("p99_us", "numba"), "within"] == 1
+    assert found.loc[("median_us", "sklearn"), "within"] == 1
+    assert ("p99_us", "sklearn") not in found.index
