@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from kd_offload.artifact import ROOT, Run, get_run
 from kd_offload.dataset import Order, generate, load
@@ -202,6 +203,18 @@ def test_two_at_once_on_one_data_set_do_not_hurt_each_other(run, tmp_path):
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]
     assert contents(tmp_path / "both" / "data" / "fusion" / "train") == alone
+
+
+def test_others_wait_for_the_one_that_works(run):
+    folder = made(run, "dag", "test", 60, n_jobs=1).with_name("validation")
+    folder.mkdir()
+    with FileLock(folder / ".lock"):
+        other = threading.Thread(target=made, args=(run, "dag", "validation", 60))
+        other.start()
+        time.sleep(1)
+        assert not list(folder.glob("*.parquet"))
+    other.join()
+    assert len(load(run, "dag", "validation").tasks) == 60
 
 
 def test_too_hard_a_task_is_refused_not_approximated(run):

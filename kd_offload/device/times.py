@@ -18,7 +18,6 @@ from ..models import Model
 from ..rivals.policies import ANY, opened, seeds_of, size_of
 from ..scenarios import SHOWN, scenario
 from ..studies.timing import (
-    PROCESSES,
     Spent,
     in_fresh_processes,
     ratios,
@@ -49,9 +48,10 @@ def device_times(run: Run) -> pd.DataFrame:
         todo = {
             name: (paths, graph, tasks) for name, (_, paths, _, graph, tasks) in written.items()
         }
-        parts = in_fresh_processes(_onnx_process, todo, what="ONNX Runtime")
+        parts = in_fresh_processes(_onnx_process, run, todo, what="ONNX Runtime")
         for name, (models, paths, sizes, graph, tasks) in written.items():
-            spent, cold = _c_times(paths, graph, tasks) if shutil.which("cc") else ({}, {})
+            count = run.profile.processes
+            spent, cold = _c_times(count, paths, graph, tasks) if shutil.which("cc") else ({}, {})
             spent |= together([part[name] for part in parts])
             about = {"scenario": name, "n_subtasks": graph.n}
             rows += _rows(run, about, spent, cold)
@@ -92,7 +92,7 @@ def _written(model: Model | Sweep, graph: TaskGraph, path: Path) -> dict[str, in
     return export_c(model, graph, path.with_suffix(".c"), limit=None)
 
 
-def _c_times(paths: dict[str, Path], graph: TaskGraph, tasks) -> tuple[Spent, Spent]:
+def _c_times(count: int, paths: dict, graph: TaskGraph, tasks) -> tuple[Spent, Spent]:
     """Times with caches hot and cold, (processes, tasks); cold on a twentieth of the tasks."""
     for path in paths.values():
         compile_c(path.with_suffix(".c"), path)
@@ -103,17 +103,17 @@ def _c_times(paths: dict[str, Path], graph: TaskGraph, tasks) -> tuple[Spent, Sp
 
     both = []
     for mode, part in (("hot", tasks), ("cold", tasks[: max(2, len(tasks) // 20)])):
-        rounds = [{role: asked(role, part, mode) for role in paths} for _ in range(PROCESSES)]
+        rounds = [{role: asked(role, part, mode) for role in paths} for _ in range(count)]
         both.append({(role, "c"): np.array([times[role] for times in rounds]) for role in paths})
     return both[0], both[1]
 
 
-def _onnx_process(p: int, todo: dict[str, tuple]) -> dict[str, Spent]:
+def _onnx_process(p: int, run: Run, todo: dict[str, tuple]) -> dict[str, Spent]:
     """Times in ONNX Runtime, with weights in float32 and in int8; all take turns on each task.
     Every process has a part of the tasks of its own."""
     out = {}
     for name, (paths, graph, tasks) in todo.items():
-        functions, count = {}, len(tasks) // PROCESSES
+        functions, count = {}, len(tasks) // run.profile.processes
         mine = tasks[p * count :][:count]
         for runtime, end in (("onnxruntime", ".onnx"), ("onnxruntime_int8", ".int8")):
             for role in (r for r in paths if r != ANY):

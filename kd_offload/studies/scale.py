@@ -26,7 +26,7 @@ from ..rivals.policies import ANY, POLICIES, opened, seeds_of
 from ..tasks import sample_tasks
 from .conditions import generator
 from .statistics import bootstrap_means, bounded, interval
-from .timing import PROCESSES, in_fresh_processes, ratio, time_interleaved
+from .timing import in_fresh_processes, ratio, time_interleaved
 
 Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
 AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
@@ -93,7 +93,7 @@ def scale(run: Run) -> pd.DataFrame:
     student_any_<e>: with e evaluations; beam_<w>: w prefixes kept; exact_<nodes>: the exact search,
     stopped; exact: until it ends, at most SPARE times as many. Columns: n_subtasks, policy, seed,
     n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs and tasks), regret_p99;
-    median_us, p99_us, mean_us of n_timed compiled decisions, one thread, in PROCESSES fresh
+    median_us, p99_us, mean_us of n_timed compiled decisions, one thread, in several fresh
     processes, but the mean of the longest search over all tasks; over_any, over_any_low,
     over_any_high: the median over that of student_any, mean of its seeds, and the interval in which
     a rerun falls; evaluations: of the delay model, on average; proven_share: of the tasks, those
@@ -140,7 +140,7 @@ def _process(p: int, run: Run) -> dict[int, tuple[dict[Who, np.ndarray], ...]]:
     """What process p measures on its share of the graphs, each in the shares of two, by size:
     microseconds of decisions on the first task of each graph; of quick deciders, on all tasks."""
     graphs, out = run.profile.scale_graphs, {}
-    share = max(1, 2 * graphs // PROCESSES)
+    share = max(1, 2 * graphs // run.profile.processes)
     mine = [(p * share + k) % graphs for k in range(share)]
     for n in run.profile.scale_sizes:
         few = _times(run, n, mine, slice(1))

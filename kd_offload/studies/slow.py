@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -24,19 +22,11 @@ from .again import again
 from .design import design
 from .timing import model_digests
 
-
-class Slow(NamedTuple):
-    """A slow table: what makes it, of which scenarios it reads the data, whether it uses models."""
-
-    make: Callable[[Run], pd.DataFrame]
-    scenarios: tuple[str, ...] = ()
-    models: bool = False
-
-
+# What makes a table, the scenarios whose data it reads, and whether it needs models.
 SLOW = {
-    "design": Slow(design),
-    "dqn_curves": Slow(dqn, SHOWN),
-    "reruns": Slow(again, SHOWN, models=True),
+    "design": (design, (), False),
+    "dqn_curves": (dqn, SHOWN, False),
+    "reruns": (again, SHOWN, True),
 }
 
 

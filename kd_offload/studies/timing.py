@@ -1,7 +1,7 @@
-"""How long decisions take: one at a time, in compiled loops and in batches.
+"""How long decisions take: one at a time, and in compiled loops.
 
 A process differs from the next by where its memory lies and what the machine does meanwhile, so all
-is timed in PROCESSES fresh processes, one after another; within each, all policies take turns.
+is timed in several fresh processes, one after another; within each, all policies take turns.
 """
 
 from __future__ import annotations
@@ -23,25 +23,19 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from ..artifact import Run
-from ..beyond import decide as any_graph
-from ..beyond.sweep import Sweep
 from ..dataset import load
-from ..models import logits, standardise, torch_module
 from ..parallel import in_parallel, progress
 from ..rivals import policies
 from ..rivals.classifiers import boosting_decider, forest_decider, grow
-from ..rivals.compiled import decide_batch, packed
 from ..rivals.decisions import Decider
 from ..rivals.dqn import agent_deciders
 from ..rivals.policies import LEARNED, OURS, POLICIES, opened, path_of, seeds_of
 from ..scenarios import SHOWN, TRAINED, scenario
 from .statistics import bounded, interval
 
-PROCESSES = 5  # fresh ones, one after another
 RESAMPLES = 400
 COLD_BYTES = 48 * 2**20  # touched between calls: more than a core's share of the last cache
 CHUNK, CHUNKS = 100, 10  # tasks of a compiled loop, and how many such chunks a process times
-BATCH, ROUNDS = 8192, 3  # tasks at once, and how often in a process
 BOUNDED = 367  # times that it takes for the largest to bound the 99th percentile: 0.99^n < 0.025
 OVER = {own: f"over_{(prefix or own).rstrip('_')}" for own, prefix in OURS.items()}  # columns
 Spent = dict[tuple[str, str], np.ndarray]  # microseconds of each decision, by (policy, runtime)
@@ -98,20 +92,21 @@ def time_interleaved(
     return out / 1e3
 
 
-def in_fresh_processes(function, *arguments, what: str = "processes") -> list:
-    """[function(p, *arguments) for p in range(PROCESSES)], each in a process of its own, one after
-    another, with one thread. The function is a module's own, arguments and results are pickled."""
+def in_fresh_processes(function, run: Run, *arguments, what: str = "processes") -> list:
+    """[function(p, run, *arguments) for p in range(profile.processes)], each in a process of its
+    own, one after another, with one thread. The function is a module's own, all is pickled."""
     out, context = [], get_context("spawn")
-    for p in progress(range(PROCESSES), PROCESSES, what, "process"):
+    count = run.profile.processes
+    for p in progress(range(count), count, what, "process"):
         with ProcessPoolExecutor(1, mp_context=context) as pool:
-            out.append(pool.submit(_alone, function, p, arguments).result())
+            out.append(pool.submit(_alone, function, p, run, *arguments).result())
     return out
 
 
-def _alone(function, p: int, arguments: tuple):
+def _alone(function, *arguments):
     torch.set_num_threads(1)
     with threadpool_limits(1):
-        return function(p, *arguments)
+        return function(*arguments)
 
 
 @lru_cache(maxsize=8)
@@ -184,10 +179,9 @@ def _spent(deciders: list[Decider], tasks: list, **how) -> Spent:
 
 
 def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
-    """The table of decision times: every policy and runtime, a task at a time, one thread, on some
-    scenarios.
+    """Decision times on some scenarios: every policy and runtime, a task at a time, one thread.
 
-    From the raw task vector to the placement. Each of PROCESSES fresh processes times tasks of its
+    From the raw task vector to the placement. Each of several fresh processes times tasks of its
     own, as calls from Python. Runtime numba_loop: the time of a compiled loop over CHUNK tasks
     divided by their number, without the cost of a call; it has medians over chunks, and no p99.
     over_student, over_any: the median over that of `student` or `student_any` in the same runtime,
@@ -228,7 +222,7 @@ def _deciders(run: Run, name: str, slow: tuple | None) -> tuple[list[Decider], .
 
 def _process(p: int, run: Run, names: tuple[str, ...], slow: dict) -> dict[str, tuple]:
     """What process p measures: by scenario the times of deciders and, numba only, cold ones."""
-    out, count = {}, max(2, run.profile.timing_inputs // PROCESSES)
+    out, count = {}, max(2, run.profile.timing_inputs // run.profile.processes)
     for name in names:
         tasks = load(run, name, "test").tasks
         mine = list(tasks[np.arange(p * count, (p + 1) * count) % len(tasks)])
@@ -260,40 +254,3 @@ def _rows(run: Run, name: str, slow: tuple | None, parts: list[tuple]) -> list[d
         row["cold_us"] = np.median(cold.get((d.policy, d.runtime), np.nan))
         rows.append(row | ratios(spent, d.runtime, us, seed) | times)
     return rows
-
-
-def throughput(run: Run) -> pd.DataFrame:
-    """Decisions a second on one core in batches of BATCH tasks of `dag`, vectors to placements.
-
-    The median of ROUNDS interleaved rounds in each of PROCESSES processes, with its interval.
-    """
-    spent, rows = together(in_fresh_processes(_batches, run, BATCH, what="batches")), []
-    for (policy, runtime), us in spent.items():
-        value, samples = BATCH / np.median(us) * 1e6, BATCH / resampled(us, run.profile.seed) * 1e6
-        row = {"scenario": "dag", "policy": policy, "runtime": runtime, "batch": BATCH}
-        ends = rerun_interval(value, samples, len(us))
-        rows.append(row | bounded("decisions_per_second", value, ends))
-    return pd.DataFrame(rows)
-
-
-def _batches(_: int, run: Run, batch: int) -> Spent:
-    tasks, seed = load(run, "dag", "test").tasks, run.profile.seeds[0]
-    tasks = np.ascontiguousarray(tasks[np.arange(batch) % len(tasks)])
-    models, graph = [opened(run, role, "dag", seed) for role in LEARNED], scenario("dag").graph
-    deciders = [d for model in models for d in _batch_deciders(model, graph, batch)]
-    return _spent(deciders, [tasks] * ROUNDS, warmup=1)
-
-
-def _batch_deciders(model, graph, count: int) -> list[Decider]:
-    """A network for tasks (count, F), in all its runtimes."""
-    x = np.empty((count, graph.n), np.int8)
-    if isinstance(model, Sweep):
-        return [Decider(model.role, "numba", any_graph.loop(model, graph))]
-    net, pack = torch_module(model), packed(model)
-    by_torch = lambda t: net(torch.from_numpy(standardise(model, t))).argmax(-1)
-    runtimes = {
-        "numba": lambda tasks: decide_batch(*pack, tasks, x),
-        "numpy": lambda tasks: logits(model, tasks).argmax(-1),
-        "torch": torch.inference_mode()(by_torch),
-    }
-    return [Decider(model.role, runtime, decide) for runtime, decide in runtimes.items()]

@@ -22,7 +22,6 @@ from kd_offload.device.onnx_file import export_onnx, open_onnx, quantise_onnx, r
 from kd_offload.graphs import chain, dag, fusion, random_graph
 from kd_offload.models import Model, Network, decide, open_model, scaling, standardise, torch_module
 from kd_offload.scenarios import SHOWN, scenario
-from kd_offload.studies import timing
 from kd_offload.tasks import sample_tasks
 
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wmissing-prototypes", "-Werror")
@@ -255,7 +254,6 @@ def test_files_that_are_not_for_this_are_refused(tmp_path):
 def test_times_on_a_device(tiny, monkeypatch):
     """A row a policy and runtime; without a compiler those of ONNX Runtime."""
     monkeypatch.setattr(times, "SHOWN", ("dag",))
-    monkeypatch.setattr(timing, "PROCESSES", 2)
     if shutil.which("cc"):
         table = times.device_times(tiny).set_index(["runtime", "policy"])
         assert len(table) == 3 + 2 * 2 and (table.over_student.xs("student", level=1) == 1).all()

@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMED = (  # products that hold times; executed notebooks show them, .json beside them their digests
-    "label_generation", "inference_time", "throughput", "device_times", "tradeoff", "claims",
+    "label_generation", "inference_time", "reruns", "device_times", "tradeoff", "claims",
     "effective_latency", "scale", "scale_ahead", "warm_start", "classifiers", "label_cost",
     "random_forest", "boosting", "linear", "search_effort", "testbed", "layer_times",
     "networks_measured",

@@ -71,7 +71,7 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
         return pd.DataFrame({"a": [len(calls)]})
 
     compute.__module__ = "kd_offload.studies.design"
-    monkeypatch.setitem(slow.SLOW, "design", slow.Slow(compute))
+    monkeypatch.setitem(slow.SLOW, "design", (compute, (), False))
     paper, whole = (Run(PROFILES[p], fresh.out) for p in ("paper", "full"))
     missing = r"table: design\.csv is missing; .*`make full`"
     with pytest.raises(ValueError, match=missing):

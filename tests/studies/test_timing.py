@@ -53,23 +53,21 @@ def test_ratios_are_to_our_own_in_the_same_runtime():
     assert np.isnan(timing.ratios(spent, "numba", us, 0)["over_any_high"])
 
 
-def _who(p, *told):
+def _who(p, run, told):
     return p, os.getpid(), torch.get_num_threads(), told
 
 
-def test_processes_are_fresh_and_come_one_after_another(monkeypatch):
-    monkeypatch.setattr(timing, "PROCESSES", 2)
-    found = timing.in_fresh_processes(_who, "told")
+def test_processes_are_fresh_and_come_one_after_another(fresh):
+    found = timing.in_fresh_processes(_who, fresh, "told")
     assert [one[0] for one in found] == [0, 1]
     assert len({one[1] for one in found} | {os.getpid()}) == 3
-    assert all(one[2:] == (1, ("told",)) for one in found)
+    assert all(one[2:] == (1, "told") for one in found)
     assert timing.processor()
 
 
 def test_every_policy_is_timed_in_its_runtimes(tiny, monkeypatch):
     for names in ("SHOWN", "TRAINED"):
         monkeypatch.setattr(timing, names, ("chain",))
-    monkeypatch.setattr(timing, "PROCESSES", 2)
     run = replace(tiny, profile=replace(tiny.profile, timing_inputs=20))
     table = timing.inference_time(run)
     expected = "scenario policy runtime n_subtasks median_us p99_us parameters macs bytes"
@@ -99,16 +97,6 @@ def test_every_policy_is_timed_in_its_runtimes(tiny, monkeypatch):
     assert few == {"dqn", "random_forest", "boosting"}
 
 
-def test_throughput_of_batches(tiny, monkeypatch):
-    monkeypatch.setattr(timing, "BATCH", 64)
-    monkeypatch.setattr(timing, "PROCESSES", 2)
-    table = timing.throughput(tiny).set_index(["policy", "runtime"])
-    assert {p for p, runtime in table.index if runtime == "numba"} == set(LEARNED)
-    assert ("student_any", "numpy") not in table.index  # its decision is more than its network
-    low, high = table.decisions_per_second_low, table.decisions_per_second_high
-    assert ((low <= table.decisions_per_second) & (table.decisions_per_second <= high)).all()
-
-
 def test_digests_tell_models_and_decisions_apart(tiny, tmp_path):
     digests = timing.model_digests(tiny)
     assert digests["student_dag_0"] != digests["student_dag_1"]
@@ -119,12 +107,10 @@ def test_digests_tell_models_and_decisions_apart(tiny, tmp_path):
 
 
 def test_reruns_are_counted_within_the_intervals_of_a_run(fresh, monkeypatch):
-    """Two policies, one of them ours; each table once the run and once the rerun."""
-    keys = [("dag", "greedy", "numba"), ("dag", "student", "numba"), ("dag", "forest", "sklearn")]
-    tables = []
+    who, tables = {"runtime": ["numba", "numba", "sklearn"]}, []
     for greedy, student in ((1.0, 2.0), (1.15, 2.0), (1.0, 9.0)):
-        table = pd.DataFrame(keys, columns=again.KEYS).assign(median_us=[greedy, student, 5.0])
-        for name in again.QUANTITIES:
+        table = pd.DataFrame(who).assign(median_us=[greedy, student, 5.0])
+        for name in ("median_us", "p99_us", *timing.OVER.values()):
             value = table.median_us if name == "median_us" else 1.0
             width = 0.0 if name == "over_any" else 0.1  # a ratio to itself
             ends = {f"{name}_low": value - width, f"{name}_high": value + width}
@@ -134,11 +120,10 @@ def test_reruns_are_counted_within_the_intervals_of_a_run(fresh, monkeypatch):
     monkeypatch.setattr(again, "inference_time", lambda run, names: tables.pop(0))
     run = replace(fresh, profile=replace(fresh.profile, reruns=2))
     found = again.again(run).set_index(["quantity", "runtime"])
-    assert not tables and "over_any" not in found.index and (found.pairs == 6).all()
+    assert not tables and "over_any" not in found.index and (found.runs == 3).all()
     median = found.loc[("median_us", "numba")]
     # greedy: runs 1 and 3 hold each other (2 of 6); student: 1 and 2 (2 of 6)
     assert median["values"] == 2 and median.within == pytest.approx(4 / 12)
     assert median["first"] == 0.5 and median.least == 0.25
-    assert found.loc[("p99_us", "numba"), "within"] == 1
-    assert found.loc[("median_us", "sklearn"), "within"] == 1
+    assert found.within["p99_us", "numba"] == found.within["median_us", "sklearn"] == 1
     assert ("p99_us", "sklearn") not in found.index
