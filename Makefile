@@ -45,13 +45,13 @@ $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_lat
 $(STEP)/13_testbed.done: $(call wing,runtime)
 $(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-steps: # also if products are missing or altered
+steps: # or products are missing or altered
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## make every table and figure (80 min)
 	@$(TAKE_UP) $(STEP)/*.done
-smoke: ## the same at small sizes (8 min)
+smoke: ## the same, small (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
 check-claims: $(SETUP) ## compare claims with git's
 	@$(PY) -m kd_offload.claims.check $(REFERENCE)

@@ -17,14 +17,7 @@ from ..graphs import TaskGraph
 from ..models import Model
 from ..rivals.policies import ANY, opened, seeds_of, size_of
 from ..scenarios import SHOWN, scenario
-from ..studies.timing import (
-    Spent,
-    in_fresh_processes,
-    ratios,
-    time_interleaved,
-    timed,
-    together,
-)
+from ..studies.timing import Spent, in_fresh_processes, ratios, time_interleaved, timed, together
 from .c_any import export_any, run_any
 from .c_file import compile_c, export_c, run_c
 from .card import EXPORTED

@@ -111,8 +111,7 @@ def scale(run: Run) -> pd.DataFrame:
         own = [us for (policy, _), us in spent.items() if policy == ANY]
         sizes = {who: model.parameters for who, (model, _) in students(run, BUDGETS).items()}
         for row in regret_rows(regret, p.resamples, generator(run, f"scale_{n}")):
-            who = row["policy"], row["seed"]
-            us = spent[who]
+            us = spent[who := (row["policy"], row["seed"])]
             row |= dict(zip(("median_us", "p99_us"), np.quantile(us, (0.5, 0.99))))
             row |= {"mean_us": us.mean(), "n_timed": us.size} | ratio("over_any", us, own, p.seed)
             if who == last:
