@@ -12,14 +12,17 @@ from .timing import OVER, inference_time
 
 
 def again(run: Run) -> pd.DataFrame:
-    """Times on SHOWN, profile.reruns times after a first: each table the run, all others reruns.
+    """Times on SHOWN, without the policies that take milliseconds, profile.reruns times after a
+    first: each table the run, all others reruns.
 
     A row a quantity and runtime. values: those of a table that have an interval, but the ratio of
     ours to itself; runs; within: share of values of another run inside the interval; first: with
     the first run's intervals; least: with those of the run that holds fewest.
     """
     count = run.profile.reruns + 1
-    tables = [inference_time(run, SHOWN) for _ in progress(range(count), count, "runs", "run")]
+    tables = [
+        inference_time(run, SHOWN, few=False) for _ in progress(range(count), count, "runs", "run")
+    ]
     rows = []
     for quantity in ("median_us", "p99_us", *OVER.values()):
         ends = f"{quantity}_low", quantity, f"{quantity}_high"

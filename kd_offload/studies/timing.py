@@ -178,7 +178,7 @@ def _spent(deciders: list[Decider], tasks: list, **how) -> Spent:
     return {(d.policy, d.runtime): us for d, us in zip(deciders, spent)}
 
 
-def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
+def inference_time(run: Run, names: tuple[str, ...] = TRAINED, few: bool = True) -> pd.DataFrame:
     """Decision times on some scenarios: every policy and runtime, a task at a time, one thread.
 
     From the raw task vector to the placement. Each of several fresh processes times tasks of its
@@ -187,11 +187,11 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
     over_student, over_any: the median over that of `student` or `student_any` in the same runtime,
     with an interval from the same draws for both. cold_us: the median with caches cold, from fewer
     tasks, numba and SHOWN only. n_timed: how many tasks or chunks; few for policies that take
-    milliseconds.
+    milliseconds, which need trees to be grown first and may be left out.
     """
     todo = [(run, role, name) for name in SHOWN for role in ("random_forest", "boosting")]
-    grown = iter(in_parallel(_grown, todo, "classifiers to time"))
-    slow = {name: (next(grown), next(grown)) for name in SHOWN}
+    grown = iter(in_parallel(_grown, todo, "classifiers to time") if few else ())
+    slow = dict(zip(SHOWN, zip(grown, grown)))
     parts = in_fresh_processes(_process, run, names, slow, what="timing")
     return pd.DataFrame(
         [

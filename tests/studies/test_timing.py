@@ -117,7 +117,7 @@ def test_reruns_are_counted_within_the_intervals_of_a_run(fresh, monkeypatch):
             table = table.assign(**{name: value} | ends)
         table.loc[2, ["p99_us_low", "p99_us_high"]] = np.nan  # too few times
         tables.append(table)
-    monkeypatch.setattr(again, "inference_time", lambda run, names: tables.pop(0))
+    monkeypatch.setattr(again, "inference_time", lambda *_, few: tables.pop(0))
     run = replace(fresh, profile=replace(fresh.profile, reruns=2))
     found = again.again(run).set_index(["quantity", "runtime"])
     assert not tables and "over_any" not in found.index and (found.runs == 3).all()
