@@ -14,10 +14,13 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbclient.client
 import nbformat
 import papermill
 
 from kd_offload.artifact import ROOT, get_run, sha256, written_aside
+
+nbclient.client.OutputWidget = lambda *_: None  # it may wait for one forever: its issue 312
 
 
 def execute(notebook: Path, target: Path, parameters: dict) -> None:

@@ -206,15 +206,15 @@ def test_two_at_once_on_one_data_set_do_not_hurt_each_other(run, tmp_path):
 
 
 def test_others_wait_for_the_one_that_works(run):
-    folder = made(run, "dag", "test", 60, n_jobs=1).with_name("validation")
+    folder = made(run, "dag", "test", 120, n_jobs=1).with_name("validation")
     folder.mkdir()
     with FileLock(folder / ".lock"):
-        other = threading.Thread(target=made, args=(run, "dag", "validation", 60))
+        other = threading.Thread(target=made, args=(run, "dag", "validation", 120))
         other.start()
         time.sleep(1)
         assert not list(folder.glob("*.parquet"))
     other.join()
-    assert len(load(run, "dag", "validation").tasks) == 60
+    assert len(load(run, "dag", "validation").tasks) == 120
 
 
 def test_too_hard_a_task_is_refused_not_approximated(run):

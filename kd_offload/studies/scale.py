@@ -135,23 +135,21 @@ def _played(run, n, index):
     return *played(graph, tasks, contestants(graph, trained), searches(run, n)), spent
 
 
-def _process(p: int, run: Run) -> dict[int, tuple[dict[Who, np.ndarray], ...]]:
-    """What process p measures on its share of the graphs, each in the shares of two, by size:
-    microseconds of decisions on the first task of each graph; of quick deciders, on all tasks."""
-    graphs, out = run.profile.scale_graphs, {}
-    share = max(1, 2 * graphs // run.profile.processes)
-    mine = [(p * share + k) % graphs for k in range(share)]
+def _process(_: int, run: Run) -> dict[int, tuple[dict[Who, np.ndarray], ...]]:
+    """What each process measures by size: microseconds of decisions on the first task of each
+    graph; of quick deciders, on half of all tasks."""
+    out = {}
     for n in run.profile.scale_sizes:
-        few = _times(run, n, mine, slice(1))
+        few = _times(run, n, slice(1))
         quick = {who for who, us in few.items() if np.median(us) < SLOW}
-        out[n] = few, _times(run, n, mine, slice(None), quick)
+        out[n] = few, _times(run, n, slice((run.profile.scale_tasks + 1) // 2), quick)
     return out
 
 
-def _times(run, n, numbers, which: slice, chosen=None) -> dict[Who, np.ndarray]:
-    """Microseconds of all or the chosen contestants on some tasks of each of the graphs."""
+def _times(run, n, which: slice, chosen=None) -> dict[Who, np.ndarray]:
+    """Microseconds of all or the chosen contestants on some tasks of each graph."""
     spent = []
-    for index in numbers:
+    for index in range(run.profile.scale_graphs):
         graph, tasks = _case(run, n, index)
         able = contestants(graph, students(run, BUDGETS))
         able |= {who: searched_exactly(graph, nodes) for who, nodes in searches(run, n).items()}
@@ -161,7 +159,7 @@ def _times(run, n, numbers, which: slice, chosen=None) -> dict[Who, np.ndarray]:
 
 
 def _together(parts: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
-    """Of each decider times (processes, tasks): of all tasks, if it is quick in every process."""
+    """Of each decider times (processes, tasks): of many tasks, if it is quick in all processes."""
     everyone, quick = parts[0][0], set.intersection(*(set(many) for _, many in parts))
     return {who: np.array([part[who in quick][who] for part in parts]) for who in everyone}
 

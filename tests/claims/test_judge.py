@@ -196,6 +196,7 @@ UNTAUGHT = ("fusion", 2000, -0.1, 0.01, False)
         ([HELPS, UNTAUGHT], YES),
         ([NOTHING, HARMS], NO),
         ([UNCLEAR], NO),
+        ([("dag", 2000, -0.005, 0.01, True)], NO),  # its interval contains 0
         ([UNTAUGHT], UNDECIDED),
     ],
 )
