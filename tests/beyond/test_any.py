@@ -16,7 +16,7 @@ from kd_offload.beyond.gradients import distillation_gradient, flip_gradient
 from kd_offload.beyond.plain import torch_logits
 from kd_offload.beyond.propose import propose, routes
 from kd_offload.beyond.sweep import Sweep, layout, open_sweep, save_sweep, views
-from kd_offload.beyond.training import WIDE, Course, fit_any
+from kd_offload.beyond.training import WIDE, Adam, Course, fit_any
 from kd_offload.delay import all_delays, delay, new_times, prepare
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
 from kd_offload.labels import solve
@@ -216,6 +216,26 @@ def test_training_is_determined_by_its_seed():
     assert fit_any(small, 1, teacher=one)[0].parameters < one.parameters
     with pytest.raises(ValueError, match="teacher: 4 hypotheses, expected 6"):
         fit_any(Course(hypotheses=6), 1, teacher=one)
+
+
+def test_adam_is_torchs_on_gradients_that_are_cut():
+    rng, ours, flat = np.random.default_rng(0), Adam(5), np.zeros(5)
+    p = torch.zeros(5, dtype=torch.float64, requires_grad=True)
+    theirs = torch.optim.Adam([p], lr=0.01)
+    for size in (0.1, 30, 2, 0.5, 8):
+        gradient = size * rng.normal(size=5)
+        p.grad = torch.from_numpy(gradient.copy())
+        torch.nn.utils.clip_grad_norm_([p], 1.0)
+        theirs.step()
+        flat += ours.change(gradient, 0.01)
+    assert flat == pytest.approx(p.detach().numpy(), rel=1e-4)
+
+
+def test_what_a_course_does_without_stays_zero():
+    short = Course("student_any", 8, 4, 3, 3, graphs=8, without=("X", "E"))
+    model, _ = fit_any(short, 0)
+    for name, part in zip(layout(8, 4), views(model.flat, 8, 4)):
+        assert part.any() == (name.rstrip("'") not in short.without)
 
 
 def test_training_lowers_the_delay():

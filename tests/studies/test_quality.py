@@ -125,13 +125,16 @@ def test_the_share_captured_by_hand_and_by_octile():
     delays = {
         "half": (fixed + test.delays)[None] / 2 + np.array([[0.01], [-0.01]]),
         "some": np.where(slow, fixed, test.delays)[None],
+        "optimum": test.delays[None],
     }
     rows = captured_rows("dag", test, fixed, delays, 60, np.random.default_rng(0))
     table = pd.DataFrame(rows).set_index(["policy", "quantity", "bin"]).sort_index()
-    assert len(table) == 2 * 65 and (table.tasks[:, "B_up"] == 200).all()
+    assert len(table) == 3 * 65 and (table.tasks[:, "B_up"] == 200).all()
     assert table.captured["half"].to_numpy() == pytest.approx(0.5)
     wide = table.captured_high["half"] - table.captured_low["half"]
     assert (wide > 0.05).all()  # two seeds
+    best = table.loc["optimum"][["captured_low", "captured", "captured_high"]]
+    assert np.allclose(best, 1)  # in every draw, whatever there is to attain in it
     some = table.loc["some"]
     assert some.captured["f_0", 0] == some.captured_high["f_0", 0] == 0
     assert (some.captured["f_0"][1:] == 1).all()
