@@ -49,7 +49,7 @@ steps: # or products are missing or altered
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
-reproduce: steps ## make every table and figure (80 min)
+reproduce: steps ## make every table and figure (65 min)
 	@$(TAKE_UP) $(STEP)/*.done
 smoke: ## the same, small (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
