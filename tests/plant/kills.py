@@ -27,7 +27,7 @@ TIMED = (  # products that hold times; executed notebooks show them, .json besid
     "label_generation", "inference_time", "reruns", "device_times", "tradeoff", "claims",
     "effective_latency", "scale", "scale_ahead", "warm_start", "classifiers", "label_cost",
     "random_forest", "boosting", "linear", "search_effort", "testbed", "layer_times",
-    "networks_measured",
+    "networks_measured", "dqn_curves", "budgets",
 )  # fmt: skip
 DATA = """
 from kd_offload.artifact import get_run
