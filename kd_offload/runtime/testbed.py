@@ -239,12 +239,12 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         run, why = get_run(args.profile, args.out), refusal()
-        wanted = args.mode or ["user", *([] if why else ["tc"])]
+        sizes = {m: args.sessions or n for m, n in zip(MODES, run.profile.testbed)}
+        wanted = args.mode or [m for m, n in sizes.items() if n and not (MODES[m] and why)]
         if "tc" in wanted and why:
             raise ValueError(f"mode: 'tc' cannot be had here: {why}")
         trace = uplink(run, args.uplink) if args.uplink else None
-        sizes = dict(zip(MODES, run.profile.testbed))
-        sizes = {m: args.sessions or sizes[m] for m in wanted if not (trace and MODES[m])}
+        sizes = {m: sizes[m] for m in wanted if not (trace and MODES[m])}
         testbed(run, sizes, args.compute == "held", trace, print).save(run)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")

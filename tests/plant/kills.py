@@ -1,11 +1,11 @@
 """Kill steps with SIGKILL at random moments, finish them, and compare with an undisturbed run.
 
 `python tests/plant/kills.py data 04_teacher_and_student full --kills 9`: steps are notebooks',
-`data` for data sets alone, `full` for the slow tables, `export` for the exports; each needs those
-before it on the line. Each is run undisturbed into one folder; then again and again into another,
-killed with all its processes, until as many kills have hit; then to its end. Every product but
-those that hold times has to be the same, byte for byte, and no temporary file may be left. Out of
-CI: a step at smoke size takes minutes.
+`data` for data sets alone, `full` for the slow tables, `testbed` and `export` for theirs; each
+needs those before it on the line. Each is run undisturbed into one folder; then again and again
+into another, killed with all its processes, until as many kills have hit; then to its end. Every
+product but those that hold times has to be the same, byte for byte, and no temporary file may be
+left. Out of CI: a step at smoke size takes minutes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def command(step: str, out: str) -> list[str]:
     """What runs a step at smoke size into a folder."""
     if step == "data":
         return [sys.executable, "-c", DATA.format(out=out)]
-    if step == "full":
-        return [sys.executable, "-m", "kd_offload.studies.slow", "--profile", "smoke", "--out", out]
+    if module := {"full": "studies.slow", "testbed": "runtime.testbed"}.get(step):
+        module = f"kd_offload.{module}"
+        return [sys.executable, "-m", module, "--profile", "smoke", "--out", out]
     if step == "export":
         return [sys.executable, "-m", "kd_offload.device.card", "--out", f"{out}/exports"]
     notebook = [f"notebooks/{step}.ipynb", "--profile", "smoke", "--out", out]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -16,6 +17,7 @@ import pytest
 import zmq
 
 from kd_offload.delay import RATE
+from kd_offload.runtime import testbed
 from kd_offload.runtime.device import PATIENCE
 from kd_offload.runtime.layers import NETWORKS, layers, picture
 from kd_offload.runtime.link import GivenUp, Head, Sender, packed
@@ -328,3 +330,13 @@ def test_the_kernel_shapes_links_as_it_is_told():
         assert (known[3:6] < 2 * STATE[3:6]).all() and (known[3:6] > 0.3 * STATE[3:6]).all()
         good(session)
         assert machines.host(0).startswith("10.77.0.") and machines.host(2).startswith("10.77.1.")
+
+
+def test_the_command_runs_what_the_profile_has_sessions_for(monkeypatch):
+    asked = []
+    kept = SimpleNamespace(save=lambda run: None)
+    monkeypatch.setattr(testbed, "testbed", lambda run, sizes, *_: asked.append(sizes) or kept)
+    monkeypatch.setattr(testbed, "refusal", lambda: "")
+    for words in ([], ["--sessions", "3"], ["--mode", "tc"]):
+        testbed.main(["--profile", "smoke", *words])
+    assert asked == [{"user": 2}, {"user": 3, "tc": 3}, {"tc": 0}]  # the last is refused later
