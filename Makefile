@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR)
 MAKEFLAGS += --no-print-directory
 BASE := $(or $(shell command -v python3.11),python3)
 PIP := .venv/bin/pip install -q
-TAKE_UP = $(PY) -m kd_offload.claims.manifest
+TAKE = $(PY) -m kd_offload.claims.manifest
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,26 +45,26 @@ $(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_lat
 $(STEP)/13_testbed.done: $(call wing,runtime)
 $(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
 
-steps: # or products are missing or altered
+steps: # also if products differ
 	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
 	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
 
 reproduce: steps ## make every table and figure (65 min)
-	@$(TAKE_UP) $(STEP)/*.done
+	@$(TAKE) $(STEP)/*.done
 smoke: ## the same, small (8 min)
 	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
 check-claims: $(SETUP) ## compare claims with git's
 	@$(PY) -m kd_offload.claims.check $(REFERENCE)
 full: $(call after,05_better_students 06_rivals) ## make slow tables (hours)
 	$(PY) -m kd_offload.studies.slow
-	$(TAKE_UP) slow
+	$(TAKE) $(STEP)/*.done slow
 	rm -f $(call after,05_better_students 06_rivals 08_conditions 10_inference_time)
 testbed: $(SETUP) ## run the system (15 min)
 	$(PY) -m kd_offload.runtime.testbed && $(PY) -m kd_offload.runtime.costs
-	$(TAKE_UP) figures/testbed figures/layer_times && rm -f $(call after,13_testbed)
+	$(TAKE) figures/testbed figures/layer_times && rm -f $(call after,13_testbed)
 export: $(call after,07_latency) ## students as ONNX and C99
 	$(PY) -m kd_offload.device.card
-	$(TAKE_UP) exports
+	$(TAKE) $(STEP)/*.done exports
 test: $(SETUP) ## run lint and tests
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 	$(PY) -m pytest

@@ -30,6 +30,17 @@ def made(run, *order, n_jobs=None, **more):
     return generate(run, Order(*order, **more), n_jobs=n_jobs)
 
 
+def alone(folder, count):
+    """What a process of its own runs to make training tasks of `fusion`."""
+    return (
+        "from pathlib import Path; from dataclasses import replace;"
+        "from kd_offload.artifact import Run; from kd_offload.dataset import Order, generate;"
+        "from kd_offload.profiles import SMOKE;"
+        f"run = Run(replace(SMOKE, name='tiny', shard=50), Path({str(folder)!r}));"
+        f"generate(run, Order('fusion', 'train', {count}), n_jobs=1)"
+    )
+
+
 def contents(folder):
     return {f.name: f.read_bytes() for f in sorted(folder.iterdir()) if f.name != ".lock"}
 
@@ -53,13 +64,7 @@ def test_what_is_stored_is_what_was_solved(run):
 
 
 def test_a_killed_run_is_finished_to_the_same_bytes(run, tmp_path):
-    code = (
-        "from pathlib import Path; from dataclasses import replace;"
-        "from kd_offload.artifact import Run; from kd_offload.dataset import Order, generate;"
-        "from kd_offload.profiles import SMOKE;"
-        f"run = Run(replace(SMOKE, name='tiny', shard=50), Path({str(tmp_path / 'killed')!r}));"
-        "generate(run, Order('fusion', 'train', 3000), n_jobs=1)"
-    )
+    code = alone(tmp_path / "killed", 3000)
     child = subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -192,17 +197,11 @@ def test_shards_of_other_sizes_are_refused_even_with_good_digests(run):
 
 
 def test_two_at_once_on_one_data_set_do_not_hurt_each_other(run, tmp_path):
-    alone = contents(made(run, "fusion", "train", 1500, n_jobs=1))
-    code = (
-        "from pathlib import Path; from dataclasses import replace;"
-        "from kd_offload.artifact import Run; from kd_offload.dataset import Order, generate;"
-        "from kd_offload.profiles import SMOKE;"
-        f"run = Run(replace(SMOKE, name='tiny', shard=50), Path({str(tmp_path / 'both')!r}));"
-        "generate(run, Order('fusion', 'train', 1500), n_jobs=1)"
-    )
+    single = contents(made(run, "fusion", "train", 1500, n_jobs=1))
+    code = alone(tmp_path / "both", 1500)
     children = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [child.wait() for child in children] == [0, 0]
-    assert contents(tmp_path / "both" / "data" / "fusion" / "train") == alone
+    assert contents(tmp_path / "both" / "data" / "fusion" / "train") == single
 
 
 def test_others_wait_for_the_one_that_works(run):

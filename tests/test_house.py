@@ -71,7 +71,7 @@ def test_functions_are_short_and_take_few_parameters(path):
 CORE = 1900  # lines: the paper, and what carries it
 # What stands: raised only for a new subject, as for one network for every graph, or the testbed;
 # lowered with every piece that goes.
-PACKAGE_STANDS, TESTS_STAND = 13_643, 7_477
+PACKAGE_STANDS, TESTS_STAND = 13_643, 7_475
 
 
 def test_the_core_is_thin_and_the_rest_grows_no_fatter():
