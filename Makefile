@@ -24,15 +24,15 @@ check:
 
 wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
 after = $(foreach n,$(1),$(STEP)/$(n).done)
-ALL := $(call wing,beyond rivals studies draw)
+ALL := $(call wing,beyond baselines studies draw)
 CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 
 $(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
 	$(PY) notebooks/execute.py $< --profile $(PROFILE) --stamp $@
 
-$(STEP)/01_problem.done: $(call wing,beyond rivals draw)
-$(STEP)/02_labels.done: $(call wing,beyond proofs rivals draw) kd_offload/studies/label_speed.py
+$(STEP)/01_problem.done: $(call wing,beyond baselines draw)
+$(STEP)/02_labels.done: $(call wing,beyond proofs baselines draw) kd_offload/studies/label_speed.py
 $(STEP)/03_data.done: $(call wing,draw) kd_offload/beyond/prices.py
 $(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
 $(STEP)/05_better_students.done: $(ALL) $(call after,04_teacher_and_student)

@@ -1,41 +1,42 @@
-"""Knowledge distillation for mobile edge computation offloading: a reproducible artifact.
+"""Knowledge distillation for mobile edge computation offloading: the paper, and nothing else.
 
-The paper: H. Chen, L. Zeng, S. Yu, X. Chen, "Knowledge Distillation for Mobile Edge Computation
-Offloading", arXiv 2004.04366 (2020).
+H. Chen, L. Zeng, S. Yu, X. Chen, "Knowledge Distillation for Mobile Edge Computation Offloading",
+arXiv 2004.04366 (2020). Read the modules in this order:
 
-Read graphs, tasks, delay, labels, models, distill, in this order: they are the paper. The other
-modules and `scenarios` carry it. The other folders are wings. Each imports the core and the wings
-named before it: beyond, proofs, rivals, studies, draw, device, runtime, claims.
+graphs   task graphs: which subtasks there are and what feeds what
+tasks    what a task vector holds, how random ones are drawn and checked
+delay    when a task's result arrives, given a placement
+labels   the exact placement of least delay, and the price of every wrong label
+data     labelled tasks on disk
+model    a trained network, and how it decides
+distill  imitation learning of the teacher, distillation of the student
+
+Names of `data`, `model` and `distill` are imported from there, since they bring torch and pyarrow.
 """
 
-import atexit
-import hashlib
-import os
-import shutil
-import tempfile
-from pathlib import Path
+from .delay import all_delays, delay, schedule
+from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
+from .labels import Labelled, Solution, TooLarge, label_prices, search, solve
+from .tasks import STATE, Ranges, feature_names, sample_tasks
 
-__version__ = "1.0.0"
-
-
-def _keep_compiled_code_fresh() -> None:
-    """Name numba's cache folder after a digest of all files that compile. Numba notices a change in
-    a compiled function's file, but not in the files of the functions that it calls."""
-    if "NUMBA_CACHE_DIR" in os.environ:
-        return
-    texts = (f.read_bytes() for f in sorted(Path(__file__).parent.rglob("*.py")))
-    digest = hashlib.sha256(b"".join(t for t in texts if b"@njit" in t)).hexdigest()[:12]
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kd_offload"
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.geteuid():
-            raise OSError  # not ours: what is read from there is run
-        folder.chmod(0o700)
-        (folder / digest).mkdir(0o700, exist_ok=True)
-    except (OSError, RuntimeError, AttributeError):  # no home, no right to write, no users at all
-        folder = Path(tempfile.mkdtemp(prefix="kd_offload_"))  # compiled anew each time
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["NUMBA_CACHE_DIR"] = str(folder / digest)
-
-
-_keep_compiled_code_fresh()
+__version__ = "2.0.0"
+__all__ = [
+    "LOCATIONS",
+    "STATE",
+    "Labelled",
+    "Ranges",
+    "Solution",
+    "TaskGraph",
+    "TooLarge",
+    "all_delays",
+    "chain",
+    "dag",
+    "delay",
+    "feature_names",
+    "fusion",
+    "label_prices",
+    "sample_tasks",
+    "schedule",
+    "search",
+    "solve",
+]

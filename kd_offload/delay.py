@@ -2,191 +2,222 @@
 
 Every resource serves in the order of subtask numbers, and for one subtask in the order of its
 predecessors' numbers; a reservation is never reordered (list scheduling without insertion). The
-device's processor, the edge's processor and the four links (wireless up and down, WAN up and down)
-serve one thing at a time; the cloud is elastic. The device reaches the cloud through the edge: two
-hops, store and forward.
+processors of device and edge and the four links (wireless up and down, WAN up and down) serve one
+thing at a time; the cloud is elastic. The device reaches the cloud through the edge: two hops,
+store and forward.
 
-A task is one vector of float64 in SI units (see `tasks.feature_names`):
-`w_1..w_n` cycles, `d_e` bytes for every edge in the graph's order, then the system state
-`f_0 f_1 f_2` cycles/s, `B_up B_down B_wan` bytes/s, `tau_wireless tau_wan` s.
-A placement is one label a subtask: 0 = device, 1 = edge, 2 = cloud.
+A task is one vector of float64 in SI units (see `tasks.feature_names`): `w_1..w_n` cycles, `d_e`
+bytes for every edge in the graph's order, then the system state `f_0 f_1 f_2` cycles/s,
+`B_up B_down B_wan` bytes/s, `tau_wireless tau_wan` s. A placement has one label per subtask:
+0 = device, 1 = edge, 2 = cloud.
 """
 
 from __future__ import annotations
 
-from collections import namedtuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from .graphs import LOCATIONS, TaskGraph
-from .tasks import check_tasks, real_array
+from .tasks import STATE, check_tasks, real_array
 
-UP, DOWN, WAN_UP, WAN_DOWN = 0, 1, 2, 3
+# The network, said once: a cloud with a queue, or another link or location, is a change here.
+SERIAL = (True, True, False)  # does a location's processor serve one subtask at a time?
+UP, DOWN, WAN_UP, WAN_DOWN = range(4)
 LINKS = ("wireless up", "wireless down", "WAN up", "WAN down")
+BANDWIDTH = ("B_up", "B_down", "B_wan", "B_wan")  # of each link, in the system state
+PROPAGATION = ("tau_wireless", "tau_wireless", "tau_wan", "tau_wan")
 # The links that a transfer from location a to location b crosses, in order.
 ROUTES = {
-    (0, 1): (UP,), (1, 0): (DOWN,), (1, 2): (WAN_UP,), (2, 1): (WAN_DOWN,),
-    (0, 2): (UP, WAN_UP), (2, 0): (WAN_DOWN, DOWN),
-}  # fmt: skip
-RATE = (3, 4, 5, 5)  # each link's bandwidth in the system state (8,)
-TAU = (6, 6, 7, 7)  # and its propagation delay
-# The routes as compiled code reads them: a first and a second link, FREE where there is none.
-# Resources: the links, then the processors of device (4) and edge (5), then one always free: the
-# cloud, and the hop that a transfer does without.
-FREE = 6
-THIS, THAT = np.full((2, 3, 3), FREE, np.uint8)
-for (_a, _b), _links in ROUTES.items():
-    THIS[_a, _b], THAT[_a, _b] = (*_links, FREE)[:2]
+    (0, 1): (UP,),
+    (1, 0): (DOWN,),
+    (1, 2): (WAN_UP,),
+    (2, 1): (WAN_DOWN,),
+    (0, 2): (UP, WAN_UP),
+    (2, 0): (WAN_DOWN, DOWN),
+}
+
+# The same for compiled code. A resource is a link, a serial processor, or ALWAYS_FREE: an elastic
+# processor, and the hop that a transfer does without.
+N_LOCATIONS, N_LINKS, N_STATE = len(LOCATIONS), len(LINKS), len(STATE)
+ALWAYS_FREE = N_LINKS + sum(SERIAL)
+N_RESOURCES = 8  # length of a vector of resources: a multiple of 4, since copies are quicker so
+PROCESSOR = np.full(N_LOCATIONS, ALWAYS_FREE, np.uint8)
+PROCESSOR[np.array(SERIAL)] = N_LINKS + np.arange(sum(SERIAL))
+BANDWIDTH_INDEX = np.array([STATE.index(name) for name in BANDWIDTH], np.uint8)
+PROPAGATION_INDEX = np.array([STATE.index(name) for name in PROPAGATION], np.uint8)
+FIRST_HOP, SECOND_HOP = np.full((2, N_LOCATIONS, N_LOCATIONS), ALWAYS_FREE, np.uint8)
+for _pair, _links in ROUTES.items():
+    FIRST_HOP[_pair] = _links[0]
+    SECOND_HOP[_pair] = _links[1] if len(_links) > 1 else ALWAYS_FREE
+
+
+class Times(NamedTuple):
+    """What one task takes, in seconds, prepared once for many placements (see `prepare`)."""
+
+    execution: np.ndarray  # (n + 2, 3): of a node at each location; inf where it cannot run
+    hold: np.ndarray  # (edges, N_RESOURCES): how long an edge's bytes hold each link
+    propagation: np.ndarray  # (N_RESOURCES,): of each link
+    time_to_result: np.ndarray  # (n + 2, 3): least time from a node's finish, if nothing waits
+    alone: np.ndarray  # (N_RESOURCES,): scratch
+
+
+class Event(NamedTuple):
+    """One reservation of a resource, for Gantt charts."""
+
+    resource: str  # "device", "edge", "cloud" or a name in LINKS
+    what: str  # a subtask's number, "i→j" for a transfer, or "result"
+    start: float  # s
+    end: float  # s
 
 
 @njit(cache=True, inline="always")
-def crossing(a, b, size, state):
-    """Seconds from location a to b for `size` bytes when every link is free. state (8,)."""
-    hops = 0.0
-    for link in (THIS[a, b], THAT[a, b]):
-        if link != FREE:
-            hops += size / state[RATE[link]] + state[TAU[link]]
-    return hops
-
-
-@njit(cache=True, inline="always")
-def _hop(link, size, ready, bandwidth, tau, free):
-    """Leaves when data and link are ready, holds the link for size/bandwidth, arrives tau later."""
-    done = max(ready, free[link]) + size / bandwidth
-    free[link] = done
-    return done + tau
-
-
-@njit(cache=True, inline="always")
-def transfer(a, b, size, ready, state, free):
-    """Arrival at location b of `size` bytes ready at location a; reserves the links on the way.
-
-    ROUTES once more, spelt out: the compiled kernel is a third faster so.
-    """
-    if a == b:
-        return ready
-    b_up, b_down, b_wan, tau_wireless, tau_wan = state[3], state[4], state[5], state[6], state[7]
-    if a == 0:
-        ready = _hop(0, size, ready, b_up, tau_wireless, free)
-    elif a == 2:
-        ready = _hop(3, size, ready, b_wan, tau_wan, free)
-    if b == 0:
-        ready = _hop(1, size, ready, b_down, tau_wireless, free)
-    elif b == 2:
-        ready = _hop(2, size, ready, b_wan, tau_wan, free)
-    return ready
+def transfer_time(origin, target, size, state):
+    """Seconds that `size` bytes take between two locations when every link is free."""
+    seconds = 0.0
+    for link in (FIRST_HOP[origin, target], SECOND_HOP[origin, target]):
+        if link != ALWAYS_FREE:
+            bandwidth = state[BANDWIDTH_INDEX[link]]
+            seconds += size / bandwidth + state[PROPAGATION_INDEX[link]]
+    return seconds
 
 
 @njit(cache=True)
-def delay_kernel(n, first, source, task, x, finish, free):
-    """Delay of one placement, unchecked. Scratch: `finish` (n + 1,) and `free` (6,), any content.
+def delay_kernel(n, first, source, task, placement, finish, free_at):
+    """Delay of one placement, unchecked: the whole model.
 
-    `free` holds when each resource is next free: four links, then the device's processor, the
-    edge's.
+    `finish` (n + 1,) and `free_at` (N_RESOURCES,), when each resource is next free, are scratch.
     """
-    state = task[n + first[n + 2] :]  # (8,)
-    free[:] = 0.0
+    state = task[n + first[n + 2] :]
+    free_at[:] = 0.0
     finish[0] = 0.0
-    for j in range(1, n + 1):
-        k = x[j - 1]
+    for j in range(1, n + 2):
+        location = placement[j - 1] if j <= n else 0
         ready = 0.0
         for e in range(first[j], first[j + 1]):
             i = source[e]
-            a = 0 if i == 0 else x[i - 1]
-            ready = max(ready, transfer(a, k, task[n + e], finish[i], state, free))
-        if k != 2:
-            ready = max(ready, free[4 + k])
-        done = ready + task[j - 1] / state[k]
-        if k != 2:
-            free[4 + k] = done
+            arrival = finish[i]
+            origin = placement[i - 1] if i > 0 else 0
+            if origin != location:
+                one, two = FIRST_HOP[origin, location], SECOND_HOP[origin, location]
+                sent = max(arrival, free_at[one]) + task[n + e] / state[BANDWIDTH_INDEX[one]]
+                free_at[one] = sent
+                arrival = sent + state[PROPAGATION_INDEX[one]]
+                if two != ALWAYS_FREE:
+                    sent = max(arrival, free_at[two]) + task[n + e] / state[BANDWIDTH_INDEX[two]]
+                    free_at[two] = sent
+                    arrival = sent + state[PROPAGATION_INDEX[two]]
+            ready = max(ready, arrival)
+        if j > n:
+            return ready
+        processor = PROCESSOR[location]
+        done = max(ready, free_at[processor]) + task[j - 1] / state[location]
+        if processor != ALWAYS_FREE:
+            free_at[processor] = done
         finish[j] = done
-    end = 0.0
-    for e in range(first[n + 1], first[n + 2]):
-        i = source[e]
-        end = max(end, transfer(x[i - 1], 0, task[n + e], finish[i], state, free))
-    return end
+    return np.nan
 
 
 @njit(cache=True)
-def delay_pairs(n, first, source, tasks, x, out):
-    """Delay of placement x[s] for task s, unchecked: tasks (S, F), x (S, n) -> out (S,)."""
-    finish, free = np.empty(n + 1), np.empty(6)
+def delay_pairs(n, first, source, tasks, placements, out):
+    """Delay of placement s for task s, unchecked: tasks (S, F), placements (S, n) -> out (S,)."""
+    finish, free_at = np.empty(n + 1), np.empty(N_RESOURCES)
     for s in range(len(tasks)):
-        out[s] = delay_kernel(n, first, source, tasks[s], x[s], finish, free)
+        out[s] = delay_kernel(n, first, source, tasks[s], placements[s], finish, free_at)
 
 
 @njit(cache=True)
-def delay_table(n, first, source, tasks, x, out):
-    """Delay of every placement for every task, unchecked: tasks (S, F), x (P, n) -> out (S, P)."""
-    finish, free = np.empty(n + 1), np.empty(6)
+def delay_table(n, first, source, tasks, placements, out):
+    """Every placement for every task, unchecked: (S, F) and (P, n) -> out (S, P)."""
+    finish, free_at = np.empty(n + 1), np.empty(N_RESOURCES)
     for s in range(len(tasks)):
-        for p in range(len(x)):
-            out[s, p] = delay_kernel(n, first, source, tasks[s], x[p], finish, free)
-
-
-# The prepared step, for searches: durations once a task, then subtask by subtask.
-# What `prepare` fills for one task, in seconds. run (n + 2, 3): a node's run time at each location;
-# hold (edges, 7): how long an edge's bytes hold each resource; tau (7,): each link's propagation;
-# togo (n + 2, 3): the least time from a node's finish to the result, if nothing waits.
-Times = namedtuple("Times", "run hold tau togo")
+        for p in range(len(placements)):
+            out[s, p] = delay_kernel(n, first, source, tasks[s], placements[p], finish, free_at)
 
 
 @njit(cache=True, inline="always")
 def new_times(n, edges):
     """Room for `prepare`."""
-    return Times(np.empty((n + 2, 3)), np.zeros((edges, 7)), np.zeros(7), np.empty((n + 2, 3)))
+    return Times(
+        np.empty((n + 2, N_LOCATIONS)),
+        np.zeros((edges, N_RESOURCES)),
+        np.zeros(N_RESOURCES),
+        np.empty((n + 2, N_LOCATIONS)),
+        np.zeros(N_RESOURCES),
+    )
 
 
 @njit(cache=True, error_model="numpy")
-def prepare(n, first, source, task, held, label, times):
-    """Fill `times`, a `Times`, for one task.
-
-    Subtask `held`, if above 0, takes forever anywhere but at `label`.
-    """
-    run, hold, tau, togo = times
-    state = task[n + first[n + 2] :]  # (8,)
+def prepare(n, first, source, task, held, held_at, times):
+    """Fill `times` for one task. Subtask `held`, if above 0, can only run at `held_at`."""
+    execution, hold, propagation, time_to_result, alone = times
+    state = task[n + first[n + 2] :]
     for j in range(1, n + 1):
-        for k in range(3):
-            run[j, k] = task[j - 1] / state[k] if j != held or k == label else np.inf
-    run[n + 1, 0], run[n + 1, 1], run[n + 1, 2] = 0.0, np.inf, np.inf
-    for link in range(4):
-        tau[link] = state[TAU[link]]
-    togo[:] = 0.0
+        for k in range(N_LOCATIONS):
+            allowed = j != held or k == held_at
+            execution[j, k] = task[j - 1] / state[k] if allowed else np.inf
+    for k in range(N_LOCATIONS):  # the result is used on the device
+        execution[n + 1, k] = 0.0 if k == 0 else np.inf
+    for link in range(N_LINKS):
+        propagation[link] = state[PROPAGATION_INDEX[link]]
+    time_to_result[:] = 0.0
     for j in range(n + 1, 0, -1):
-        at_0, at_1, at_2 = run[j, 0] + togo[j, 0], run[j, 1] + togo[j, 1], run[j, 2] + togo[j, 2]
+        for k in range(N_LOCATIONS):  # row 0 belongs to no subtask and is scratch here
+            execution[0, k] = execution[j, k] + time_to_result[j, k]
         for e in range(first[j], first[j + 1]):
             i, size = source[e], task[n + e]
-            for link in range(4):
-                hold[e, link] = size / state[RATE[link]]
-            up, down, wan = hold[e, 0] + tau[0], hold[e, 1] + tau[1], hold[e, 2] + tau[2]
-            togo[i, 0] = max(togo[i, 0], min(at_0, min(up + at_1, up + wan + at_2)))
-            togo[i, 1] = max(togo[i, 1], min(down + at_0, min(at_1, wan + at_2)))
-            togo[i, 2] = max(togo[i, 2], min(wan + down + at_0, min(wan + at_1, at_2)))
+            for link in range(N_LINKS):
+                hold[e, link] = size / state[BANDWIDTH_INDEX[link]]
+                alone[link] = hold[e, link] + propagation[link]
+            for origin in range(N_LOCATIONS):
+                least = np.inf
+                for k in range(N_LOCATIONS):
+                    hops = alone[FIRST_HOP[origin, k]] + alone[SECOND_HOP[origin, k]]
+                    least = min(least, hops + execution[0, k])
+                time_to_result[i, origin] = max(time_to_result[i, origin], least)
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def place(j, k, first, source, run, hold, tau, x, finish, free):
-    """Finish of node j at k, after the nodes before it; reserves resources in `free` (8,)."""
+def schedule_node(j, k, first, source, times, placement, finish, free_at):
+    """Finish of node j at location k, after all nodes before it; reserves what it uses.
+
+    placement (n + 2,): by node number, so that the source has an entry; times: a `Times`.
+    """
     ready = 0.0
     for e in range(first[j], first[j + 1]):
         i = source[e]
-        this, that = THIS[x[i], k], THAT[x[i], k]
-        at = max(finish[i], free[this]) + hold[e, this]
-        free[this] = at
-        free[FREE] = 0.0
-        at = max(at + tau[this], free[that]) + hold[e, that]
-        free[that] = at
-        free[FREE] = 0.0
-        ready = max(ready, at + tau[that])
-    done = max(ready, free[4 + k]) + run[j, k]
-    free[4 + k] = done
-    free[FREE] = 0.0
+        one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
+        sent = max(finish[i], free_at[one]) + times.hold[e, one]
+        free_at[one] = sent
+        free_at[ALWAYS_FREE] = 0.0
+        sent = max(sent + times.propagation[one], free_at[two]) + times.hold[e, two]
+        free_at[two] = sent
+        free_at[ALWAYS_FREE] = 0.0
+        ready = max(ready, sent + times.propagation[two])
+    done = max(ready, free_at[PROCESSOR[k]]) + times.execution[j, k]
+    free_at[PROCESSOR[k]] = done
+    free_at[ALWAYS_FREE] = 0.0
     return done
 
 
 def check_placements(graph: TaskGraph, placements) -> np.ndarray:
-    """Placements as int8 (..., n), or ValueError naming what is wrong."""
+    """Placements as int8, checked.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    placements : array_like of int, shape (..., n)
+
+    Returns
+    -------
+    numpy.ndarray of int8, shape (..., n)
+
+    Raises
+    ------
+    ValueError
+        For another shape, a type that is no integer, or a label that is no location.
+    """
     x = real_array("placement", placements, [f"x_{i + 1}" for i in range(graph.n)])
     if x.ndim < 1 or x.shape[-1] != graph.n:
         raise ValueError(
@@ -194,18 +225,31 @@ def check_placements(graph: TaskGraph, placements) -> np.ndarray:
         )
     if x.dtype.kind not in "iu":
         raise ValueError(f"placement: type {x.dtype}, expected integers 0, 1 or 2")
-    if x.size and (x.min() < 0 or x.max() > 2):
-        value = x[(x < 0) | (x > 2)].flat[0]
-        raise ValueError(f"placement: label {value}, expected 0 (device), 1 (edge) or 2 (cloud)")
+    wrong = (x < 0) | (x >= N_LOCATIONS)
+    if wrong.any():
+        raise ValueError(
+            f"placement: label {x[wrong].flat[0]}, expected 0 (device), 1 (edge) or 2 (cloud)"
+        )
     return x.astype(np.int8)
 
 
 def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
-    """Delay in seconds of placements for tasks, checked.
+    """Delay of placements for tasks, in seconds.
 
-    tasks (F,) with placements (n,) -> float;       tasks (S, F) with placements (S, n) -> (S,);
-    tasks (F,) with placements (P, n) -> (P,).      Values in SI units, see the module's text.
-    Raises ValueError naming the field and the value, and for a delay that is not finite.
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (F,) or (S, F), SI units
+    placements : array_like of int, shape (n,) or (P, n); (S, n) for S tasks
+
+    Returns
+    -------
+    float, or numpy.ndarray of float64, shape (P,) or (S,)
+
+    Raises
+    ------
+    ValueError
+        Naming the field and the value; also for a delay that is not finite.
     """
     t, x = check_tasks(graph, tasks), check_placements(graph, placements)
     if t.ndim > 2 or x.ndim > 2 or (t.ndim == 2 and (x.ndim != 2 or len(t) != len(x))):
@@ -219,14 +263,24 @@ def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
     return out
 
 
-def _refuse_overflow(delays: np.ndarray) -> None:
-    if (bad := ~np.isfinite(delays)).any():
-        number = np.argwhere(bad)[0][0]
-        raise ValueError(f"delay: {delays[bad][0]} s in row {number}, expected a finite number")
-
-
 def all_delays(graph: TaskGraph, tasks, placements) -> np.ndarray:
-    """Delay of every placement for every task, checked: (S, F) and (P, n) -> (S, P) s."""
+    """Delay of every placement for every task, in seconds.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (S, F), SI units
+    placements : array_like of int, shape (P, n)
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (S, P)
+
+    Raises
+    ------
+    ValueError
+        As `delay` does.
+    """
     t = np.atleast_2d(check_tasks(graph, tasks))
     x = np.atleast_2d(check_placements(graph, placements))
     out = np.empty((len(t), len(x)))
@@ -235,34 +289,57 @@ def all_delays(graph: TaskGraph, tasks, placements) -> np.ndarray:
     return out
 
 
-def schedule(graph: TaskGraph, task, placement) -> list[tuple[str, str, float, float]]:
-    """What happens when: (resource, what, start, end) in seconds, for Gantt charts.
+def _refuse_overflow(delays: np.ndarray) -> None:
+    bad = ~np.isfinite(delays)
+    if bad.any():
+        row = np.argwhere(bad)[0][0]
+        raise ValueError(f"delay: {delays[bad][0]} s in row {row}, expected a finite number")
 
-    Resources are "device", "edge", "cloud" and the names in LINKS. Transfers are "i→j". The
-    compiled kernel's rules in plain Python. Raises ValueError for a bad task or placement.
+
+def schedule(graph: TaskGraph, task, placement) -> list[Event]:
+    """What happens when, by the compiled kernel's rules in plain Python.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    task : array_like of float, shape (F,), SI units
+    placement : array_like of int, shape (n,)
+
+    Returns
+    -------
+    list of Event
+        In the order in which resources are reserved; the last one is the result.
+
+    Raises
+    ------
+    ValueError
+        For a bad task or placement.
     """
     t, x = check_tasks(graph, task), check_placements(graph, placement)
     if t.ndim != 1 or x.ndim != 1:
         raise ValueError(f"schedule: {t.shape} tasks, {x.shape} placements, expected one of each")
-    n, state = graph.n, t[-8:]
-    at_node = [0, *map(int, x), 0]
-    free: dict[str, float] = {}
-    finish, events = [0.0] * (n + 2), []
-    for j in range(1, n + 2):
+    state = dict(zip(STATE, t[-N_STATE:]))
+    location = [0, *map(int, x), 0]
+    free_at: dict[str, float] = {}
+    finish = [0.0] * (graph.n + 2)
+    events = []
+    for j in range(1, graph.n + 2):
         ready = 0.0
         for e in range(graph.first[j], graph.first[j + 1]):
             i = int(graph.source[e])
-            at = finish[i]
-            for link in ROUTES.get((at_node[i], at_node[j]), ()):
-                start = max(at, free.get(LINKS[link], 0.0))
-                free[LINKS[link]] = start + t[n + e] / state[RATE[link]]
-                events.append((LINKS[link], f"{i}→{j}", start, free[LINKS[link]]))
-                at = free[LINKS[link]] + state[TAU[link]]
-            ready = max(ready, at)
+            arrival = finish[i]
+            for link in ROUTES.get((location[i], location[j]), ()):
+                name = LINKS[link]
+                start = max(arrival, free_at.get(name, 0.0))
+                free_at[name] = start + t[graph.n + e] / state[BANDWIDTH[link]]
+                events.append(Event(name, f"{i}→{j}", start, free_at[name]))
+                arrival = free_at[name] + state[PROPAGATION[link]]
+            ready = max(ready, arrival)
         finish[j] = ready
-        if j <= n:
-            where = LOCATIONS[at_node[j]]
-            start = ready if where == "cloud" else max(ready, free.get(where, 0.0))
-            finish[j] = free[where] = start + t[j - 1] / state[at_node[j]]
-            events.append((where, str(j), start, finish[j]))
-    return [*events, ("device", "result", finish[n + 1], finish[n + 1])]
+        if j <= graph.n:
+            name = LOCATIONS[location[j]]
+            start = max(ready, free_at.get(name, 0.0)) if SERIAL[location[j]] else ready
+            finish[j] = free_at[name] = start + t[j - 1] / state[f"f_{location[j]}"]
+            events.append(Event(name, str(j), start, finish[j]))
+    events.append(Event("device", "result", finish[-1], finish[-1]))
+    return events

@@ -1,4 +1,4 @@
-"""Exact labels: the placement of least delay for every task.
+"""Exact labels: the placement of least delay for every task, and the price of every wrong label.
 
 A depth-first search places subtask after subtask, always at the exact times of the delay model, and
 leaves a prefix as soon as nothing below it can matter. It runs twice. The first pass takes the most
@@ -7,9 +7,9 @@ the first placement with that delay, ties included, which is the formulation's t
 
 A prefix of placed subtasks is left when
 - its bound reaches the best delay known. The bound is the largest of: the bound of the prefix that
-  it extends; the new subtask's finish plus its time to go, if nothing ever waited; and for each
-  later subtask that it feeds, the earliest finish there, given how long links and processors are
-  busy by now, plus its time to go;
+  it extends; the new subtask's finish plus its time to the result, if nothing ever waited; and for
+  each later subtask that it feeds, the earliest finish there, given how long links and processors
+  are busy by now, plus its time to the result;
 - or it is dominated: an earlier prefix holds the subtasks whose results are still needed at the
   same locations, has finished each no later, and leaves no resource busy for longer. Whatever
   follows ends no earlier here than there. Prefixes are remembered in a table of fixed size, an old
@@ -18,7 +18,6 @@ A prefix of placed subtasks is left when
 
 from __future__ import annotations
 
-from collections import namedtuple
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
@@ -26,13 +25,25 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from .delay import FREE, THAT, THIS, new_times, place, prepare
+from .delay import (
+    ALWAYS_FREE,
+    FIRST_HOP,
+    N_LOCATIONS,
+    N_RESOURCES,
+    PROCESSOR,
+    SECOND_HOP,
+    Times,
+    delay_kernel,
+    new_times,
+    prepare,
+    schedule_node,
+)
 from .graphs import TaskGraph
 from .tasks import check_tasks
 
 TIE = 1e-9  # relative: placements this close to the optimum tie
 ROUNDING = 1e-12  # relative: an improvement below this is rounding
-WAYS = 8  # prefixes remembered in one row of the table
+ROW = 8  # prefixes remembered in one row of the table
 REMEMBER_FROM = 512  # nodes of a search before it begins to remember; small ones are faster without
 OWN_PATH = 1e-3  # weight of a child's own path in the order of search, where bounds are often equal
 UNLIMITED = np.iinfo(np.int64).max
@@ -43,11 +54,11 @@ class TooLarge(ValueError):
 
 
 class Labelled(NamedTuple):
-    """S tasks in SI units and their optima, as a data set has them."""
+    """S tasks and their optima, as a data set has them."""
 
-    tasks: np.ndarray  # float64 (S, F)
+    tasks: np.ndarray  # float64 (S, F), SI units
     placements: np.ndarray  # int8 (S, n)
-    delays: np.ndarray  # float64 (S,) s
+    delays: np.ndarray  # float64 (S,), s
     nodes: np.ndarray  # int64 (S,): prefixes that the search evaluated, in both passes
 
 
@@ -55,227 +66,306 @@ class Solution(NamedTuple):
     """What a search finds for S tasks of n subtasks."""
 
     placements: np.ndarray  # int8 (S, n)
-    delays: np.ndarray  # float64 (S,) s
+    delays: np.ndarray  # float64 (S,), s
     nodes: np.ndarray  # int64 (S,): prefixes evaluated, in both passes
-    bounds: np.ndarray  # float64 (S,) s: lower bounds of the optimum
+    bounds: np.ndarray  # float64 (S,), s: lower bounds of the optimum
 
 
-# What the search knows of a graph. join[join_first[j]:]: what node j feeds, but the next node and
-# the sink; live[live_first[j]:]: whose results are needed after the prefix of j; source_until: the
-# source's last consumer; remember_from: nodes before prefixes are remembered.
-Structure = namedtuple(
-    "Structure", "n first source join_first join live_first live source_until remember_from"
-)
-# Remembered prefixes: keys (rows, WAYS); vectors (rows, WAYS, width), finishes of live subtasks and
-# when resources are free; used, stamp (rows,), the search that wrote a row; now (1,), this search.
-Memory = namedtuple("Memory", "keys vectors used stamp now vector")
-# All that a search writes to, by depth, or by depth and child.
-Scratch = namedtuple("Scratch", "times x finish free done low rank order turn memory")
+class Structure(NamedTuple):
+    """What the search knows of a graph. Lists by node are flat, with the start of each."""
+
+    n: int
+    first: np.ndarray  # edges into node j start at first[j]
+    source: np.ndarray  # of every edge
+    join_first: np.ndarray
+    join: np.ndarray  # later subtasks that node j feeds, the next node aside
+    live_first: np.ndarray
+    live: np.ndarray  # subtasks whose results are still needed once node j is placed
+    source_until: int  # the source's last consumer
+    remember_from: int  # nodes of a search before prefixes are remembered
+
+
+class Memory(NamedTuple):
+    """Remembered prefixes, in rows by the hash of what they hold where."""
+
+    keys: np.ndarray  # int64 (rows, ROW)
+    vectors: np.ndarray  # (rows, ROW, width): finishes of live subtasks, when resources are free
+    used: np.ndarray  # int64 (rows,)
+    stamp: np.ndarray  # int64 (rows,): the search that wrote a row
+    search: np.ndarray  # int64 (1,): number of the present search
+    vector: np.ndarray  # (width,): of the prefix in hand
+
+
+class Scratch(NamedTuple):
+    """All that a search writes to, by depth, or by depth and location of the child."""
+
+    times: Times
+    placement: np.ndarray  # uint8 (n + 2,)
+    finish: np.ndarray  # (n + 2,)
+    free_at: np.ndarray  # (n + 2, 3, N_RESOURCES)
+    done: np.ndarray  # (n + 2, 3): finish of each child
+    bound: np.ndarray  # (n + 2, 3)
+    rank: np.ndarray  # (n + 2, 3): by which children are ordered
+    order: np.ndarray  # uint8 (n + 2, 3)
+    turn: np.ndarray  # int64 (n + 2,): the next child to visit
+    memory: Memory
+
+
+class Found(NamedTuple):
+    """What a search of one task returns."""
+
+    delay: float  # s, inf if nothing below the limit was found
+    nodes: int
+    bound: float  # s: least delay that may be left
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def join_bound(m, j, first, source, run, hold, tau, togo, x, finish, free):
-    """Bound from subtask m and those of its inputs that are placed, up to j: no resource is free
-    earlier than now."""
+def join_bound(m, j, first, source, times, placement, finish, free_at):
+    """Bound from subtask m and its inputs that are placed, up to j: no resource is free earlier
+    than now."""
     best = np.inf
-    for k in range(3):
-        ready = free[4 + k]
+    for k in range(N_LOCATIONS):
+        ready = free_at[PROCESSOR[k]]
         for e in range(first[m], first[m + 1]):
             i = source[e]
             if i <= j:
-                this, that = THIS[x[i], k], THAT[x[i], k]
-                at = max(finish[i], free[this]) + hold[e, this] + tau[this]
-                ready = max(ready, max(at, free[that]) + hold[e, that] + tau[that])
-        best = min(best, ready + run[m, k] + togo[m, k])
+                one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
+                sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
+                sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
+                ready = max(ready, sent)
+        best = min(best, ready + times.execution[m, k] + times.time_to_result[m, k])
     return best
 
 
 @njit(cache=True, error_model="numpy")
-def _dominated(j, graph, x, finish, free, memory):
+def _dominated(j, graph, placement, finish, free_at, memory):
     """Whether a remembered prefix of j subtasks dominates this one; else this one is remembered."""
-    keys, vectors, used, stamp, now, vector = memory
+    vector = memory.vector
     key, width = 0, 0
     begin = np.inf if j >= graph.source_until else 0.0
     for p in range(graph.live_first[j], graph.live_first[j + 1]):
         i = graph.live[p]
-        key = 3 * key + x[i]
+        key = N_LOCATIONS * key + placement[i]
         vector[width] = finish[i]
         begin = min(begin, finish[i])
         width += 1
-    for r in range(FREE):  # before `begin` nothing can use it: that it is free does not count
-        vector[width] = max(free[r], begin)
+    for r in range(ALWAYS_FREE):  # nothing can use it before `begin`: that it is free is no merit
+        vector[width] = max(free_at[r], begin)
         width += 1
     key = key * (graph.n + 1) + j
-    row = ((key * 0x5851F42D4C957F2D) >> 40) & (len(keys) - 1)
-    if stamp[row] != now[0]:
-        stamp[row], used[row] = now[0], 0
-    for q in range(min(used[row], WAYS)):
-        if keys[row, q] == key:
+    row = ((key * 0x5851F42D4C957F2D) >> 40) & (len(memory.keys) - 1)
+    if memory.stamp[row] != memory.search[0]:
+        memory.stamp[row] = memory.search[0]
+        memory.used[row] = 0
+    for q in range(min(memory.used[row], ROW)):
+        if memory.keys[row, q] == key:
             r = 0
-            while r < width and vectors[row, q, r] <= vector[r]:
+            while r < width and memory.vectors[row, q, r] <= vector[r]:
                 r += 1
             if r == width:
                 return True
-    q = used[row] % WAYS
-    used[row] += 1
-    keys[row, q] = key
+    q = memory.used[row] % ROW
+    memory.used[row] += 1
+    memory.keys[row, q] = key
     for r in range(width):
-        vectors[row, q, r] = vector[r]
+        memory.vectors[row, q, r] = vector[r]
     return False
 
 
 @njit(cache=True, error_model="numpy")
-def _left_open(j, best, x, low, order, turn):
-    """Least bound of what a search left when it gave up: the prefix in hand, children not
-    visited."""
-    bound = min(best, low[j - 1, x[j - 1]])
+def _least_open(j, best, scratch):
+    """Least bound of what a search left when it gave up: the prefix in hand, children not seen."""
+    bound = min(best, scratch.bound[j - 1, scratch.placement[j - 1]])
     for above in range(1, j):
-        for at in range(turn[above], 3):
-            bound = min(bound, low[above, order[above, at]])
+        for child in range(scratch.turn[above], N_LOCATIONS):
+            bound = min(bound, scratch.bound[above, scratch.order[above, child]])
     return bound
 
 
 @njit(cache=True, error_model="numpy")
-def search_kernel(graph, ordered, limit, enough, budget, best_x, scratch):
-    """Depth-first search of prepared times -> delay of best_x, or inf; nodes; bound of what is
-    open.
+def search_kernel(graph, ordered, limit, enough, budget, best_placement, scratch):  # noqa: C901, PLR0913 (one loop)
+    """Depth-first search of prepared times, unchecked -> a `Found`.
 
     It looks for the least delay below `limit`, but is content with the first one up to `enough`.
     ordered: the most promising child first; else in lexicographic order. A number of nodes above
     `budget` says that it gave up; it does so only if a finite limit was given or found.
     """
     n, first, source, join_first, join, _, _, _, remember_from = graph
-    (run, hold, tau, togo), x, finish, free, done, low, rank, order, turn, memory = scratch
-    memory.now[0] += 1  # forget the prefixes of earlier searches
+    times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
+    memory.search[0] += 1  # forget the prefixes of earlier searches
     best, nodes = np.inf, 0
-    x[0], finish[0], low[0, 0] = 0, 0.0, 0.0
-    free[0, 0, :] = 0.0
+    placement[0], finish[0], low[0, 0] = 0, 0.0, 0.0
+    free_at[0, 0, :] = 0.0
     j, turn[1] = 1, 0
     while j > 0:
-        at = turn[j]
-        if at == 3:
+        visited = turn[j]
+        if visited == N_LOCATIONS:
             j -= 1
             continue
         turn[j] += 1
-        if at == 0 or not ordered:  # evaluate children: all three, to order them, or the next
+        if visited == 0 or not ordered:  # evaluate all children, to order them, or the next one
             if nodes >= budget and limit < np.inf:
                 nodes += 1
                 break
-            for k in range(at, 3 if ordered else at + 1):
+            for k in range(visited, N_LOCATIONS if ordered else visited + 1):
                 nodes += 1
-                before, after = free[j - 1, x[j - 1]], free[j, k]
-                for r in range(8):  # quicker than numba's slices
+                before, after = free_at[j - 1, placement[j - 1]], free_at[j, k]
+                for r in range(N_RESOURCES):  # quicker than numba's slices
                     after[r] = before[r]
-                x[j] = k
-                finish[j] = done[j, k] = place(
-                    j, k, first, source, run, hold, tau, x, finish, after
-                )
-                own = done[j, k] + togo[j, k]
-                bound = max(low[j - 1, x[j - 1]], own)
+                placement[j] = k
+                finish[j] = schedule_node(j, k, first, source, times, placement, finish, after)
+                done[j, k] = finish[j]
+                own_path = done[j, k] + times.time_to_result[j, k]
+                bound = max(low[j - 1, placement[j - 1]], own_path)
                 for p in range(join_first[j], join_first[j + 1]):
                     if bound < limit:
                         m = join[p]
-                        joined = join_bound(
-                            m, j, first, source, run, hold, tau, togo, x, finish, after
-                        )
+                        joined = join_bound(m, j, first, source, times, placement, finish, after)
                         bound = max(bound, joined)
                 low[j, k] = bound
-                rank[j, k] = bound + OWN_PATH * own
+                rank[j, k] = bound + OWN_PATH * own_path
                 q = k
                 while ordered and q > 0 and rank[j, k] < rank[j, order[j, q - 1]]:
                     order[j, q] = order[j, q - 1]
                     q -= 1
                 order[j, q] = k
-        k = order[j, at]
+        k = order[j, visited]
         if low[j, k] >= limit:
             continue
-        x[j], finish[j] = k, done[j, k]
+        placement[j], finish[j] = k, done[j, k]
         if j < n:
-            if nodes < remember_from or not _dominated(j, graph, x, finish, free[j, k], memory):
+            keep = nodes < remember_from
+            if keep or not _dominated(j, graph, placement, finish, free_at[j, k], memory):
                 j += 1
                 turn[j] = 0
             continue
-        delay = place(n + 1, 0, first, source, run, hold, tau, x, finish, free[j, k])
+        delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[j, k])
         if delay < limit:
             best = delay
-            best_x[:] = x[1 : n + 1]
+            best_placement[:] = placement[1 : n + 1]
             if delay <= enough:
-                return best, nodes, best
+                return Found(best, nodes, best)
             limit = delay * (1 - ROUNDING)
-    return best, nodes, _left_open(j, best, x, low, order, turn) if j > 0 else best
+    return Found(best, nodes, _least_open(j, best, scratch) if j > 0 else best)
 
 
 @njit(cache=True, error_model="numpy")
-def solve_kernel(graph, task, budget, best_x, scratch, limit=np.inf):
-    """`solve` for one task, unchecked -> (delay of best_x, nodes, lower bound of the optimum).
+def solve_kernel(graph, task, budget, best_placement, scratch, limit=np.inf):
+    """`solve` for one task, unchecked -> a `Found`.
 
-    graph: a `Structure`; best_x int8 (n,) is the label if nodes <= budget; scratch: a `Scratch`;
-    limit: a delay known to be above the optimum's.
+    best_placement int8 (n,) is the label if nodes <= budget. limit: a delay known to be above the
+    optimum's.
     """
     prepare(graph.n, graph.first, graph.source, task, 0, 0, scratch.times)
-    delay, nodes, bound = search_kernel(graph, True, limit, 0.0, budget, best_x, scratch)
-    if nodes <= budget:
-        limit = delay * (1 + TIE)
-        found, more, _ = search_kernel(graph, False, limit, limit, budget - nodes, best_x, scratch)
-        nodes += more
-        if found < np.inf:
-            delay = found
-    return delay, nodes, bound
+    first = search_kernel(graph, True, limit, 0.0, budget, best_placement, scratch)
+    if first.nodes > budget:
+        return first
+    limit = first.delay * (1 + TIE)
+    left = budget - first.nodes
+    second = search_kernel(graph, False, limit, limit, left, best_placement, scratch)
+    delay = second.delay if second.delay < np.inf else first.delay
+    return Found(delay, first.nodes + second.nodes, first.bound)
 
 
 @njit(cache=True, error_model="numpy")
-def _solve_many(graph, tasks, budget, placements, delays, nodes, bounds, scratch):
+def _solve_many(graph, tasks, budget, solution, scratch):
     for s in range(len(tasks)):
-        delays[s], nodes[s], bounds[s] = solve_kernel(
-            graph, tasks[s], budget, placements[s], scratch
-        )
+        found = solve_kernel(graph, tasks[s], budget, solution.placements[s], scratch)
+        solution.delays[s] = found.delay
+        solution.nodes[s] = found.nodes
+        solution.bounds[s] = found.bound
+
+
+def _flat(lists: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each list starts in one flat array, and the array, never empty."""
+    starts = np.cumsum([0, *map(len, lists)])
+    return starts, np.array([*chain(*lists), 0])
 
 
 @lru_cache(maxsize=64)
 def structure(graph: TaskGraph) -> Structure:
     """What the search knows of a graph."""
-    n, edges, nodes = graph.n, graph.edges, range(graph.n + 1)
-    joins = [[b for a, b in edges if a == j and j + 1 < b <= n] for j in nodes]
-    live = [[i for i in range(1, j + 1) if any(a == i and b > j for a, b in edges)] for j in nodes]
-    fits = 3 ** max(map(len, live)) * (n + 1) < 2**63  # the locations of all that live are a key
-    rows = [(np.cumsum([0, *map(len, r)]), np.array([*chain(*r), 0])) for r in (joins, live)]
-    until, remember_from = max(b for a, b in edges if a == 0), REMEMBER_FROM if fits else UNLIMITED
-    source = graph.source.astype(np.uint32)
-    return Structure(n, graph.first, source, *rows[0], *rows[1], until, remember_from)
+    n, edges = graph.n, graph.edges
+    joins = [[b for a, b in edges if a == j and j + 1 < b <= n] for j in range(n + 1)]
+    live = [
+        [i for i in range(1, j + 1) if any(a == i and b > j for a, b in edges)]
+        for j in range(n + 1)
+    ]
+    most = max(map(len, live))
+    key_fits = N_LOCATIONS**most * (n + 1) < 2**63
+    return Structure(
+        n,
+        graph.first,
+        graph.source.astype(np.uint32),
+        *_flat(joins),
+        *_flat(live),
+        source_until=max(b for a, b in edges if a == 0),
+        remember_from=REMEMBER_FROM if key_fits else UNLIMITED,
+    )
 
 
 def new_scratch(graph: TaskGraph) -> Scratch:
     """Room for searches of one graph."""
-    n, levels = graph.n, (graph.n + 2, 3)
-    width = int(np.diff(structure(graph).live_first).max()) + FREE
-    rows = 2 ** min(max(n - 10, 8), 13)
-    keys, vectors = np.empty((rows, WAYS), np.int64), np.empty((rows, WAYS, width))
-    used, stamp, now = (np.zeros(size, np.int64) for size in (rows, rows, 1))
-    x, finish, turn = np.empty(n + 2, np.uint8), np.empty(n + 2), np.empty(n + 2, np.int64)
-    order = np.tile(np.arange(3, dtype=np.uint8), (n + 2, 1))
-    memory = Memory(keys, vectors, used, stamp, now, np.empty(width))
-    by_child = (np.empty((*levels, 8)), *np.empty((3, *levels)))
-    return Scratch(new_times(n, len(graph.edges)), x, finish, *by_child, order, turn, memory)
+    depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
+    width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
+    rows = 2 ** min(max(graph.n - 10, 8), 13)
+    memory = Memory(
+        keys=np.empty((rows, ROW), np.int64),
+        vectors=np.empty((rows, ROW, width)),
+        used=np.zeros(rows, np.int64),
+        stamp=np.zeros(rows, np.int64),
+        search=np.zeros(1, np.int64),
+        vector=np.empty(width),
+    )
+    return Scratch(
+        times=new_times(graph.n, len(graph.edges)),
+        placement=np.empty(depth, np.uint8),
+        finish=np.empty(depth),
+        free_at=np.empty((*children, N_RESOURCES)),
+        done=np.empty(children),
+        bound=np.empty(children),
+        rank=np.empty(children),
+        order=np.tile(np.arange(N_LOCATIONS, dtype=np.uint8), (depth, 1)),
+        turn=np.empty(depth, np.int64),
+        memory=memory,
+    )
 
 
 def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
-    """The best placements within a budget of nodes a task, and a proof of how good they are.
+    """The best placements within a budget of nodes per task, and a proof of how good they are.
 
-    tasks (S, F) in SI units. With a bound equal to the delay, the placement is optimal, though not
-    always the first of several. At least 3 n nodes are spent. Raises ValueError for a bad task or
-    budget, and for a task that has no finite delay.
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (S, F), SI units
+    node_budget : int, optional
+        Prefixes evaluated per task, without limit by default; at least 3 n are spent.
+
+    Returns
+    -------
+    Solution
+        A placement whose bound equals its delay is optimal, though not always the first of several.
+
+    Raises
+    ------
+    ValueError
+        For a bad task or budget, and for a task that has no finite delay.
     """
     t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
-    placements, delays = np.zeros((len(t), graph.n), np.int8), np.empty(len(t))
-    nodes, bounds = np.empty(len(t), np.int64), np.empty(len(t))
-    _solve_many(structure(graph), t, budget, placements, delays, nodes, bounds, new_scratch(graph))
-    if not np.isfinite(delays).all():
-        number = np.flatnonzero(~np.isfinite(delays))[0]
+    solution = Solution(
+        np.zeros((len(t), graph.n), np.int8),
+        np.empty(len(t)),
+        np.empty(len(t), np.int64),
+        np.empty(len(t)),
+    )
+    _solve_many(structure(graph), t, budget, solution, new_scratch(graph))
+    if not np.isfinite(solution.delays).all():
+        number = np.flatnonzero(~np.isfinite(solution.delays))[0]
         raise ValueError(f"task {number}: no placement has a finite delay")
-    return Solution(placements, delays, nodes, np.minimum(bounds, delays))
+    return solution._replace(bounds=np.minimum(solution.bounds, solution.delays))
 
 
-def checked_budget(node_budget) -> int:
+def checked_budget(node_budget: int | None) -> int:
     """A budget of nodes as a number, None being no limit; ValueError if it is none."""
     if node_budget is None:
         return UNLIMITED
@@ -284,8 +374,7 @@ def checked_budget(node_budget) -> int:
     return int(node_budget)
 
 
-def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
-    """The error for a task whose proof took too long."""
+def _too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
     return TooLarge(
         f"graph {graph.name!r}, task {task}: {what} not proven within node_budget = {budget} nodes;"
         " labels.search(graph, tasks, node_budget) gives the best placement with its proven bound"
@@ -295,10 +384,87 @@ def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
 def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     """The optimal placement of every task, ties as in the formulation.
 
-    tasks: (S, F) in SI units. Raises ValueError naming field and value of a bad task, and TooLarge,
-    naming the first task, when one takes more than `node_budget` nodes.
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (S, F), SI units
+    node_budget : int, optional
+        Prefixes evaluated per task, without limit by default.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    TooLarge
+        Naming the first task that takes more than `node_budget` nodes.
+    ValueError
+        For a bad task or budget, and for a task that has no finite delay.
     """
     found, budget = search(graph, tasks, node_budget), checked_budget(node_budget)
     if (found.nodes > budget).any():
-        raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
+        raise _too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found
+
+
+@njit(cache=True, error_model="numpy")
+def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # noqa: C901, PLR0913
+    """Fill `all_prices` (S, n, 3) -> -1, or the task of which a search went over the budget."""
+    n, first, source = graph.n, graph.first, graph.source
+    for s in range(len(tasks)):
+        prices, optimum = all_prices[s], solution.delays[s]
+        for i in range(n):  # one label changed: a first guess of the best delay with it
+            for k in range(N_LOCATIONS):
+                trial[:] = solution.placements[s]
+                trial[i] = k
+                free_at = scratch.free_at[0, 0]
+                delay = delay_kernel(n, first, source, tasks[s], trial, scratch.finish, free_at)
+                prices[i, k] = delay
+        for i in range(n):
+            for k in range(N_LOCATIONS):
+                if prices[i, k] > optimum * (1 + ROUNDING):
+                    prepare(n, first, source, tasks[s], i + 1, k, scratch.times)
+                    limit, enough = prices[i, k] * (1 - ROUNDING), optimum * (1 + ROUNDING)
+                    found = search_kernel(graph, True, limit, enough, budget, trial, scratch)
+                    if found.nodes > budget:
+                        return s
+                    if found.delay < np.inf:  # it may be the best known for other labels, too
+                        for j in range(n):
+                            prices[j, trial[j]] = min(prices[j, trial[j]], found.delay)
+        for i in range(n):
+            for k in range(N_LOCATIONS):
+                prices[i, k] = max(0.0, prices[i, k] - optimum)
+            prices[i, solution.placements[s, i]] = 0.0
+    return -1
+
+
+def label_prices(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.ndarray:
+    """The price of every wrong label, exact: how much longer the best placement with it takes.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (S, F), SI units
+    node_budget : int, optional
+        Of each of the 2 n + 1 searches of a task, without limit by default.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (S, n, 3), s
+        Entry [s, i, k]: by how much the best placement with subtask i + 1 at location k exceeds the
+        optimum; 0 at the label.
+
+    Raises
+    ------
+    TooLarge, ValueError
+        As `solve` does.
+    """
+    t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
+    best = solve(graph, t, node_budget)
+    prices = np.empty((len(t), graph.n, N_LOCATIONS))
+    trial, scratch = np.empty(graph.n, np.int8), new_scratch(graph)
+    stopped = _price_many(structure(graph), t, best, budget, prices, trial, scratch)
+    if stopped >= 0:
+        raise _too_large(graph, stopped, budget, "a price")
+    return prices

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from .graphs import TaskGraph
+from kd_offload.graphs import TaskGraph
 
 MBIT = 1e6 / 8  # bytes/s in 1 Mbit/s
 STATE = ("f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan")

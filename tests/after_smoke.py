@@ -6,10 +6,10 @@ import nbformat
 import pytest
 from execute import execute
 
-from kd_offload.artifact import ROOT, get_run, read_table
-from kd_offload.claims.terms import NOTES, STATEMENTS
-from kd_offload.dataset import load
-from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
+from experiments.run import ROOT, get_run, read_table
+from experiments.claims.terms import NOTES, STATEMENTS
+from kd_offload.data import load
+from experiments.scenarios import RANDOM, SHOWN, TRAINED
 
 SMOKE, PAPER = get_run("smoke"), get_run("paper")
 

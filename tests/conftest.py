@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kd_offload.artifact import Run
-from kd_offload.dataset import Order, generate
+from experiments.run import Run
+from kd_offload.data import Order, generate
 from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, train_all
-from kd_offload.parallel import in_parallel
-from kd_offload.profiles import PROFILES, SMOKE
-from kd_offload.rivals.policies import ANY, POLICIES, seeds_of
-from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
+from experiments.parallel import in_parallel
+from experiments.profiles import PROFILES, SMOKE
+from experiments.baselines import ANY, POLICIES, seeds_of
+from experiments.scenarios import RANDOM, SHOWN, TRAINED
 
 PROFILES["tiny"] = TINY = replace(
     SMOKE, name="tiny", resamples=20,

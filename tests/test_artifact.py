@@ -11,8 +11,8 @@ import execute as runner
 import pandas as pd
 import pytest
 
-from kd_offload import artifact
-from kd_offload.artifact import (
+from experiments import run as artifact
+from experiments.run import (
     ROOT,
     Run,
     code_digest,
@@ -23,8 +23,8 @@ from kd_offload.artifact import (
     save_table,
     written_aside,
 )
-from kd_offload.claims.readme import BEGIN, END, expected, summary
-from kd_offload.claims.terms import BADGES, NOTES, STATEMENTS
+from experiments.claims.readme import BEGIN, END, expected, summary
+from experiments.claims.terms import BADGES, NOTES, STATEMENTS
 
 PAPER = get_run("paper")
 COLUMNS = {
@@ -124,7 +124,7 @@ def test_a_digest_follows_code_down_to_the_core(tmp_path, monkeypatch):
     package = tmp_path / "kd_offload"
     shutil.copytree(artifact.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(artifact, "PACKAGE", package)
-    modules = ("tasks", "delay", "labels", "beyond.training", "rivals.dqn", "device.c_any")
+    modules = ("tasks", "delay", "labels", "beyond.training", "baselines.dqn", "device.c_any")
 
     def digests():
         code_digest.cache_clear()

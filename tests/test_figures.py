@@ -3,8 +3,8 @@
 import pytest
 from pypdf import PdfReader
 
-from kd_offload.artifact import ROOT
-from kd_offload.draw.style import WIDTH
+from experiments.run import ROOT
+from experiments.plots.style import WIDTH
 
 PDFS = [p for p in sorted((ROOT / "figures").glob("*.pdf")) if p.stem != "claims"]  # that is a page
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kd_offload.artifact import PACKAGE, ROOT
+from experiments.run import PACKAGE, ROOT
 
-WINGS = ("beyond", "proofs", "rivals", "studies", "draw", "device", "runtime", "claims")
+WINGS = ("beyond", "proofs", "baselines", "studies", "draw", "device", "runtime", "claims")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

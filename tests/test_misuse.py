@@ -11,25 +11,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload import artifact
-from kd_offload.artifact import ROOT, kept, written_aside
-from kd_offload.beyond.decide import decide_any
-from kd_offload.beyond.sweep import Sweep, save_sweep
-from kd_offload.beyond.training import first_weights
+from experiments import run as artifact
+from experiments.run import ROOT, kept, written_aside
+from anygraph.decision import decide
+from anygraph.network import GraphNetwork, save_network
+from anygraph.training import first_weights
 from kd_offload.delay import all_delays, delay
-from kd_offload.device.c_file import export_c
-from kd_offload.device.onnx_file import export_onnx
+from experiments.runtimes.c import export_c
+from experiments.runtimes.onnx_file import export_onnx
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
 from kd_offload.labels import search, solve
-from kd_offload.models import Model, Network, decide, open_model, save, scaling
-from kd_offload.rivals.environment import OffloadingEnv
-from kd_offload.rivals.policies import model_deciders, place
-from kd_offload.studies import statistics
+from kd_offload.model import Model, Network, decide, open_model, save, scaling
+from experiments.baselines.environment import OffloadingEnv
+from experiments.baselines import model_deciders, placements_of
+from experiments.studies import statistics
 from kd_offload.tasks import feature_names, sample_tasks
 
 GRAPH = dag()
 TASKS = sample_tasks(GRAPH, 30, np.random.default_rng(0))
-ANY = Sweep("student_any", 0, 8, 4, first_weights(8, 4, np.random.default_rng(0)))
+ANY = GraphNetwork("anygraph", 0, 8, 4, first_weights(8, 4, np.random.default_rng(0)))
 
 
 def network(graph=GRAPH, hidden=(8,)):
@@ -44,11 +44,11 @@ def network(graph=GRAPH, hidden=(8,)):
 
 DECIDERS = {
     "decide": lambda t: decide(network(), GRAPH, t),
-    "decide_any": lambda t: decide_any(ANY, GRAPH, t),
+    "decide": lambda t: decide(ANY, GRAPH, t),
     "solve": lambda t: solve(GRAPH, t),
     "search": lambda t: search(GRAPH, t, 1000),
-    "place": lambda t: place("greedy", GRAPH, t),
-    "random": lambda t: place("random", GRAPH, t),
+    "place": lambda t: placements_of("greedy", GRAPH, t),
+    "random": lambda t: placements_of("random", GRAPH, t),
     "delay": lambda t: delay(GRAPH, t, np.zeros((len(t), 10), int)),
     "all_delays": lambda t: all_delays(GRAPH, t, np.zeros((3, 10), int)),
 }
@@ -85,8 +85,10 @@ def test_odd_tasks_are_refused(name, odd):
 def test_a_data_frame_in_order_and_one_task_are_as_good_as_an_array():
     frame = pd.DataFrame(TASKS, columns=feature_names(GRAPH))
     assert np.array_equal(solve(GRAPH, frame).placements, solve(GRAPH, TASKS).placements)
-    assert place("random", GRAPH, TASKS[0]).shape == (1, 10)
-    assert np.array_equal(place("heft", GRAPH, TASKS[0])[0], place("heft", GRAPH, TASKS)[0])
+    assert placements_of("random", GRAPH, TASKS[0]).shape == (1, 10)
+    assert np.array_equal(
+        placements_of("heft", GRAPH, TASKS[0])[0], placements_of("heft", GRAPH, TASKS)[0]
+    )
     wrong = pd.DataFrame(np.zeros((30, 10), int), columns=[f"x_{i}" for i in range(10, 0, -1)])
     with pytest.raises(ValueError, match="placement: columns x_10, x_9"):
         delay(GRAPH, TASKS, wrong)
@@ -99,7 +101,7 @@ def test_a_data_frame_in_order_and_one_task_are_as_good_as_an_array():
     [
         (lambda: search(GRAPH, TASKS, 0), "node_budget: 0"),
         (lambda: search(GRAPH, TASKS, 10**30), "node_budget: 1"),
-        (lambda: decide_any(ANY, GRAPH, TASKS, 0), "evaluations: 0"),
+        (lambda: decide(ANY, GRAPH, TASKS, 0), "evaluations: 0"),
         (lambda: sample_tasks(GRAPH, 0, np.random.default_rng(0)), "count: 0"),
         (lambda: sample_tasks(GRAPH, 10**20, np.random.default_rng(0)), "count: 1"),
         (lambda: chain(10**20), "chain: n must be"),
@@ -113,7 +115,7 @@ def test_a_data_frame_in_order_and_one_task_are_as_good_as_an_array():
         (lambda: OffloadingEnv(GRAPH, workload=np.zeros(25)), r"workload: shape \(25,\), least 0"),
         (lambda: OffloadingEnv(GRAPH, workload=np.ones(24)), r"workload: shape \(24,\)"),
         (lambda: save(network(), Path("m.bin")), "model: m.bin, expected a name that ends"),
-        (lambda: save_sweep(ANY, Path("m")), "model: m, expected a name that ends"),
+        (lambda: save_network(ANY, Path("m")), "model: m, expected a name that ends"),
     ],
 )
 def test_odd_requests_are_refused(call, text):
@@ -309,7 +311,7 @@ def test_installed_without_its_repository_it_writes_where_it_is_told(tmp_path):
     templates = {p.name for p in (ROOT / "kd_offload").rglob("*.in")}
     assert {p.name for p in site.rglob("*.in")} == templates and len(templates) >= 5
     code = (
-        "from kd_offload import artifact; from kd_offload.device import c_file, c_any, card;"
+        "from kd_offload import artifact; from experiments.runtimes import c_file, c_any, card;"
         "print(artifact.CHECKOUT, artifact.ROOT, artifact.get_run('smoke', 'here').out)\n"
         "artifact.get_run('paper')"
     )

@@ -7,8 +7,8 @@ import nbformat
 import pytest
 from execute import execute
 
-from kd_offload.artifact import ROOT
-from kd_offload.profiles import PROFILES
+from experiments.run import ROOT
+from experiments.profiles import PROFILES
 
 SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from execute import execute
 
-from kd_offload.artifact import ROOT
-from kd_offload.beyond.decide import decide_any
-from kd_offload.beyond.sweep import open_sweep
+from experiments.run import ROOT
+from anygraph.decision import decide
+from anygraph.network import open_network
 from kd_offload.delay import delay, schedule
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
-from kd_offload.models import decide, open_model
+from kd_offload.model import decide, open_model
 from kd_offload.tasks import sample_tasks
 
 SITE = ROOT / "website"
 ASK = """
 const { schedule, optimum, students } = require(process.argv[1]);
 const { graph, tasks, wasm } = JSON.parse(require("fs").readFileSync(0));
-const { student_any, student_dag } = students(Buffer.from(wasm, "base64"), graph);
+const { anygraph, student_dag } = students(Buffer.from(wasm, "base64"), graph);
 console.log(JSON.stringify(tasks.map((task) => {
-  const x = { student_any: student_any(task), student: student_dag(task) };
+  const x = { anygraph: anygraph(task), student: student_dag(task) };
   x.optimum = optimum(graph, task, x.student);
   return { x, ...schedule(graph, task, x.student) };
 })));
@@ -54,7 +54,7 @@ def test_the_browser_decides_and_computes_delays_as_python_does():
     x = {name: np.array([s["x"][name] for s in said]) for name in said[0]["x"]}
     here = {
         "student": decide(open_model(models / "student_dag_0.npz"), graph, tasks),
-        "student_any": decide_any(open_sweep(models / "student_any_0.npz"), graph, tasks)[0],
+        "anygraph": decide(open_network(models / "anygraph_0.npz"), graph, tasks)[0],
     }
     for role, expected in here.items():
         assert (x[role] == expected).all(1).mean() >= 0.98  # float32 in another order

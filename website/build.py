@@ -27,8 +27,8 @@ import nbformat
 import numpy as np
 import pandas as pd
 
-from kd_offload.artifact import PACKAGE, ROOT
-from kd_offload.draw.style import LOCATION_COLOURS, QUANTITIES
+from experiments.run import PACKAGE, ROOT
+from experiments.plots.style import LOCATION_COLOURS, QUANTITIES
 from kd_offload.graphs import dag
 from kd_offload.tasks import STATE, Ranges, sample_tasks
 

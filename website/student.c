@@ -1,7 +1,7 @@
 /* What the page student.html calls: the students of exports/, and room for one task.
  * `sh website/wasm.sh` compiles this file and the students into website/student.wasm. */
 #define KD_HEADER
-#include "../exports/student_any.c"
+#include "../exports/anygraph.c"
 #undef KD_HEADER
 #include "../exports/student_dag.h"
 
@@ -20,5 +20,5 @@ SHOWN("placement") unsigned char *get_placement(void) { return placement; }
 SHOWN("sources") const char *get_sources(void) { return sources; }
 
 SHOWN("graph") int set_graph(int n, int edges) { return kd_graph(n, edges, pairs, &graph, &bad); }
-SHOWN("student_any") int any(void) { return kd_decide(&graph, task, placement, &workspace, &bad); }
+SHOWN("anygraph") int any(void) { return kd_decide(&graph, task, placement, &workspace, &bad); }
 SHOWN("student_dag") int dag(void) { return student_dag_decide(task, placement, &bad); }

@@ -60,7 +60,7 @@ function optimum(graph, task, known) {
   return found;
 }
 
-// Functions from a task to its placement, for one graph: `student_any` and `student_dag`.
+// Functions from a task to its placement, for one graph: `anygraph` and `student_dag`.
 function students(bytes, graph) {
   const wasm = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
   wasm._initialize();
@@ -72,7 +72,7 @@ function students(bytes, graph) {
     check(wasm[name]());
     return [...new Uint8Array(wasm.memory.buffer, wasm.placement(), graph.n)];
   };
-  return { student_any: decide("student_any"), student_dag: decide("student_dag") };
+  return { anygraph: decide("anygraph"), student_dag: decide("student_dag") };
 }
 
 function element(parent, tag, attributes = {}, text = "") {
@@ -165,8 +165,8 @@ function show(root, data) {
     result.textContent = "";
     const whole = [...task, ...values];
     const policies = [
-      ["the best placement", () => optimum(graph, whole, decide.student_any(whole)), "all tried"],
-      ["student_any", () => decide.student_any(whole), "one network for every graph"],
+      ["the best placement", () => optimum(graph, whole, decide.anygraph(whole)), "all tried"],
+      ["anygraph", () => decide.anygraph(whole), "one network for every graph"],
       ["student", () => decide.student_dag(whole), "the paper's, trained for this graph"],
       ["yours", () => yours, "click a subtask below to move it"],
     ];

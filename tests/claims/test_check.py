@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload.artifact import ROOT, get_run, read_table
-from kd_offload.claims import check
-from kd_offload.claims.check import DIFFERS, SAME, TOLERATED, answers
-from kd_offload.claims.readme import BEGIN, END, expected, summary, write_block
-from kd_offload.claims.terms import NO, PARTLY, UNDECIDED, YES
+from experiments.run import ROOT, get_run, read_table
+from experiments.claims import check
+from experiments.claims.check import DIFFERS, SAME, TOLERATED, answers
+from experiments.claims.readme import BEGIN, END, expected, summary, write_block
+from experiments.claims.terms import NO, PARTLY, UNDECIDED, YES
 
 CLAIMS = read_table(get_run("paper"), "claims")
 REGRET = "student: regret (%)"
@@ -84,8 +84,8 @@ def test_the_readme_tells_six_claims_from_the_table():
     lines = summary(CLAIMS, latency).splitlines()
     assert [line[4:6] for line in lines[2:8]] == ["C1", "C2", "C3", "C4", "C5", "C6"]
     edited = CLAIMS.assign(verdict=CLAIMS.verdict.where(CLAIMS.verdict == "-", YES))
-    rival = edited.metric == "regret, student minus greedy (points)"
-    edited.loc[rival, "reference"] = "worse; "
+    baseline = edited.metric == "regret, student minus greedy (points)"
+    edited.loc[baseline, "reference"] = "worse; "
     edited.loc[(edited.metric == REGRET) & (edited.scenario == "dag"), "value"] = 77.7
     told = summary(edited, latency).splitlines()
     assert "always loses to `greedy`, " in told[6] and "| 77.7 % [" in told[6]

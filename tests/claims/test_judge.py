@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from kd_offload.artifact import save_table
-from kd_offload.claims import judge, rules
-from kd_offload.claims import notes as told_of
-from kd_offload.claims.notes import notes, remarks
-from kd_offload.claims.terms import BADGES, COVERS, NOTES, RULES, SOURCES, STATEMENTS
-from kd_offload.rivals.policies import FIXED, OURS
-from kd_offload.scenarios import SHOWN
+from experiments.run import save_table
+from experiments.claims import judge
+from experiments.claims import rules
+from experiments.claims import notes as told_of
+from experiments.claims.notes import notes, remarks
+from experiments.claims.terms import BADGES, COVERS, NOTES, RULES, SOURCES, STATEMENTS
+from experiments.baselines import FIXED, OURS
+from experiments.scenarios import SHOWN
 
 YES, PARTLY, NO, UNDECIDED, FORMULATION = BADGES
 EFFECTS = {
@@ -245,7 +246,7 @@ def test_an_equal_is_a_tie_and_no_defeat():
     tied = dict(half=0.0005, greedy=-0.1, lookahead=-0.1, beam_8=0.0002, exact=0.1)
     one = judged(judge.latency("dag", paired(**tied)))
     assert one["verdict"] == YES
-    told = "better than 3 of the 4 rivals that use the task's data and 0 of the 0 others"
+    told = "better than 3 of the 4 baselines that use the task's data and 0 of the 0 others"
     assert one["reference"] == f"{told}; tied: beam_8"
     one = judged(judge.latency("dag", paired(**tied | dict(beam_8=0.0007))))
     assert one["verdict"] == UNDECIDED and one["reference"].endswith(
@@ -259,11 +260,11 @@ def test_an_equal_is_a_tie_and_no_defeat():
 
 
 def test_the_family_and_what_has_not_converged_are_shown_and_not_counted():
-    family = dict(teacher=0.1, student_plain=0.1, student_any=0.1, student_tuned=0.1)
+    family = dict(teacher=0.1, student_plain=0.1, anygraph=0.1, student_tuned=0.1)
     rows = judge.latency("dag", paired(greedy=-0.1, dqn=-0.1, **family), unfinished={"dqn"})
     one = judged(rows)
     assert one["verdict"] == YES
-    counted = "better than 2 of the 2 rivals that use the task's data and 0 of the 0 others"
+    counted = "better than 2 of the 2 baselines that use the task's data and 0 of the 0 others"
     assert one["reference"] == f"{counted}; not converged, not counted: dqn"
     about = {r["metric"].split(" minus ")[1].split()[0]: r["reference"] for r in rows[1:]}
     assert about["dqn"].startswith("not converged, not counted: better; superiority")
@@ -282,7 +283,7 @@ def test_where_one_location_is_nearly_always_best_there_is_nothing_to_learn():
 
 
 def test_verdicts_take_the_intervals_that_hold_for_all_rivals():
-    """Each difference is clear alone, none is for all rivals together."""
+    """Each difference is clear alone, none is for all baselines together."""
     table = paired(greedy=-0.1)
     table["regret_difference_all_low"], table["regret_difference_all_high"] = -0.3, 0.01
     rows = judge.latency("dag", table)
@@ -316,7 +317,7 @@ def test_c6(greedy, heft, beam_8, expected):
     told += "; not than these, with more than 1.5 × its regret: greedy" if greedy < 1 else ""
     between = f"; undecided between {f'{PARTLY} and {YES}' if greedy > 1 else f'{NO} and {PARTLY}'}"
     told += between if expected == UNDECIDED else ""
-    assert rows[0]["reference"].endswith(f"of 4 rivals{told}")
+    assert rows[0]["reference"].endswith(f"of 4 baselines{told}")
     assert rows[1]["metric"] == "student: inference delay (µs, as a call from Python)"
     assert rows[1]["reference"].endswith(f"; by the same rule: {expected}")
 
@@ -332,17 +333,17 @@ def test_c6_is_partly_reproduced_against_its_equals_alone():
 
 
 def test_c6_shows_apart_what_has_no_time_in_the_same_runtime_and_what_there_is_in_c():
-    """Neither a rival nor forgotten."""
+    """Neither a baseline nor forgotten."""
     table = timing(greedy=2.0, exact=3.0, dqn=50.0).drop([("dqn", judge.LOOP)])
     table.loc[("dqn", "numba"), list(ends("over_student", 0))] = np.nan
     table.loc[("random_forest", "sklearn"), "median_us"] = 4000.0
     table.loc[("student", "c"), list(ends("median_us", 0))] = 1.0, 0.9, 1.1
     rows = judge.speed("dag", table, REGRET)
-    assert verdict(rows) == YES and rows[0]["reference"] == "quicker than 2 of 2 rivals"
+    assert verdict(rows) == YES and rows[0]["reference"] == "quicker than 2 of 2 baselines"
     apart = {r["metric"].split(":")[0]: r for r in rows if "its own runtime" in r["metric"]}
     told = {policy: (row["value"], row["reference"]) for policy, row in apart.items()}
     assert told == {"dqn": (150, "numba"), "random_forest": (4000, "sklearn")}
-    assert rows[1]["metric"].endswith("(µs, in C)") and "no rival" in rows[1]["reference"]
+    assert rows[1]["metric"].endswith("(µs, in C)") and "no baseline" in rows[1]["reference"]
 
 
 def told(local_search=-0.05, any_graph=-0.09, all_edge=-0.5, exact_us=30.0):
@@ -352,14 +353,14 @@ def told(local_search=-0.05, any_graph=-0.09, all_edge=-0.5, exact_us=30.0):
     """
     table = paired(
         all_device=-2, all_edge=all_edge, all_cloud=-1, greedy=-0.5, local_search_1=local_search,
-        best_single=-0.5, exact=0.1, student_any=-any_graph,
+        best_single=-0.5, exact=0.1, anygraph=-any_graph,
     )  # fmt: skip
     for own, prefix in OURS.items():
         difference = table.regret[own] - table.regret
         table[f"{prefix}delay_ms_difference"] = 400 * difference
         for field, column in ends(f"{prefix}regret_difference", difference, suffix="_all").items():
             table[field] = column
-    times = timing(exact=exact_us / 3, greedy=0.5, local_search_1=2.0, student_any=3.0)
+    times = timing(exact=exact_us / 3, greedy=0.5, local_search_1=2.0, anygraph=3.0)
     rows = notes("dag", table, times.assign(mean_us=times.median_us))
     assert [row["claim"] for row in rows] == list(NOTES) and {r["verdict"] for r in rows} == {"-"}
     return [row["statement"] for row in rows], rows
@@ -378,7 +379,7 @@ def test_notes_say_what_the_numbers_say():
         n3 == f"Yes: 1 of 3 have less regret than {own}. The quickest is {cheap}, the best {cheap}"
     )
     assert rows[2]["value"] == pytest.approx(5)
-    assert n4.startswith(f"student_any (1.0 % regret, 9 µs) has less regret than {own}; ")
+    assert n4.startswith(f"anygraph (1.0 % regret, 9 µs) has less regret than {own}; ")
     assert "it pays off only on a device 190 times slower" in n4  # 4000 µs lost, 21 saved
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload.artifact import Run, save_table
-from kd_offload.beyond.engine import LANES
-from kd_offload.dataset import load
-from kd_offload.rivals.dqn import Training
-from kd_offload.rivals.policies import policies_for
-from kd_offload.scenarios import scenario
-from kd_offload.studies import budgets as study
+from experiments.run import Run, save_table
+from anygraph.engine import LANES
+from kd_offload.data import load
+from experiments.baselines.dqn import Training
+from experiments.baselines import policies_for
+from experiments.scenarios import scenario
+from experiments.studies import budgets as study
 
 
 def test_converged_is_flat_over_the_last_fifth():
@@ -66,12 +66,12 @@ def test_every_policy_has_a_row_of_what_it_was_given(run, monkeypatch):
     assert table.converged["linear"] is False and table.converged["dqn"] is True
     assert table.loc["dqn"].training_evaluations == 160 and table.loc["dqn"].labels == 0
     assert table.loc["dqn"].steps == Training(40).updates(10)
-    assert table.loc["student_any"].labels == 6 * 8 * LANES and table.loc["student_any"].steps == 12
+    assert table.loc["anygraph"].labels == 6 * 8 * LANES and table.loc["anygraph"].steps == 12
     deciding = table.deciding_evaluations
     assert deciding["exact"] == pytest.approx(test.nodes.mean() / 10)
     assert (deciding[["all_edge", "random", "heft", "student", "dqn", "boosting"]] == 0).all()
     assert deciding["lookahead_joins"] == 4 and deciding["beam_8"] == 1 + 3 * (1 + 3 + 8 * 8) / 10
-    assert 4 < deciding["lookahead_mended"] < deciding["student_any"] <= 40
+    assert 4 < deciding["lookahead_mended"] < deciding["anygraph"] <= 40
     assert deciding["best_single"] < deciding["local_search_1"] < deciding["local_search_3"]
 
 

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS, chain, dag, fusion, random_graph
 from kd_offload.labels import search, solve
-from kd_offload.proofs.oracles import reference_delay
-from kd_offload.rivals.heuristics import searched_exactly
-from kd_offload.rivals.policies import LEARNED, POLICIES, Policy, place, policies_for
-from kd_offload.studies import conditions, label_cost, robustness, sweeps
-from kd_offload.studies.effective import effective
-from kd_offload.studies.quality import FEW
-from kd_offload.studies.statistics import bootstrap_means, interval
+from experiments.oracles import reference_delay
+from experiments.baselines.heuristics import searched_exactly
+from experiments.baselines import LEARNED, POLICIES, Policy, placements_of, policies_for
+from experiments.studies import conditions
+from experiments.studies import label_cost
+from experiments.studies import robustness
+from experiments.studies import sweeps
+from experiments.studies.effective import effective
+from experiments.studies.quality import FEW
+from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.tasks import STATE, Ranges, sample_tasks
 
 GRAPHS = [chain(), dag(), fusion(), random_graph(9, 3)]
@@ -63,7 +66,9 @@ def test_no_disturbance_leaves_the_undisturbed_regret(tiny, tables):
     tasks, table = conditions.base_tasks(tiny, "dag"), tables["robustness"]
     best = solve(dag(), tasks).delays
     undisturbed = {
-        p: np.mean([delay(dag(), tasks, place(p, dag(), tasks, f)) / best - 1 for f in functions])
+        p: np.mean(
+            [delay(dag(), tasks, placements_of(p, dag(), tasks, f)) / best - 1 for f in functions]
+        )
         for p, functions in conditions.all_policies(tiny, "dag").items()
     }
     none = {"out_of_range": 1.0, "noise": 0.0, "missing": 0.0}
@@ -113,7 +118,7 @@ def test_sweeps_fix_one_quantity_and_leave_the_rest(tiny, tables):
             assert sweeps.fixed_at(dag(), tasks, quantity, value) == pytest.approx(expected)
     row = tables["sweeps"].query("quantity == 'f_0' and policy == 'greedy'").iloc[-1]
     tasks[:, -8] = row.value  # one cell, plainly
-    pairs = zip(tasks, place("greedy", dag(), tasks))
+    pairs = zip(tasks, placements_of("greedy", dag(), tasks))
     d = [reference_delay(dag().n, dag().edges, t, x) for t, x in pairs]
     assert row.mean_delay_ms == pytest.approx(1e3 * np.mean(d))
     shares = tables["sweeps"][tables["sweeps"].policy.isin(sweeps.FOLLOWED)][list(LOCATIONS)]
@@ -130,7 +135,7 @@ def test_a_scaled_task_takes_its_scale_times_as_long(graph, scale, seed):
     scaled[:, -2:] *= scale  # propagation delays
     assert delay(graph, scaled, x) == pytest.approx(scale * delay(graph, tasks, x), rel=1e-9)
     for policy in ("greedy", "best_single", "local_search_3"):
-        own, other = (delay(graph, t, place(policy, graph, t)) for t in (tasks, scaled))
+        own, other = (delay(graph, t, placements_of(policy, graph, t)) for t in (tasks, scaled))
         assert other == pytest.approx(scale * own, rel=1e-6)
 
 
@@ -143,7 +148,7 @@ def test_the_winner_of_effective_latency_on_a_table_made_by_hand():
     timing = pd.DataFrame(times, columns=["policy", "runtime", "mean_us"])
     latency, timing = latency.assign(scenario="dag"), timing.assign(scenario="dag")
     table = effective(latency, timing, ("dag",), slowdowns=(1, 10, 1000), delays_ms=(100.0, 10.0))
-    got = table[table.rivals == "all"].set_index(["slowdown", "best_delay_ms"])
+    got = table[table.baselines == "all"].set_index(["slowdown", "best_delay_ms"])
     # exact 100 + 1 s, student 105 + 0.1 s, all_edge 150 + 0.002 s, in ms, at scale 1
     assert got.winner.to_dict() == {
         (1, 100.0): "exact", (10, 100.0): "student", (1000, 100.0): "all_edge",
@@ -155,7 +160,7 @@ def test_the_winner_of_effective_latency_on_a_table_made_by_hand():
     assert (second.scale, second.runner_up) == (0.1, "student")
     assert second.effective_ms == pytest.approx(17.0)
     assert second.margin == pytest.approx(110.5 / 17 - 1)
-    assert "exact" not in set(table[table.rivals == "without exact"].winner)
+    assert "exact" not in set(table[table.baselines == "without exact"].winner)
     for part, name in ((latency, "chain"), (latency[latency.policy != "all_edge"], "dag")):
         with pytest.raises(ValueError, match=f"scenario: '{name}' has policies .*, expected two"):
             effective(part, timing, (name,))
@@ -199,7 +204,7 @@ def test_the_cost_of_a_flip_is_its_delay_over_the_optimum(tiny, tables):
     assert single.loc[("any", "any"), "regret"] == pytest.approx(np.mean(together))
     own = table[(table.source == "student") & (table.optimum == "any")]
     functions = conditions.all_policies(tiny, "chain")["student"]
-    x = np.stack([place("student", graph, tasks, f) for f in functions])
+    x = np.stack([placements_of("student", graph, tasks, f) for f in functions])
     right = (x == best.placements).all(-1).mean()
     assert 1 - own.share_of_tasks.sum() == pytest.approx(right)
     enough = table.cases >= FEW

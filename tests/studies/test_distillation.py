@@ -7,13 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload.artifact import Run, get_run, read_table
-from kd_offload.beyond.families import edges_hash, held_apart
-from kd_offload.beyond.sweep import layout
-from kd_offload.beyond.training import fit_any
-from kd_offload.profiles import PROFILES
-from kd_offload.scenarios import SHOWN
-from kd_offload.studies import design, grid, slow
+from experiments.run import Run, get_run, read_table
+from anygraph.families import edges_hash, held_apart
+from anygraph.network import layout
+from anygraph.training import fit_any
+from experiments.profiles import PROFILES
+from experiments.scenarios import SHOWN
+from experiments.studies import design
+from experiments.studies import grid
+from experiments.studies import slow
 
 
 def test_a_cell_compares_pairs_over_seeds_and_tasks():
@@ -70,7 +72,7 @@ def test_paper_reads_and_others_make(fresh, monkeypatch):
         calls.append(run.profile.name)
         return pd.DataFrame({"a": [len(calls)]})
 
-    compute.__module__ = "kd_offload.studies.design"
+    compute.__module__ = "experiments.studies.design"
     monkeypatch.setitem(slow.SLOW, "design", (compute, (), False))
     paper, whole = (Run(PROFILES[p], fresh.out) for p in ("paper", "full"))
     missing = r"table: design\.csv is missing; .*`make full`"

@@ -7,9 +7,9 @@ from joblib import Parallel
 
 from kd_offload import labels
 from kd_offload.graphs import random_graph
-from kd_offload.profiles import SMOKE
-from kd_offload.proofs.proofs import mixed_tasks
-from kd_offload.studies import label_speed
+from experiments.profiles import SMOKE
+from experiments.studies.proofs import mixed_tasks
+from experiments.studies import label_speed
 
 
 def test_compiled_enumeration_finds_the_labels():

@@ -9,12 +9,12 @@ from scipy import stats
 
 from kd_offload.delay import LINKS, ROUTES, TAU, delay
 from kd_offload.delay import RATE as FIELD
-from kd_offload.draw.online import pays
+from experiments.plots.online import pays
 from kd_offload.graphs import TaskGraph, dag
 from kd_offload.labels import solve
-from kd_offload.rivals.policies import POLICIES
-from kd_offload.runtime.link import Rate
-from kd_offload.studies.online import (
+from experiments.baselines import POLICIES
+from experiments.testbed.link import Rate
+from experiments.studies.online import (
     AGES,
     FEWEST_BLOCKS,
     RATE,
@@ -29,7 +29,7 @@ from kd_offload.studies.online import (
     simulate,
     stream,
 )
-from kd_offload.studies.traces import Trace, uplink, walking_trace
+from experiments.studies.traces import Trace, uplink, walking_trace
 from kd_offload.tasks import STATE, Ranges, feature_names
 
 

@@ -11,12 +11,12 @@ import pytest
 from kd_offload.delay import delay
 from kd_offload.graphs import dag, random_graph
 from kd_offload.labels import Labelled, solve
-from kd_offload.rivals.policies import OURS, POLICIES
-from kd_offload.scenarios import RANDOM, SHOWN, TRAINED
-from kd_offload.studies import quality
-from kd_offload.studies.captured import FOLLOWED, best_fixed, captured_rows, octiles
-from kd_offload.studies.quality import Decisions, against_all, latency_rows, paired_rows
-from kd_offload.studies.statistics import bootstrap_means
+from experiments.baselines import OURS, POLICIES
+from experiments.scenarios import RANDOM, SHOWN, TRAINED
+from experiments.studies import quality
+from experiments.studies.captured import FOLLOWED, best_fixed, captured_rows, octiles
+from experiments.studies.quality import Decisions, against_all, latency_rows, paired_rows
+from experiments.studies.statistics import bootstrap_means
 from kd_offload.tasks import sample_tasks
 
 
@@ -32,8 +32,8 @@ def made_up_results(tasks=300):
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (tasks, 4), dtype=np.int8)
     test = Labelled(np.ones((tasks, 17)), labels, np.ones(tasks), None)
-    means = {"exact": 0, "rival": 0.5, "same": 0.2}
-    means |= {"student": 0.2, "student_plain": 0.21, "student_any": 0.01}
+    means = {"exact": 0, "baseline": 0.5, "same": 0.2}
+    means |= {"student": 0.2, "student_plain": 0.21, "anygraph": 0.01}
     results = {}
     for policy, mean in means.items():
         noise, results[policy] = rng.uniform(0, 2, tasks), []
@@ -84,13 +84,17 @@ def test_the_paired_table_compares_ours_with_all():
         assert (high - low > rest[f"{family}_high"] - rest[f"{family}_low"]).all()
         assert rest[family].tolist() == pytest.approx((table.regret[own] - rest.regret).tolist())
         assert np.allclose(rest[f"{prefix}delay_ms_difference"], 1e3 * rest[family])
-    assert table.regret_difference_all_high["rival"] < 0 < table.regret_difference_all_low["exact"]
-    assert table.effect_superiority["exact"] == pytest.approx(-1) and table.effect_d["rival"] > 0.5
-    own, plain = (np.mean([d for *_, d in results[p]], axis=0) for p in ("student", "rival"))
+    assert (
+        table.regret_difference_all_high["baseline"] < 0 < table.regret_difference_all_low["exact"]
+    )
+    assert (
+        table.effect_superiority["exact"] == pytest.approx(-1) and table.effect_d["baseline"] > 0.5
+    )
+    own, plain = (np.mean([d for *_, d in results[p]], axis=0) for p in ("student", "baseline"))
     gains = plain - own
-    assert table.effect_superiority["rival"] == pytest.approx(np.sign(gains).mean())
-    assert table.effect_d["rival"] == pytest.approx(gains.mean() / gains.std(ddof=1))
-    assert table.student_wins["rival"] == pytest.approx((own < plain).mean())
+    assert table.effect_superiority["baseline"] == pytest.approx(np.sign(gains).mean())
+    assert table.effect_d["baseline"] == pytest.approx(gains.mean() / gains.std(ddof=1))
+    assert table.student_wins["baseline"] == pytest.approx((own < plain).mean())
 
 
 def test_few_seeds_widen_the_intervals_of_the_family():

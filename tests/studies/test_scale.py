@@ -4,21 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kd_offload.artifact import Run
-from kd_offload.beyond.decide import EVALUATIONS, decide_any
-from kd_offload.beyond.sweep import Sweep, open_sweep, save_sweep
-from kd_offload.beyond.training import any_path, first_weights
+from experiments.run import Run
+from anygraph.decision import EVALUATIONS, decide
+from anygraph.network import GraphNetwork, open_network, save_network
+from anygraph.training import any_path, first_weights
 from kd_offload.graphs import dag, random_graph
 from kd_offload.labels import new_scratch, search, solve, solve_kernel, structure
-from kd_offload.profiles import PROFILES
-from kd_offload.proofs.oracles import reference_delay
-from kd_offload.rivals.heuristics import searched_exactly
-from kd_offload.rivals.lookahead import beam
-from kd_offload.rivals.policies import ANY, place
-from kd_offload.scenarios import SCENARIOS, scenario
-from kd_offload.scenarios.operators import FILES
-from kd_offload.studies import operators, scale
-from kd_offload.studies.conditions import generator
+from experiments.profiles import PROFILES
+from experiments.oracles import reference_delay
+from experiments.baselines.heuristics import searched_exactly
+from experiments.baselines.lookahead import beam
+from experiments.baselines import ANY, placements_of
+from experiments.scenarios import SCENARIOS, scenario
+from anygraph.operators import FILES
+from experiments.studies import operators
+from experiments.studies import scale
+from experiments.studies.conditions import generator
 from kd_offload.tasks import sample_tasks
 
 ENDS = ["regret_ci_low", "regret_mean", "regret_ci_high"]
@@ -30,7 +31,7 @@ def run(tmp_path_factory) -> Run:
     run = Run(PROFILES["tiny"], tmp_path_factory.mktemp("scale"))
     for seed in run.profile.any_seeds:
         flat = first_weights(8, 4, np.random.default_rng(seed))
-        save_sweep(Sweep(ANY, seed, 8, 4, flat), any_path(run, seed))
+        save_network(GraphNetwork(ANY, seed, 8, 4, flat), any_path(run, seed))
     return run
 
 
@@ -63,7 +64,7 @@ def test_scale_is_every_policy_on_the_same_tasks(run, monkeypatch):
         assert np.allclose(part.over_any, part.median_us / own)
         assert part.n_timed.max() == 2 * 2 * 2  # processes, graphs, tasks of three
         assert (part.over_any_low <= part.over_any_high).all() and (part.over_any_low > 0).all()
-    ours, model = table[table.policy == ANY], open_sweep(any_path(run, 0))
+    ours, model = table[table.policy == ANY], open_network(any_path(run, 0))
     most = table[table.policy == f"{ANY}_640"]
     assert (most.evaluations.to_numpy() >= ours.evaluations.to_numpy()).all()
     assert most.evaluations.max() > EVALUATIONS
@@ -73,8 +74,8 @@ def test_scale_is_every_policy_on_the_same_tasks(run, monkeypatch):
     for index in range(p.scale_graphs):
         g = random_graph(12, index)
         tasks = sample_tasks(g, p.scale_tasks, generator(run, g.name))
-        best, own = solve(g, tasks).delays, decide_any(model, g, tasks)
-        placed = {"lookahead": place("lookahead", g, tasks), ANY: own[0]}
+        best, own = solve(g, tasks).delays, decide(model, g, tasks)
+        placed = {"lookahead": placements_of("lookahead", g, tasks), ANY: own[0]}
         placed["beam_8"] = [beam(8, g)(t).copy() for t in tasks]
         placed["exact_50"] = search(g, tasks, 50)[0]
         evaluations += [own[2]]
@@ -119,8 +120,8 @@ def test_the_lead_on_a_table_made_by_hand():
     rows = [
         (40, "exact", "", 0.0, 9000.0, 20_000.0), (40, "exact_300", "", 0.3, 20.0, 20.0),
         (40, "beam_8", "", 0.02, 1500.0, 1.0), (40, "lookahead", "", 0.4, 100.0, 1.0),
-        (40, "student_any", 0, 0.03, 90.0, 100.0), (40, "student_any", 1, 0.01, 110.0, 100.0),
-        (40, "student_any_640", 0, 0.001, 5.0, 1.0), (64, "student_any", 0, 0.5, 10.0, 10.0),
+        (40, "anygraph", 0, 0.03, 90.0, 100.0), (40, "anygraph", 1, 0.01, 110.0, 100.0),
+        (40, "anygraph_640", 0, 0.001, 5.0, 1.0), (64, "anygraph", 0, 0.5, 10.0, 10.0),
         (64, "beam_8", "", 0.1, 10.1, 1.0),
     ]  # fmt: skip
     names = ["n_subtasks", "policy", "seed", "regret_mean", "median_us", "mean_us"]
@@ -197,7 +198,7 @@ def test_operators_are_real_networks_in_two_ranges(run, monkeypatch):
         if graph.n < 12:
             for policy in ("best_single", "split", "exact_50"):
                 x = search(graph, tasks, 50)[0] if policy == "exact_50" else None
-                x = place(policy, graph, tasks) if x is None else x
+                x = placements_of(policy, graph, tasks) if x is None else x
                 mean = np.mean(delays(graph, tasks, x) / solve(graph, tasks).delays) - 1
                 assert known[policy] == pytest.approx(mean, abs=1e-9)
         proven = search(graph, tasks, 400)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from kd_offload.studies.statistics import (
+from experiments.studies.statistics import (
     bootstrap_means,
     cohens_d_paired,
     effective_freedom,
@@ -61,16 +61,16 @@ def test_coverage_of_the_percentile_interval():
 
 
 def family(repetition, seeds):
-    """Four differences that are 0 in truth: of a policy with seeds and rivals, most without."""
+    """Four differences that are 0 in truth: of a policy with seeds and baselines, most without."""
     rng = np.random.default_rng(repetition)
     own = rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 60))
-    rivals = [rng.normal(size=(1, 60)) for _ in range(3)]
-    rivals.append(rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 60)))
-    draws = bootstrap_means([own, *rivals], 200, rng)
+    baselines = [rng.normal(size=(1, 60)) for _ in range(3)]
+    baselines.append(rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, 60)))
+    draws = bootstrap_means([own, *baselines], 200, rng)
     samples = draws[:, :1] - draws[:, 1:]
-    groups = [[own.mean(1)]] * 3 + [[own.mean(1) - rivals[3].mean(1)]]
+    groups = [[own.mean(1)]] * 3 + [[own.mean(1) - baselines[3].mean(1)]]
     freedom = np.array([effective_freedom(g, s.var()) for g, s in zip(groups, samples.T)])
-    return np.array([own.mean() - r.mean() for r in rivals]), samples, freedom
+    return np.array([own.mean() - r.mean() for r in baselines]), samples, freedom
 
 
 def test_simultaneous_intervals_cover_all_differences_at_once():

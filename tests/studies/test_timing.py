@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from kd_offload.rivals.policies import FIXED, LEARNED
-from kd_offload.studies import again, timing
+from experiments.baselines import FIXED, LEARNED
+from experiments.studies import again
+from experiments.studies import timing
 
 
 def test_timings_are_microseconds_of_each_function():
@@ -45,7 +46,7 @@ def test_intervals_are_of_processes_first():
 
 def test_ratios_are_to_our_own_in_the_same_runtime():
     us = np.random.default_rng(1).uniform(1, 2, (5, 20))
-    spent = {("student", "c"): us, ("student_any", "c"): 4 * us, ("greedy", "c"): us[:, :3]}
+    spent = {("student", "c"): us, ("anygraph", "c"): 4 * us, ("greedy", "c"): us[:, :3]}
     row = timing.ratios(spent, "c", 2 * us, 0)
     assert [row[f"over_student{end}"] for end in ("", "_low", "_high")] == [2, 2, 2]
     assert row["over_any"] == 0.5
@@ -72,9 +73,9 @@ def test_every_policy_is_timed_in_its_runtimes(tiny, monkeypatch):
     expected = "scenario policy runtime n_subtasks median_us p99_us parameters macs bytes"
     assert list(table.columns[:9]) == expected.split() and (table.median_us > 0).all()
     runtimes = table.groupby("policy").runtime.agg(list).to_dict()
-    assert runtimes["student_any"] == ["numba", "numba_loop"]
+    assert runtimes["anygraph"] == ["numba", "numba_loop"]
     every = ["numba", "numpy", "torch", "numba_loop"]
-    assert all(runtimes[r] == every for r in LEARNED if r != "student_any")
+    assert all(runtimes[r] == every for r in LEARNED if r != "anygraph")
     assert all(runtimes[name] == ["numpy"] for name in FIXED)
     assert runtimes["greedy"] == runtimes["exact"] == ["numba", "numba_loop"]
     assert runtimes["dqn"] == every and runtimes["boosting"] == ["sklearn"]

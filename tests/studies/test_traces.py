@@ -5,15 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kd_offload.studies.online import EXAMPLES
-from kd_offload.studies.traces import (
-    PACKET,
-    Trace,
-    Walk,
-    read_csv,
-    read_mahimahi,
-    walking_trace,
-)
+from experiments.studies.online import EXAMPLES
+from experiments.studies.traces import PACKET, Trace, Walk, read_csv, read_mahimahi, walking_trace
 from kd_offload.tasks import MBIT
 
 FILES = settings(

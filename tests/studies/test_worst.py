@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from kd_offload.graphs import TaskGraph, chain, dag
-from kd_offload.proofs.oracles import enumerate_best, reference_delay
-from kd_offload.rivals.policies import LEARNED, POLICIES, policies_for
-from kd_offload.scenarios import SHOWN, scenario
-from kd_offload.studies import worst
-from kd_offload.studies.worst import CHAINS, annealed, tasks_at, worst_task
+from experiments.oracles import enumerate_best, reference_delay
+from experiments.baselines import LEARNED, POLICIES, policies_for
+from experiments.scenarios import SHOWN, scenario
+from experiments.studies import worst
+from experiments.studies.worst import CHAINS, annealed, tasks_at, worst_task
 from kd_offload.tasks import STATE, sample_tasks
 
 DIAMOND = TaskGraph("diamond", 4, ((0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 5)))

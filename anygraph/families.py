@@ -1,0 +1,242 @@
+"""Families of random task graphs: what `anygraph` is trained on, and what it is tested on.
+
+Six families are trained on, four are kept for tests as a whole. The comparison's own graphs are
+never trained on either: a graph drawn for training is refused when its edges equal those of a test
+graph, whatever its name or index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import numpy as np
+
+from kd_offload.graphs import TaskGraph, chain, random_graph
+from experiments.scenarios import SCENARIOS, scenario
+
+MOST = 128  # subtasks of the largest graph decided
+TEST_INDICES = 50  # random_<n>_<index> with an index below this one are test graphs
+Edges = list[tuple[int, int]]
+
+
+def ended(n: int, edges: Iterable[tuple[int, int]]) -> Edges:
+    """The edges, and those from the source and to the sink that loose ends need."""
+    edges = sorted(set(edges))
+    fed, used = {j for _, j in edges}, {i for i, _ in edges}
+    edges += [(0, j) for j in range(1, n + 1) if j not in fed]
+    return edges + [(i, n + 1) for i in range(1, n + 1) if i not in used]
+
+
+def renumbered(n: int, edges: Edges, rng: np.random.Generator) -> Edges:
+    """The edges in another topological numbering: deepest first, or at random."""
+    waits, feeds = [0] * (n + 1), [[] for _ in range(n + 1)]
+    for i, j in edges:
+        waits[j] += 1
+        feeds[i].append(j)
+    ready, number = [j for j in range(1, n + 1) if not waits[j]], {}
+    deep = rng.random() < 0.5
+    while ready:
+        i = ready.pop(-1 if deep else int(rng.integers(len(ready))))
+        number[i] = len(number) + 1
+        for j in feeds[i]:
+            waits[j] -= 1
+            if not waits[j]:
+                ready.append(j)
+    return [(number[i], number[j]) for i, j in edges]
+
+
+def _window(n: int, rng: np.random.Generator, width: int) -> Edges:
+    """Each subtask takes one to three inputs among the `width` nodes before it."""
+    edges = []
+    for j in range(1, n + 1):
+        before = np.arange(max(0, j - width), j)
+        count = min(int(rng.integers(1, 4)), len(before))
+        edges += [(int(i), j) for i in rng.choice(before, count, replace=False)]
+    return edges
+
+
+def near(n: int, rng: np.random.Generator) -> Edges:
+    """The family of `graphs.random_graph`: inputs among the four nodes before."""
+    return ended(n, _window(n, rng, 4))
+
+
+def wide(n: int, rng: np.random.Generator) -> Edges:
+    """Inputs among the 5 to 16 nodes before."""
+    return ended(n, _window(n, rng, int(rng.integers(5, 17))))
+
+
+def pipelines(n: int, rng: np.random.Generator) -> Edges:
+    """Two to four pipelines side by side, interleaved, then joined, then a short sequence."""
+    tail = int(rng.integers(1, max(2, n // 6)))
+    count = min(int(rng.integers(2, 5)), max(1, (n - tail) // 2))
+    inner = n - tail
+    owner = np.arange(inner) % count if rng.random() < 0.5 else rng.integers(0, count, inner)
+    edges, ends = [], []
+    for branch in range(count):
+        own = [0, *(int(v) + 1 for v in np.flatnonzero(owner == branch))]
+        local = _window(len(own) - 1, rng, int(rng.integers(2, 4)))
+        edges += [(own[i], own[j]) for i, j in local]
+        used = {i for i, _ in local}
+        ends += [own[v] for v in range(1, len(own)) if v not in used]
+    edges += [(i, inner + 1) for i in ends]
+    return ended(n, edges + [(j, j + 1) for j in range(inner + 1, n)])
+
+
+def layers(n: int, rng: np.random.Generator) -> Edges:
+    """Layers of one to some eight subtasks, each fed by one to three of the layer before, or by
+    all.
+    """
+    widest, edges, before, j = int(rng.integers(2, 9)), [], [], 0
+    dense = rng.random() < 0.25
+    while j < n:
+        size = min(int(rng.integers(1, widest + 1)), n - j)
+        layer = list(range(j + 1, j + size + 1))
+        for k in layer if before else []:
+            count = len(before) if dense else min(int(rng.integers(1, 4)), len(before))
+            edges += [(int(i), k) for i in rng.choice(before, count, replace=False)]
+        before, j = layer, j + size
+    return ended(n, edges)
+
+
+def fork_join(n: int, rng: np.random.Generator) -> Edges:
+    """Stages in sequence: a subtask forks into branches of one to three, which a subtask joins."""
+    edges, at, widest = [], 1, int(rng.integers(2, 11))
+    while at < n:
+        count, ends, here = int(rng.integers(1, widest + 1)), [], at
+        for _ in range(count):
+            last, length = here, int(rng.integers(1, 4))
+            for _ in range(length):
+                if at >= n - 1:
+                    break
+                at += 1
+                edges.append((last, at))
+                last = at
+            if last != here:
+                ends.append(last)
+        at += 1
+        edges += [(i, at) for i in ends or [here]]
+    return ended(n, renumbered(n, edges, rng))
+
+
+def series_parallel(n: int, rng: np.random.Generator) -> Edges:
+    """Composed in series and in parallel, again and again; where many meet many, a subtask joins
+    them.
+    """
+    edges, made = [], [0]
+
+    def node() -> tuple[list[int], list[int]]:
+        made[0] += 1
+        return [made[0]], [made[0]]
+
+    def compose(size: int) -> tuple[list[int], list[int]]:
+        """Of `size` subtasks -> (those without input, those that feed nothing)."""
+        if size == 1:
+            return node()
+        cut = int(rng.integers(1, size))
+        starts, ends = compose(cut)
+        if rng.random() < 0.5 and size > 2:
+            more, others = compose(size - cut)
+            return starts + more, ends + others
+        if len(ends) > 1 and size - cut > 1:
+            joint, cut = node()[0], cut + 1
+            edges.extend((i, joint[0]) for i in ends)
+            ends = joint
+        more, others = compose(size - cut)
+        edges.extend((i, j) for i in ends for j in more)
+        return starts, others
+
+    compose(n)
+    return ended(n, renumbered(n, edges, rng))
+
+
+def tree(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: every result is used once, towards a single last subtask."""
+    edges = [(i, int(rng.integers(i + 1, min(n, i + 8) + 1))) for i in range(1, n)]
+    return ended(n, edges)
+
+
+def wavefront(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: a grid, each subtask fed from above and from the left."""
+    width = int(rng.integers(2, max(3, int(np.sqrt(n)) + 1)))
+    edges = [(j - width, j) for j in range(width + 1, n + 1)]
+    return ended(n, edges + [(j - 1, j) for j in range(2, n + 1) if (j - 1) % width])
+
+
+def butterfly(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: the exchange pattern of a fast Fourier transform, on two, four or eight
+    lines.
+    """
+    lines = 2 ** int(rng.integers(1, 4))
+    edges = []
+    for j in range(lines + 1, n + 1):
+        rank, line = divmod(j - 1, lines)
+        partner = line ^ (1 << ((rank - 1) % max(1, lines.bit_length() - 1)))
+        edges += [(j - lines, j), ((rank - 1) * lines + partner + 1, j)]
+    return ended(n, edges)
+
+
+def elimination(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: Gaussian elimination; a pivot feeds its columns, each feeds the next
+    step's.
+    """
+    size = 2
+    while size * (size + 1) // 2 - 1 < n:
+        size += 1
+    edges, made, before = [], 0, {}
+    for step in range(size - 1):
+        pivot, now = made + 1, {}
+        edges += [(before[step], pivot)] if step in before else []
+        made += 1
+        for column in range(step + 1, size):
+            made += 1
+            edges += [(pivot, made)] + ([(before[column], made)] if column in before else [])
+            now[column] = made
+        before = now
+    return ended(n, [(i, j) for i, j in edges if j <= n])
+
+
+Family = Callable[[int, np.random.Generator], Edges]
+TRAINED: dict[str, Family] = {
+    f.__name__: f for f in (near, wide, pipelines, layers, fork_join, series_parallel)
+}
+UNSEEN: dict[str, Family] = {f.__name__: f for f in (tree, wavefront, butterfly, elimination)}
+
+
+def draw(family: str, n: int, rng: np.random.Generator) -> TaskGraph:
+    """A random graph of 1 to 128 subtasks. Raises ValueError naming another n or family."""
+    families = TRAINED | UNSEEN
+    if family not in families:
+        raise ValueError(f"family: {family!r}, expected one of {', '.join(families)}")
+    if not 1 <= n <= MOST:
+        raise ValueError(f"family {family!r}: n must be 1 to {MOST}, got {n}")
+    edges = families[family](n, rng) if n > 2 else ended(n, [(i, i + 1) for i in range(1, n)])
+    return TaskGraph(f"{family}_{n}", n, tuple(edges))
+
+
+def edges_hash(graph: TaskGraph) -> str:
+    """What two graphs share exactly when they have the same subtasks and edges, whatever their
+    names.
+    """
+    return hashlib.sha256(repr((graph.n, graph.edges)).encode()).hexdigest()
+
+
+@lru_cache
+def held_apart(most: int = 64) -> frozenset[str]:
+    """Hashes of all scenarios' graphs, and of chains and random ones of up to `most` subtasks."""
+    graphs = [*(scenario(name).graph for name in SCENARIOS), *map(chain, range(1, most + 1))]
+    graphs += [random_graph(n, i) for n in range(1, most + 1) for i in range(TEST_INDICES)]
+    return frozenset(map(edges_hash, graphs))
+
+
+def training_graph(
+    rng: np.random.Generator, sizes: tuple[int, int], apart: frozenset[str], names=tuple(TRAINED)
+) -> TaskGraph:
+    """A graph of one of the families, its size log-uniform in `sizes`, that is none held apart."""
+    while True:
+        low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
+        n = int(np.exp(rng.uniform(low, high)))
+        graph = draw(names[int(rng.integers(len(names)))], n, rng)
+        if edges_hash(graph) not in apart:
+            return graph

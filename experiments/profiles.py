@@ -1,0 +1,168 @@
+"""How much of everything a run does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The sizes of a run; the defaults are the reference run's."""
+
+    name: str = "paper"
+    seed: int = 2020
+    """Of everything that is drawn."""
+    seeds: tuple = (0, 1, 2, 3, 4)
+    """Training seeds."""
+    resamples: int = 1000
+    """Bootstrap resamples."""
+    train: int = 1_000_000
+    """Training tasks of a scenario."""
+    validation: int = 10_000
+    """Validation tasks."""
+    test: int = 20_000
+    """Test tasks."""
+    networks_train: int = 20_000
+    """Training tasks of a real network, where only the system state varies."""
+    random_test: int = 1000
+    """Test tasks of a random graph."""
+    block: int = 5000
+    """Tasks drawn from one generator."""
+    steps: int = 16_000
+    """Updates of teacher and students."""
+    networks_steps: int = 800
+    """The same, on real networks."""
+    batch: int = 512
+    """Tasks in each update."""
+    any_seeds: tuple = (0, 1, 2)
+    """Training seeds of `anygraph`."""
+    any_steps: tuple = (6500, 6500)
+    """Its steps of imitation, and against the delay."""
+    any_graphs: int = 4000
+    """Graphs that its training draws from."""
+    any_study_seeds: tuple = (0,)
+    """Seeds of the study of its design."""
+    any_study_steps: tuple = (400, 400)
+    """Steps of that study."""
+    linear_labels: int = 100_000
+    """Labels of the linear classifier."""
+    random_forest_labels: tuple = (("chain", 32_000), ("dag", 28_000), ("fusion", 12_500))
+    """Labels of a forest, by scenario: as many as about 16 s of one core allow."""
+    boosting_labels: tuple = (("chain", 64_000), ("dag", 53_000), ("fusion", 18_000))
+    """Labels of boosted trees, by scenario: the same."""
+    networks_labels: int = 5000
+    """Labels of either on real networks."""
+    trees: int = 40
+    """Trees of a forest."""
+    iterations: int = 50
+    """Iterations of boosting."""
+    dqn_episodes: tuple = (("dag", (10_000, 100_000)), ("fusion", (30_000,)), ("chain", (40_000,)))
+    """Episodes of DQN by scenario, each number a training of its own; the largest for all of its seeds, smaller ones for the first."""
+    dqn_seeds: int = 3
+    """Training seeds of DQN."""
+    dqn_hidden: tuple = (256, 256, 256)
+    """Widths of its hidden layers."""
+    dqn_validation: int = 2000
+    """Validation tasks of its curve."""
+    dqn_points: int = 12
+    """Points of its curve."""
+    grid_labels: tuple = (2000, 10_000, 50_000, 200_000)
+    """Labels of the grid of distillation."""
+    grid_steps: int = 1000
+    """Steps of its students."""
+    grid_teacher_steps: int = 300
+    """Steps of its teachers, at least."""
+    cell_tasks: int = 600
+    """Tasks of a cell of a study of conditions."""
+    cell_resamples: int = 400
+    """Bootstrap resamples of a cell."""
+    sweep_values: int = 9
+    """Values of a swept quantity."""
+    online_tasks: int = 2500
+    """Tasks of a trace."""
+    online_points: int = 40
+    """Windows that a trace is drawn in."""
+    scale_sizes: tuple = (12, 24, 40, 64, 100)
+    """Subtasks of the random graphs that show scale."""
+    scale_graphs: int = 20
+    """Graphs of each size."""
+    scale_tasks: int = 20
+    """Tasks of each graph."""
+    scale_nodes: tuple = (300, 1000, 10_000, 100_000, 1_000_000)
+    """Nodes at which the exact search is stopped."""
+    operators_tasks: int = 200
+    """Tasks of a network cut operator by operator."""
+    worst_steps: int = 400
+    """Steps of the search for the worst task."""
+    testbed: tuple = (100, 30)
+    """Sessions of three tasks in the testbed: links shaped by us, and by the kernel."""
+    processes: int = 5
+    """Fresh processes that times are measured in."""
+    timing_inputs: int = 2000
+    """Tasks that a policy is timed on."""
+    speed: tuple = (3, 0.08, 10, 20_000)
+    """Timing of the label generator: rounds, seconds, graphs of a size, tasks for each worker."""
+    proofs: int = 1500
+    """Tasks of each proof."""
+
+    def count(self, scenario: str, split: str) -> int:
+        """Tasks of a split of a scenario."""
+        if scenario.startswith("random"):
+            return self.random_test
+        if split == "train" and scenario.startswith("networks"):
+            return self.networks_train
+        return getattr(self, split)
+
+
+PAPER = Profile()
+SMOKE = Profile(
+    name="smoke",
+    seeds=(0, 1),
+    resamples=100,
+    train=4000,
+    validation=500,
+    test=500,
+    networks_train=1500,
+    random_test=100,
+    block=500,
+    steps=250,
+    networks_steps=100,
+    batch=128,
+    any_seeds=(0, 1),
+    any_steps=(60, 100),
+    any_graphs=200,
+    any_study_seeds=(0,),
+    any_study_steps=(20, 30),
+    linear_labels=2000,
+    random_forest_labels=(("chain", 1000), ("dag", 1000), ("fusion", 1000)),
+    boosting_labels=(("chain", 1000), ("dag", 1000), ("fusion", 1000)),
+    networks_labels=500,
+    trees=10,
+    iterations=5,
+    dqn_episodes=(("dag", (100, 200)), ("fusion", (100,)), ("chain", (100,))),
+    dqn_seeds=2,
+    dqn_hidden=(32, 32),
+    dqn_validation=200,
+    dqn_points=4,
+    grid_labels=(500, 4000),
+    grid_steps=60,
+    grid_teacher_steps=20,
+    cell_tasks=200,
+    cell_resamples=100,
+    sweep_values=5,
+    online_tasks=400,
+    online_points=20,
+    scale_sizes=(12, 24, 40, 64),
+    scale_graphs=3,
+    scale_tasks=5,
+    scale_nodes=(300, 1000, 10_000),
+    operators_tasks=20,
+    worst_steps=5,
+    testbed=(2, 0),
+    processes=2,
+    timing_inputs=150,
+    speed=(2, 0.03, 1, 1500),
+    proofs=20,
+)
+LAB = replace(SMOKE, name="lab", seeds=(0,), any_seeds=(0,))  # a notebook opened by hand
+PROFILES = {profile.name: profile for profile in (PAPER, SMOKE, LAB)}

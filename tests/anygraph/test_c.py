@@ -1,0 +1,257 @@
+"""One C file for every graph: it decides as `decide` does, and refuses what Python refuses."""
+
+import contextlib
+import ctypes
+import io
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anygraph.decision import STATES, decide
+from anygraph.families import TRAINED, UNSEEN, draw
+from anygraph.network import GraphNetwork, save_network
+from anygraph.training import WIDE, first_weights
+from kd_offload.delay import delay
+from anygraph import command as decide
+from anygraph.c import MAX_EDGES, export_any, run_any, text_of
+from experiments.runtimes.c import FAST, compile_c
+from kd_offload.graphs import TaskGraph, chain, dag
+from kd_offload.tasks import sample_tasks
+
+pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
+STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
+SANE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+TASKS = sample_tasks(dag(), 20, np.random.default_rng(3))
+TEXT = text_of(dag(), TASKS[:2])
+
+
+def some_model(width=12, hypotheses=5):
+    flat = first_weights(width, hypotheses, np.random.default_rng(0))
+    flat[-3 * hypotheses :] = np.linspace(-0.3, 0.3, 3 * hypotheses)
+    return GraphNetwork("anygraph", 0, width, hypotheses, flat)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of two models' files and commands; plain, with sanitizers where cc has them."""
+    folder = tmp_path_factory.mktemp("any")
+    for name, shape, flags in (("small", (12, 5), STRICT), ("fast", (24, 24), (*STRICT, *FAST))):
+        export_any(some_model(*shape), folder / f"{name}.c")
+        compile_c(folder / f"{name}.c", folder / name, flags)
+    try:
+        compile_c(folder / "small.c", folder / "sane", SANE)
+    except ValueError:
+        shutil.copy(folder / "small", folder / "sane")
+    return folder
+
+
+def dense(edges):
+    """128 subtasks, each fed by the nearest ones before, with that many edges in all."""
+    near = [(j - d, j) for d in range(1, 20) for j in range(d, 129)]
+    return TaskGraph("dense", 128, (*near[: edges - 1], (128, 129)))
+
+
+def some_graphs():
+    rng = np.random.default_rng(1)
+    graphs = [draw(f, n, rng) for f in TRAINED | UNSEEN for n in (3, int(rng.integers(9, 70)))]
+    return [chain(1), *graphs, draw("wide", 128, rng), draw("tree", 128, rng), dense(MAX_EDGES)]
+
+
+@pytest.mark.parametrize("name, model", [("small", some_model()), ("fast", some_model(24, 24))])
+def test_c_decides_as_numba_does_for_every_graph(name, model, built):
+    """Default and wide ranges, with padded and whole vectors, up to 128 subtasks, 1024 edges."""
+    wrong = total = 0
+    for graph in some_graphs():
+        for ranges in ({}, {"ranges": WIDE}):
+            tasks = sample_tasks(graph, 100, np.random.default_rng(2), **ranges)
+            expected, delays, _ = decide(model, graph, tasks)
+            x = run_any(built / name, graph, tasks)
+            same = (x == expected).all(1)
+            assert np.array_equal(delay(graph, tasks[same], x[same]), delays[same])
+            wrong, total = wrong + (~same).sum(), total + len(tasks)
+    assert wrong <= 1e-4 * total
+
+
+def in_python(text):
+    """Status, output and errors of the Python command."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = decide.decide_text(some_model(), io.BytesIO(text.encode()).readlines())
+    return status, out.getvalue(), err.getvalue()
+
+
+def in_c(binary, text):
+    done = subprocess.run([binary], input=text.encode(), capture_output=True)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def changed(line, word, to):
+    """TEXT with one word (from 1) of a line (from 1) replaced; 0: at the end of the line."""
+    lines = [row.split(" ") for row in TEXT.split("\n")]
+    lines[line - 1][word - 1 if word else len(lines[line - 1]) :] = (
+        [to, *lines[line - 1][word:]] if word else [to]
+    )
+    return "\n".join(" ".join(row) for row in lines)
+
+
+HEAD, EDGES = TEXT.split("\n")[:2]
+WHOLE = "expected a whole number from"
+BAD = [
+    ("", "line 1: n is missing, expected 2 numbers"),
+    ("10", "line 1: E is missing, expected 2 numbers"),
+    (HEAD, "line 2: edge 1 is missing, expected 30 numbers"),
+    (changed(1, 0, "7"), "line 1: '7' after E, expected 2 numbers"),
+    (changed(1, 1, "129"), f"line 1: n = '129', {WHOLE} 1 to 128"),
+    (changed(1, 1, "ten"), f"line 1: n = 'ten', {WHOLE} 1 to 128"),
+    (changed(1, 1, "0000000010"), f"line 1: n = '0000000010', {WHOLE} 1 to 128"),
+    (changed(1, 2, "1025"), f"line 1: E = '1025', {WHOLE} 1 to 1024"),
+    (changed(1, 2, "-3"), f"line 1: E = '-3', {WHOLE} 1 to 1024"),
+    (changed(1, 2, "14"), "line 2: '10' after edge 14, expected 28 numbers"),
+    (changed(1, 2, "16"), "line 2: edge 16 is missing, expected 32 numbers"),
+    (changed(2, 4, "12"), f"line 2: edge 2 = '12', {WHOLE} 0 to 11"),
+    (changed(2, 3, "1.5"), f"line 2: edge 2 = '1.5', {WHOLE} 0 to 11"),
+    (changed(2, 4, "9"), "line 2: edge (1, 3) is not in order; sort edges by j, then i"),
+    (changed(2, 3, "2"), "line 2: edge (2, 2) is out of order; number subtasks topologically"),
+    (changed(2, 7, "5"), "line 2: edge (5, 4) is out of order; number subtasks topologically"),
+    (changed(2, 29, "0"), "line 2: edge (0, 11) joins source and sink, which share the device"),
+    (changed(2, 11, "2"), "line 2: edge (2, 5) appears twice"),
+    ("2 2\n0 1 1 3\n", "line 2: subtask 2 lacks a predecessor or a successor"),
+    ("2 3\n0 1 0 2 2 3\n", "line 2: subtask 1 lacks a predecessor or a successor"),
+    (changed(3, 2, "nan"), "line 3: w_2 = 'nan', expected a finite, positive number"),
+    (changed(4, 11, "0"), "line 4: d_0_1 = '0', expected a finite, positive number"),
+    (changed(4, 12, "-1"), "line 4: d_1_2 = '-1', expected a finite, positive number"),
+    (changed(4, 25, "fast"), "line 4: d_10_11 = 'fast', expected a finite, positive number"),
+    (changed(4, 26, "1e999"), "line 4: f_0 = '1e999', expected a finite, positive number"),
+    (changed(4, 33, "0x1p3"), "line 4: tau_wan = '0x1p3', expected a finite, positive number"),
+    (changed(4, 1, "9" * 41), f"line 4: w_1 = '{'9' * 40}', expected a finite, positive number"),
+    (changed(4, 0, "5"), "line 4: '5' after tau_wan, expected 33 numbers"),
+    (TEXT + "1 2 3", "line 5: w_4 is missing, expected 33 numbers"),
+    (TEXT + "\n", "line 5: w_1 is missing, expected 33 numbers"),
+    (f"{HEAD}\n{EDGES}\n", "line 3: w_1 is missing, expected 33 numbers"),
+]
+
+
+@pytest.mark.parametrize("text, expected", BAD)
+def test_bad_input_is_named_and_nothing_is_said_of_it(text, expected, built):
+    said = in_python(text)
+    good = max(0, int(expected.split(":")[0].split()[1]) - 3)
+    assert said == in_c(built / "sane", text) and said[0] == 1
+    assert said[2] == f"error: {expected}\n" and said[1].count("\n") == good
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(
+    st.integers(1, 4),
+    st.integers(0, 33),
+    st.one_of(
+        st.integers(0, 12).map(str),
+        st.floats().map(repr),
+        st.text("0123456789+-.eE", max_size=6),
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=50),
+        st.sampled_from(["\n", "\r\n", "\t", "\0", "1\0", "9" * 41, "1e-400", "1_0", "inf", "٣"]),
+    ),
+)
+def test_both_commands_say_the_same_of_anything(built, line, word, to):
+    text = changed(line, word, to)
+    assert in_python(text) == in_c(built / "sane", text)
+
+
+def test_a_state_outside_the_training_range_is_decided_with_one_warning(built):
+    for q in range(8):
+        for side, factor in ((0, 1), (1, 1), (0, 0.5), (1, 2)):
+            tasks = TASKS.copy()
+            tasks[4:6, q - 8] = STATES[q][side] * np.array([1, factor])
+            status, out, err = said = in_c(built / "sane", text_of(dag(), tasks))
+            assert said == in_python(text_of(dag(), tasks)) and status == 0
+            assert err.count("warning: task: ") == (factor != 1) and out.count("\n") == len(tasks)
+    with warnings.catch_warnings(record=True):
+        x = decide(some_model(), dag(), tasks)[0]
+    assert out == "".join(" ".join(map(str, row)) + "\n" for row in x.tolist())
+
+
+def test_the_largest_graphs_stay_inside_the_memory(built):
+    for graph in (dense(MAX_EDGES), chain(128), chain(1)):
+        tasks = sample_tasks(graph, 10, np.random.default_rng(4), WIDE)
+        assert np.array_equal(
+            run_any(built / "sane", graph, tasks), decide(some_model(), graph, tasks)[0]
+        )
+    with pytest.raises(ValueError, match=r"line 1: E = '1025', expected .* 1 to 1024"):
+        run_any(built / "sane", dense(MAX_EDGES + 1), np.ones(5))
+
+
+def test_the_library_touches_nothing_that_is_not_its_own(built, tmp_path):
+    """Errors by code; memory is the caller's; the file is its own header."""
+    (tmp_path / "use.c").write_text('#define KD_HEADER\n#include "small.c"\nint use = KD_TWICE;\n')
+    for source, target in (("small.c", "small.so"), (tmp_path / "use.c", "use.so")):
+        command = ["cc", "-std=c99", *STRICT, "-shared", "-fPIC", "-I.", source, "-lm"]
+        subprocess.run([*command, "-o", target], check=True, cwd=built)
+    library, bad = ctypes.CDLL(str(built / "small.so")), ctypes.c_int(-1)
+    about = subprocess.run([built / "small", "--about"], capture_output=True, text=True).stdout
+    size = export_any(some_model(), tmp_path / "again.c")
+    assert f"{size['constants']} bytes of constants, {size['working']} of workspace" in about
+    assert (tmp_path / "again.c").read_bytes() == (built / "small.c").read_bytes()
+    assert size["constants"] <= 64 * 1024
+    g = ctypes.create_string_buffer(int(about.split()[-3]))
+
+    def graph(n, *edges):
+        pairs = (ctypes.c_int * (2 * len(edges)))(*(v for edge in edges for v in edge))
+        return library.kd_graph(n, len(edges), pairs, g, ctypes.byref(bad)), bad.value
+
+    assert graph(0, (0, 1)) == (1, 0) and graph(129, (0, 1)) == (1, 129)
+    assert graph(1) == (2, 0) and graph(1, *[(0, 1)] * 1025) == (2, 1025)
+    assert graph(1, (1, 2), (0, 1)) == (3, 1) and graph(1, (1, 1), (1, 2)) == (4, 0)
+    assert graph(1, (0, 1), (1, 3)) == graph(1, (0, 1), (-1, 2)) == (5, 1)
+    assert graph(1, (0, 1), (0, 2)) == (6, 1) and graph(1, (0, 1), (0, 1)) == (7, 1)
+    assert graph(2, (0, 2), (2, 3)) == (8, 1) and graph(10, *dag().edges)[0] == 0
+    task, rooms = TASKS[0].copy(), [ctypes.create_string_buffer(size["working"]) for _ in "ab"]
+    for room, fill in zip(rooms, (0, 255)):
+        ctypes.memset(room, fill, size["working"])
+
+    def call(room):
+        x, at = np.full(12, 9, np.uint8), task.ctypes.data
+        code = library.kd_decide(
+            g, ctypes.c_void_p(at), ctypes.c_void_p(x.ctypes.data), room, ctypes.byref(bad)
+        )
+        return code, x
+
+    for room in rooms:
+        code, x = call(room)
+        assert code == 0 and (x[10:] == 9).all()
+        assert np.array_equal(x[:10], decide(some_model(), dag(), task)[0][0])
+    for at, value in ((0, np.nan), (12, np.inf), (24, 0.0), (32, -1.0)):
+        task = TASKS[0].copy()
+        task[at] = value
+        code, x = call(rooms[0])
+        assert (code, bad.value) == (9, at) and (x == 9).all()
+
+
+def test_times_and_what_is_refused(built, tmp_path, monkeypatch, capsys):
+    for mode in ("hot", "cold"):
+        spent = run_any(built / "fast", dag(), TASKS, mode)
+        assert spent.shape == (20,) and (spent > 0).all()
+    assert subprocess.run([built / "fast", "--tme"], capture_output=True).returncode == 2
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            said = subprocess.run([built / "fast"], input=TEXT.encode(), stdout=full, stderr=-1)
+        assert said.returncode == 1 and b"output cannot be written" in said.stderr
+    with pytest.raises(ValueError, match=r"constants: \d+ bytes, expected at most 65536"):
+        export_any(some_model(48, 24), tmp_path / "large.c")
+    with pytest.raises(ValueError, match="evaluations: 12, expected at least"):
+        export_any(some_model(), tmp_path / "large.c", 12)
+    assert not (tmp_path / "large.c").exists()
+    save_network(some_model(), tmp_path / "m.npz")
+    monkeypatch.setattr(sys, "argv", ["decide", str(tmp_path / "m.npz")])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
+    with pytest.raises(SystemExit) as end:
+        decide.main()
+    assert end.value.code == 0 and capsys.readouterr().out == in_c(built / "small", TEXT)[1]
+    monkeypatch.setattr(sys, "argv", ["decide", str(tmp_path / "none.npz")])
+    with pytest.raises(SystemExit, match=r"error: model .*none\.npz"):
+        decide.main()

@@ -1,0 +1,210 @@
+"""Loss, training and the runtimes of a model."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kd_offload.distill import PLAIN, RECIPES, STUDENT, TEACHER, Recipe, _batches, distillation_loss, fit  # fmt: skip
+from kd_offload.graphs import chain, dag
+from kd_offload.labels import Labelled, solve
+from kd_offload.model import decide, logits, open_model, save
+from experiments.baselines import as_policy, model_deciders, placements_of
+from kd_offload.tasks import sample_tasks
+
+SMALL = replace(TEACHER, hidden=(32,), steps=280, batch=64)
+
+
+def one(fitted):
+    """The only model and its curve."""
+    ((model,), (curve,)) = fitted
+    return model, curve
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    tasks = sample_tasks(dag(), 3000, np.random.default_rng(0))
+    best = solve(dag(), tasks)
+    return Labelled(tasks, best.placements, best.delays, best.nodes)
+
+
+@pytest.fixture(scope="module")
+def teacher(labelled):
+    return one(fit(SMALL, "dag", labelled, labelled, [0]))
+
+
+def test_distillation_loss_is_hintons():
+    """Against the formula written out with probabilities, in NumPy."""
+    rng = np.random.default_rng(0)
+    z, v, y = rng.normal(size=(4, 5, 3)), rng.normal(size=(4, 5, 3)), rng.integers(0, 3, (4, 5))
+
+    def softmax(a):
+        return np.exp(a) / np.exp(a).sum(-1, keepdims=True)
+
+    for temperature, mix in ((1.0, 0.0), (2.0, 0.5), (7.0, 0.3), (3.0, 1.0)):
+        p, q = softmax(v / temperature), softmax(z / temperature)
+        hard = -np.log(np.take_along_axis(softmax(z), y[..., None], -1)).mean()
+        expected = mix * hard + (1 - mix) * temperature**2 * (p * np.log(p / q)).sum(-1).mean()
+        got = distillation_loss(torch.tensor(z), torch.tensor(v), torch.tensor(y), temperature, mix)
+        assert got.item() == pytest.approx(expected, rel=1e-9)
+        missing = rng.random(y.shape) < 0.4
+        hards = -np.log(np.take_along_axis(softmax(z), y[..., None], -1))[..., 0]
+        soft = temperature**2 * (p * np.log(p / q)).sum(-1)
+        expected = np.where(missing, soft, mix * hards + (1 - mix) * soft).mean()
+        given = torch.tensor(np.where(missing, -1, y))
+        got = distillation_loss(torch.tensor(z), torch.tensor(v), given, temperature, mix)
+        assert missing.any() and got.item() == pytest.approx(expected, rel=1e-9)
+    assert distillation_loss(
+        torch.tensor(v), torch.tensor(v), torch.tensor(y), 4.0, 0.0
+    ).item() == pytest.approx(0)
+
+
+def test_training_learns_and_a_seed_gives_the_same_weights(labelled, teacher):
+    model, curve = teacher
+    assert curve[-1]["validation_loss"] < curve[0]["validation_loss"] < 1.2
+    accuracy = (decide(model, dag(), labelled.tasks) == labelled.placements).mean()
+    assert accuracy == pytest.approx(curve[-1]["label_accuracy"], abs=1e-3) and accuracy > 0.6
+    (again,), _ = fit(SMALL, "dag", labelled, labelled, [0])
+    (other,), _ = fit(SMALL, "dag", labelled, labelled, [1])
+    assert all(np.array_equal(a, b) for a, b in zip(model.weights, again.weights))
+    assert not np.array_equal(model.weights[0], other.weights[0])
+
+
+def test_networks_side_by_side_are_each_as_if_alone(labelled, teacher):
+    """Also distilled ones, each with a teacher of its own."""
+    models, curves = fit(SMALL, "dag", labelled, labelled, [3, 0])
+    for a, b in zip(
+        (*models[1].weights, *models[1].biases), (*teacher[0].weights, *teacher[0].biases)
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    assert curves[1][-1] == pytest.approx(teacher[1][-1], rel=1e-3) and curves[0] != curves[1]
+    recipe = replace(STUDENT, mix=0.2, steps=40, batch=128)
+    soft = np.stack([logits(model, labelled.tasks) for model in models])
+    both, _ = fit(recipe, "dag", labelled, labelled, [1, 2], soft)
+    for k, seed in enumerate((1, 2)):
+        (alone,), _ = fit(recipe, "dag", labelled, labelled, [seed], soft[k : k + 1])
+        np.testing.assert_allclose(both[k].weights[0], alone.weights[0], atol=1e-3)
+    assert np.abs(both[0].weights[0] - both[1].weights[0]).max() > 0.1
+
+
+def test_every_task_is_seen_once_a_pass():
+    generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    rows = torch.cat([*_batches(10, 5, 4, generators)], 1)
+    for network in rows:
+        assert sorted(network[:10].tolist()) == sorted(network[10:].tolist()) == [*range(10)]
+    assert (rows[0] != rows[1]).any() and (rows[0, :10] != rows[0, 10:]).any()
+
+
+def test_a_student_of_the_teacher_alone_follows_the_teacher(labelled, teacher):
+    """With no weight on the labels, wrong labels do no harm."""
+    wrong = labelled._replace(placements=np.zeros_like(labelled.placements))
+    recipe = replace(STUDENT, mix=0.0, steps=350, batch=128)
+    (student,), _ = fit(recipe, "dag", wrong, wrong, [0], logits(teacher[0], wrong.tasks)[None])
+    assert (
+        decide(student, dag(), labelled.tasks) == decide(teacher[0], dag(), labelled.tasks)
+    ).mean() > 0.9
+
+
+def test_sizes():
+    n, f = 10, 33
+    for recipe, about in ((RECIPES["teacher"], 1.5e5), (RECIPES["student"], 8e3)):
+        sizes = [f, *recipe.hidden, 3 * n]
+        assert sum((a + 1) * b for a, b in zip(sizes, sizes[1:])) == pytest.approx(about, rel=0.15)
+    assert (
+        RECIPES["student"].hidden == RECIPES["student_plain"].hidden
+        and not RECIPES["student_plain"].distilled
+    )
+
+
+def test_runtimes_agree(labelled, teacher):
+    model = teacher[0]
+    x = placements_of("teacher", dag(), labelled.tasks, as_policy(model))
+    gap = np.sort(logits(model, labelled.tasks), -1)
+    clear = ((gap[..., 2] - gap[..., 1]) > 1e-4).all(1)
+    assert clear.mean() > 0.99
+    for decider in model_deciders(model, dag()):
+        rows = np.flatnonzero(clear)[:300]
+        assert all(np.array_equal(decider.decide(labelled.tasks[r]), x[r]) for r in rows), (
+            decider.runtime
+        )
+        assert (
+            decider.parameters == 33 * 32 + 32 + 32 * 30 + 30 and decider.macs == 33 * 32 + 32 * 30
+        )
+
+
+def test_a_constant_feature_tells_nothing_and_breaks_nothing(labelled):
+    tasks = labelled.tasks.copy()
+    tasks[:, 0] = 3e8
+    recipe = replace(PLAIN, steps=20, batch=128)
+    (model,), _ = fit(recipe, "dag", labelled._replace(tasks=tasks), labelled, [0])
+    assert np.isfinite(logits(model, tasks)).all()
+
+
+def test_models_are_saved_whole_and_damage_is_named(tmp_path, labelled, teacher):
+    path = tmp_path / "m.npz"
+    save(teacher[0], path)
+    back = open_model(path)
+    assert np.array_equal(
+        decide(back, dag(), labelled.tasks), decide(teacher[0], dag(), labelled.tasks)
+    )
+    assert decide(back, dag(), labelled.tasks[0]).shape == (10,)
+    first = path.read_bytes()
+    save(teacher[0], path)
+    assert path.read_bytes() == first
+    path.write_bytes(first[:1000])
+    with pytest.raises(ValueError, match=r"m\.npz is missing, truncated or altered"):
+        open_model(path)
+
+
+def test_bad_requests(labelled, teacher):
+    with pytest.raises(ValueError, match="trained for 'dag', asked to decide for 'chain'"):
+        decide(teacher[0], chain(), np.ones(29))
+    bad = labelled.tasks[0].copy()
+    bad[-5] = np.nan
+    with pytest.raises(ValueError, match="B_up = nan"):
+        decide(teacher[0], dag(), bad)
+    with pytest.raises(ValueError, match="temperature: 0"):
+        Recipe("student", (64,), 1e-3, distilled=True, temperature=0)
+    with pytest.raises(ValueError, match=r"mix: 1\.5"):
+        Recipe("student", (64,), 1e-3, distilled=True, mix=1.5)
+    with pytest.raises(ValueError, match=r"soft: shape \(\), expected teachers' logits \(1, "):
+        fit(replace(STUDENT, steps=20, batch=128), "dag", labelled, labelled, [0])
+    with pytest.raises(ValueError, match="steps: 10, expected a number at least 20"):
+        replace(STUDENT, steps=10)
+    with pytest.raises(ValueError, match="steps, batch: None, None of role 'student'"):
+        fit(STUDENT, "dag", labelled, labelled, [0])
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (
+            lambda d: d._replace(tasks=np.where(np.arange(33) == 3, -1.0, d.tasks)),
+            "train: task value -1.0",
+        ),
+        (
+            lambda d: d._replace(placements=np.full_like(d.placements, 3)),
+            "train: label 3, expected 0 to 2",
+        ),
+        (lambda d: d._replace(placements=d.placements[:5]), "train: 3000 tasks, 5 labels"),
+    ],
+)
+def test_what_cannot_be_learnt_is_refused(labelled, change, text):
+    with pytest.raises(ValueError, match=text):
+        fit(SMALL, "dag", change(labelled), labelled, [0])
+
+
+def test_any_multi_label_problem_is_distilled():
+    """Six binary labels, each the sign of a direction: the recipe says how many classes."""
+    rng = np.random.default_rng(0)
+    inputs = np.exp(rng.normal(size=(2000, 8)))
+    labels = (np.log(inputs) @ rng.normal(size=(8, 6)) > 0).astype(np.int8)
+    data = Labelled(inputs, labels, None, None)
+    recipe = replace(PLAIN, classes=2, steps=310, batch=64)
+    teacher, curve = one(fit(recipe, "binary", data, data, [0]))
+    assert curve[-1]["label_accuracy"] > 0.9 and logits(teacher, inputs).shape == (2000, 6, 2)
+    hidden = data._replace(placements=np.full_like(labels, -1))  # the teacher alone
+    recipe, soft = replace(recipe, distilled=True), logits(teacher, inputs)[None]
+    taught, curve = one(fit(recipe, "binary", hidden, data, [0], soft))
+    assert curve[-1]["label_accuracy"] > 0.9 and taught.classes == 2
