@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import place, prepare
+from kd_offload.delay import schedule_node, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import ROUNDING
 from kd_offload.tasks import STATE
@@ -68,7 +68,7 @@ def look_ahead(n, first, source, times, state):
     """Place subtask after subtask at the least finish + time to go -> its delay; fills all of
     `state`.
     """
-    run, hold, tau, time_to_result = times
+    run, hold, tau, time_to_result, _ = times
     x, finish, kept_x, kept, free, _, after = state
     free[1] = 0.0
     x[0], finish[0] = 0, 0.0
@@ -77,14 +77,14 @@ def look_ahead(n, first, source, times, state):
         for k in range(3):
             for r in range(8):  # quicker than numba's slices
                 after[k, r] = free[j, r]
-            at = place(j, k, first, source, run, hold, tau, x, finish, after[k])
+            at = schedule_node(j, k, first, source, times, x, finish, after[k])
             if at + time_to_result[j, k] < least:
                 best, least, done = k, at + time_to_result[j, k], at
         x[j], finish[j] = best, done
         for r in range(8):
             free[j + 1, r] = after[best, r]
     kept_x[:], kept[:] = x, finish
-    return place(n + 1, 0, first, source, run, hold, tau, x, finish, free[n + 1])
+    return schedule_node(n + 1, 0, first, source, times, x, finish, free[n + 1])
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -92,15 +92,15 @@ def _run(a, n, first, source, times, state, best):
     """The candidate from subtask a on -> (its delay, or inf once `best` is out of reach; next
     subtask).
     """
-    run, hold, tau, time_to_result = times
+    run, hold, tau, time_to_result, _ = times
     x, finish, trial = state[0], state[1], state[5]
     trial[a] = state[4][a]
     for j in range(a, n + 1):
         trial[j + 1] = trial[j]
-        finish[j] = place(j, x[j], first, source, run, hold, tau, x, finish, trial[j + 1])
+        finish[j] = schedule_node(j, x[j], first, source, times, x, finish, trial[j + 1])
         if finish[j] + time_to_result[j, x[j]] >= best:
             return np.inf, j + 1
-    return place(n + 1, 0, first, source, run, hold, tau, x, finish, trial[n + 1]), n + 1
+    return schedule_node(n + 1, 0, first, source, times, x, finish, trial[n + 1]), n + 1
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -195,6 +195,14 @@ def mend(n, first, source, times, proposals, tried, budget, state, best, out):
     return best, spent
 
 
+class Decision(NamedTuple):
+    """What was decided for S tasks."""
+
+    placements: np.ndarray  # int8 (S, n)
+    delays: np.ndarray  # float64 (S,), s
+    evaluations: np.ndarray  # float64 (S,): delay evaluations that it took
+
+
 class Packed(NamedTuple):
     """A decider in two vectors, since every argument of a compiled call costs its time."""
 
@@ -279,7 +287,7 @@ def decide(model: GraphNetwork, graph: TaskGraph, tasks, evaluations: int = EVAL
     decide_batch(*packed(model, graph, evaluations), t, out, delays, spent)
     if not np.isfinite(delays).all():
         raise ValueError(f"task {np.argmin(np.isfinite(delays))}: no finite delay was found")
-    return out, delays, spent / graph.n
+    return Decision(out, delays, spent / graph.n)
 
 
 def decider(model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import new_times, place, prepare
+from kd_offload.delay import new_times, schedule_node, prepare
 
 SELDOM = 3e-3  # labels less probable are not tried
 NEAR = 0.05  # hypotheses this far behind the best still learn
@@ -20,17 +20,17 @@ def run_from(a, n, first, source, times, x, finish, free, best):
     -> (delay, or inf once `best` is out of reach; next subtask). free (n + 2, 8): row j is when
     resources are free before subtask j, noted only where `best` is inf; row 0 is scratch.
     """
-    run, hold, tau, time_to_result = times
+    run, hold, tau, time_to_result, _ = times
     keep = best == np.inf
     now = free[0]
     now[:] = free[a]
     for j in range(a, n + 1):
         if keep:
             free[j] = now
-        finish[j] = place(j, x[j], first, source, run, hold, tau, x, finish, now)
+        finish[j] = schedule_node(j, x[j], first, source, times, x, finish, now)
         if finish[j] + time_to_result[j, x[j]] >= best:
             return np.inf, j + 1
-    return place(n + 1, 0, first, source, run, hold, tau, x, finish, now), n + 1
+    return schedule_node(n + 1, 0, first, source, times, x, finish, now), n + 1
 
 
 @njit(cache=True, fastmath=True)

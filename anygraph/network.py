@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.run import written_aside
+from kd_offload.data import written_aside
 from kd_offload.graphs import TaskGraph
 
 FORMAT, VERSION = "kd_offload sweep", 1

@@ -43,7 +43,7 @@ def routes(graph: TaskGraph) -> Routes:
 @njit(cache=True, error_model="numpy")
 def reach(n, first, source, times, early):
     """early[j, k] (n + 2, 3): the earliest finish of node j at k, in s, if nothing ever waited."""
-    run, hold, tau, _ = times
+    run, hold, tau, _, _ = times
     early[0, 0], early[0, 1], early[0, 2] = 0.0, np.inf, np.inf
     for j in range(1, n + 2):
         at_0, at_1, at_2 = 0.0, 0.0, 0.0

@@ -272,7 +272,7 @@ def cpsat_error(n, edges):
 
     For a given placement the delay is the longest path through a graph whose arcs are execution
     times, link holding times and propagation delays. A path has at most n of the first and, an edge
-    crossing two links at most, 2 len(edges) of each of the others. Each is rounded by half a unit
+    transfer_time two links at most, 2 len(edges) of each of the others. Each is rounded by half a unit
     at most: the model's delay is within (n + 4 len(edges)) / 2 units of D(x), for the best
     placement as for the one returned.
     """

@@ -14,7 +14,7 @@ distill  imitation learning of the teacher, distillation of the student
 Names of `data`, `model` and `distill` are imported from there, since they bring torch and pyarrow.
 """
 
-from .delay import all_delays, delay, schedule
+from .delay import all_delays, schedule
 from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
 from .labels import Labelled, Solution, TooLarge, label_prices, search, solve
 from .tasks import STATE, Ranges, feature_names, sample_tasks
@@ -31,7 +31,6 @@ __all__ = [
     "all_delays",
     "chain",
     "dag",
-    "delay",
     "feature_names",
     "fusion",
     "label_prices",

@@ -1,4 +1,4 @@
-"""Decisions of baselines: one at a time for a clock, or all those on the test tasks, saved."""
+"""Decisions: one at a time for a clock, or all those on the test tasks, saved."""
 
 from __future__ import annotations
 
@@ -10,51 +10,54 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.run import Run, provenance, written_aside
-from kd_offload.data import load
+from experiments.run import Run, load, provenance
+from kd_offload.data import written_aside
 
 
 class Decider(NamedTuple):
-    """One policy in one runtime, for one task at a time: `decide(task (F,)) -> placement (n,)`.
+    """One policy in one runtime, for one task at a time.
 
     Runtime "numba_loop" decides many, (S, F) -> (S, n), in a compiled loop over tasks.
-    parameters: numbers that it has learned; macs: multiply-adds of one decision; bytes: of its
-    constants. The next call may overwrite what `decide` returned.
     """
 
     policy: str
     runtime: str
-    decide: Callable[[np.ndarray], np.ndarray]
-    parameters: int = 0
-    macs: int = 0
-    bytes: int = 0
+    decide: Callable[[np.ndarray], np.ndarray]  # task (F,) -> placement (n,), which may be reused
+    parameters: int = 0  # numbers that it has learned
+    macs: int = 0  # multiply-adds of one decision
+    bytes: int = 0  # of its constants
 
 
-def in_a_loop(policy: str, batch: Callable, pack, n: int, size=(0, 0, 0)) -> Decider:
-    """Runtime "numba_loop" from a compiled `batch(*pack, tasks (S, F), out int8 (S, n))`."""
+def looped(policy: str, batch: Callable, constants: tuple, n: int, size=(0, 0, 0)) -> Decider:
+    """Runtime "numba_loop" of a compiled `batch(*constants, tasks (S, F), out int8 (S, n))`."""
 
     def decide(tasks):
         out = np.empty((len(tasks), n), np.int8)
-        batch(*pack, tasks, out)
+        batch(*constants, tasks, out)
         return out
 
     return Decider(policy, "numba_loop", decide, *size)
 
 
-def decisions_path(run: Run, policy: str, name: str, seed: int) -> Path:
-    """Where a run keeps a trained baseline's decisions on the test tasks of scenario `name`."""
-    return run.data / "decisions" / f"{policy}_{name}_{seed}.npz"
-
-
 def save_decisions(run: Run, path: Path, tasks, placements, about: dict, curve=()) -> None:
-    """Write placements (S, n) for test tasks (S, F) as .npz, whole or not at all.
+    """Write what a baseline decided on test tasks as .npz, whole or not at all.
 
-    about: what made them, as JSON; curve: how they were learned, an array.
+    Parameters
+    ----------
+    run : Run
+    path : Path
+    tasks : numpy.ndarray of float64, shape (S, F), SI units
+    placements : numpy.ndarray of int8, shape (S, n)
+    about : dict
+        What made them.
+    curve : array_like, optional
+        How they were learned.
     """
-    said = json.dumps(provenance(run) | about, default=str)
-    arrays = {"placements": placements, "tests": _digest(tasks), "curve": curve, "about": said}
+    text = json.dumps(provenance(run, **about), default=str)
     with written_aside(path) as aside:
-        np.savez_compressed(aside, **arrays)
+        np.savez_compressed(
+            aside, placements=placements, tests=_digest(tasks), curve=curve, about=text
+        )
 
 
 def read_decisions(path: Path) -> dict[str, np.ndarray]:
@@ -66,29 +69,19 @@ def read_decisions(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as saved:
             return {key: saved[key] for key in saved.files}
     except FileNotFoundError:
-        raise ValueError(f"decisions: {path} is missing; run the notebook of baselines") from None
+        raise ValueError(f"decisions: {path} is missing; train the baseline first") from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise ValueError(f"decisions: {path} is truncated or altered ({error})") from None
 
 
-def decisions(policy: str, train: Callable, run: Run, name: str, seed: int) -> np.ndarray:
-    """Saved placements int8 (S, n) of a baseline for the test tasks of scenario `name`.
+def saved_decisions(run: Run, policy: str, name: str, seed: int) -> np.ndarray:
+    """What a baseline decided on a scenario's test tasks: int8 (S, n).
 
-    Where an open notebook lacks them, train(run, policy, name, seed) makes them first. Raises
-    ValueError naming a file that is missing, truncated, altered or made for other test tasks.
+    Raises ValueError naming a file that is missing, truncated, altered or made for other tasks.
     """
-    tests, path = _digest(load(run, name, "test").tasks), decisions_path(run, policy, name, seed)
-    try:
-        return _verified(run.found(path), tests)
-    except ValueError:
-        if not run.lab:
-            raise
-    return _verified(train(run, policy, name, seed), tests)
-
-
-def _verified(path: Path, tests: str) -> np.ndarray:
+    path = run.decisions_path(policy, name, seed)
     saved = read_decisions(path)
-    if str(saved["tests"]) != tests:
+    if str(saved["tests"]) != _digest(load(run, name, "test").tasks):
         raise ValueError(f"decisions: {path} was made for other test tasks; train it anew")
     return saved["placements"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gymnasium
 import numpy as np
 
-from kd_offload.delay import delay_table, new_times, place, prepare
+from kd_offload.delay import delay_table, new_times, schedule_node, prepare
 from kd_offload.graphs import TaskGraph, dag
 from kd_offload.tasks import STATE, Ranges, check_tasks, real_array, sample_tasks
 
@@ -121,9 +121,9 @@ class OffloadingEnv(gymnasium.Env):
 
     def _place(self, j, k) -> float:
         """Put node j at location k, after the nodes before it; its finish in seconds."""
-        run, hold, tau, _ = self._times
-        prepared = run, hold, tau, self._x, self._finish, self._free
-        self._x[j], self._finish[j] = k, place(j, k, *self._structure[1:], *prepared)
+        run, hold, tau, _, _ = self._times
+        prepared = self._times, self._x, self._finish, self._free
+        self._x[j], self._finish[j] = k, schedule_node(j, k, *self._structure[1:], *prepared)
         return self._finish[j]
 
     def step(self, action):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import crossing
+from kd_offload.delay import transfer_time
 from kd_offload.graphs import TaskGraph
 from experiments.baselines.heuristics import one_at_a_time
 
@@ -52,7 +52,7 @@ def _heft(n, first, source, task, x, order, scratch):
             start = 0.0
             for e in range(first[j], first[j + 1]):
                 i = source[e]
-                hops = crossing(0 if i == 0 else x[i - 1], k, task[n + e], state)
+                hops = transfer_time(0 if i == 0 else x[i - 1], k, task[n + e], state)
                 start = max(start, finish[i] + hops)
             cost, at = task[j - 1] / state[k], 0
             count = device if k == 0 else edge if k == 1 else 0

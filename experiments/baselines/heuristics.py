@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import crossing, delay_kernel, transfer
+from kd_offload.delay import (
+    FIRST_HOP,
+    SECOND_HOP,
+    N_RESOURCES,
+    ALWAYS_FREE,
+    BANDWIDTH_INDEX,
+    PROPAGATION_INDEX,
+    delay_kernel,
+    transfer_time,
+)
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import TIE, UNLIMITED, new_scratch, solve_kernel, structure
 from kd_offload.tasks import check_tasks
@@ -54,6 +63,16 @@ def one_at_a_time(kernel, loop, graph: TaskGraph, *scratch):
     return decide
 
 
+@njit(cache=True, inline="always")
+def cross_link(link, size, ready, state, free_at):
+    """Arrival over one link: leaves when data and link are ready, and reserves the link."""
+    if link == ALWAYS_FREE:
+        return ready
+    sent = max(ready, free_at[link]) + size / state[BANDWIDTH_INDEX[link]]
+    free_at[link] = sent
+    return sent + state[PROPAGATION_INDEX[link]]
+
+
 @njit(cache=True)
 def _greedy(n, first, source, task, x, finish, free):
     """Scratch: finish (n + 1,) and free (4, 6): when resources are free after placing at 0, 1, 2,
@@ -69,7 +88,9 @@ def _greedy(n, first, source, task, x, finish, free):
             for e in range(first[j], first[j + 1]):
                 i = source[e]
                 a = 0 if i == 0 else x[i - 1]
-                ready = max(ready, transfer(a, k, task[n + e], finish[i], state, free[k]))
+                sent = cross_link(FIRST_HOP[a, k], task[n + e], finish[i], state, free[k])
+                sent = cross_link(SECOND_HOP[a, k], task[n + e], sent, state, free[k])
+                ready = max(ready, sent)
             if k != 2:
                 ready = max(ready, free[k, 4 + k])
             end = ready + task[j - 1] / state[k]
@@ -90,7 +111,7 @@ def _greedy_loop(n, first, source, tasks, out, finish, free):
 
 def greedy(graph: TaskGraph):
     """Earliest finish: each subtask in turn goes where it finishes first, given all before it."""
-    scratch = np.empty(graph.n + 1), np.empty((4, 6))
+    scratch = np.empty(graph.n + 1), np.empty((4, N_RESOURCES))
     return one_at_a_time(_greedy, _greedy_loop, graph, *scratch)
 
 
@@ -109,15 +130,15 @@ def _chain_dp(n, first, source, task, x, time_to_result):
             rest = np.inf
             for m in range(3 if j < n else 1):
                 after = time_to_result[j, m] if j < n else 0.0
-                rest = min(rest, crossing(k, m, task[n + j], state) + after)
+                rest = min(rest, transfer_time(k, m, task[n + j], state) + after)
             time_to_result[j - 1, k] = task[j - 1] / state[k] + rest
     best = np.inf
     for k in range(3):
-        best = min(best, crossing(0, k, task[n], state) + time_to_result[0, k])
+        best = min(best, transfer_time(0, k, task[n], state) + time_to_result[0, k])
     at, spent = 0, 0.0
     for j in range(1, n + 1):
         for k in range(3):
-            arrived = spent + crossing(at, k, task[n + j - 1], state)
+            arrived = spent + transfer_time(at, k, task[n + j - 1], state)
             if arrived + time_to_result[j - 1, k] <= best * (1 + TIE):
                 break
         x[j - 1] = at = k
@@ -155,7 +176,7 @@ def _best_single_loop(n, first, source, tasks, out, finish, free):
 
 def best_single(graph: TaskGraph):
     """The best of all on the device, all at the edge, all in the cloud, by the delay model."""
-    scratch = np.empty(graph.n + 1), np.empty(6)
+    scratch = np.empty(graph.n + 1), np.empty(N_RESOURCES)
     return one_at_a_time(_best_single, _best_single_loop, graph, *scratch)
 
 
@@ -199,7 +220,7 @@ def _search_loop(n, first, source, tasks, out, starts, x, finish, free, single):
 
 
 def _room(n: int) -> tuple[np.ndarray, ...]:
-    return np.empty(n, np.int8), np.empty(n + 1), np.empty(6), np.empty(3)
+    return np.empty(n, np.int8), np.empty(n + 1), np.empty(N_RESOURCES), np.empty(3)
 
 
 def local_search(graph: TaskGraph, tasks, starts: int = 3) -> tuple[np.ndarray, ...]:

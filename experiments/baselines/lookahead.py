@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 
 from anygraph.decision import EVALUATIONS, board, look_ahead, mend, moves
-from kd_offload.delay import new_times, place, prepare
+from kd_offload.delay import new_times, schedule_node, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import OWN_PATH, join_bound, structure
 from experiments.baselines.heuristics import one_at_a_time
@@ -103,7 +103,7 @@ def _beam(n, first, source, task, out, lists, times, x, finish, free, low, child
     lists: where each node's part of the next begins, and the subtasks that it feeds; the same for
     those whose results are needed after it.
     """
-    (fed_first, fed, live_first, live), (run, hold, tau, time_to_result) = lists, times
+    (fed_first, fed, live_first, live), (run, hold, tau, time_to_result, _) = lists, times
     width, (done, bounds, score, scratch) = x.shape[1], children
     prepare(n, first, source, task, 0, 0, times)
     x[:, :, 0], finish[:, :, 0], low[0, 0], back[0, 0], free[0, 0, :] = 0, 0.0, 0.0, 0, 0.0
@@ -118,12 +118,10 @@ def _beam(n, first, source, task, out, lists, times, x, finish, free, low, child
                 for r in range(8):  # quicker than numba's slices
                     after[r] = before[r]
                 px[j] = k
-                done[c] = pf[j] = place(j, k, first, source, run, hold, tau, px, pf, after)
+                done[c] = pf[j] = schedule_node(j, k, first, source, times, px, pf, after)
                 bound = max(low[old, w], done[c] + time_to_result[j, k])
                 for p in range(fed_first[j], fed_first[j + 1]):
-                    joined = join_bound(
-                        fed[p], j, first, source, run, hold, tau, time_to_result, px, pf, after
-                    )
+                    joined = join_bound(fed[p], j, first, source, times, px, pf, after)
                     bound = max(bound, joined)
                 bounds[c] = bound
                 score[c] = bound + OWN_PATH * (done[c] + time_to_result[j, k])
@@ -146,7 +144,7 @@ def _beam(n, first, source, task, out, lists, times, x, finish, free, low, child
     for w in range(count):
         after = free[n & 1, back[n, w]]
         px, pf = x[n & 1, w], finish[n & 1, w]
-        end = place(n + 1, 0, first, source, run, hold, tau, px, pf, after)
+        end = schedule_node(n + 1, 0, first, source, times, px, pf, after)
         if end < least:
             chosen, least = w, end
     for j in range(n, 0, -1):

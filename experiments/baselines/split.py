@@ -16,7 +16,7 @@ import networkx as nx
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import all_delays, crossing, new_times, place, prepare
+from kd_offload.delay import all_delays, transfer_time, new_times, schedule_node, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import check_tasks
 from experiments.baselines.heuristics import one_at_a_time
@@ -33,33 +33,36 @@ def _split(n, first, source, task, out, times, x, finish, free):
     nothing ever waited, reaches the best delay known; so are all cuts with the same first subtasks.
     Of equal cuts the one with the fewest subtasks on the device, then at the edge, wins.
     """
-    (run, hold, tau, time_to_result), (on_device, on_edge, now) = times, (free[0], free[1], free[2])
+    (run, hold, tau, time_to_result, _), (on_device, on_edge, now) = (
+        times,
+        (free[0], free[1], free[2]),
+    )
     prepare(n, first, source, task, 0, 0, times)
     x[0], finish[0], on_device[:] = 0, 0.0, 0.0
     best, best_a, best_b = np.inf, 0, 0
     for a in range(n + 1):  # subtasks 1..a on the device
         if a > 0:
             x[a] = 0
-            finish[a] = place(a, 0, first, source, run, hold, tau, x, finish, on_device)
+            finish[a] = schedule_node(a, 0, first, source, times, x, finish, on_device)
             if finish[a] + time_to_result[a, 0] >= best:
                 break
         on_edge[:] = on_device
         for b in range(a, n + 1):  # a + 1..b at the edge
             if b > a:
                 x[b] = 1
-                finish[b] = place(b, 1, first, source, run, hold, tau, x, finish, on_edge)
+                finish[b] = schedule_node(b, 1, first, source, times, x, finish, on_edge)
                 if finish[b] + time_to_result[b, 1] >= best:
                     break
             now[:] = on_edge
             j = b + 1
             while j <= n:  # the rest in the cloud
                 x[j] = 2
-                finish[j] = place(j, 2, first, source, run, hold, tau, x, finish, now)
+                finish[j] = schedule_node(j, 2, first, source, times, x, finish, now)
                 if finish[j] + time_to_result[j, 2] >= best:
                     break
                 j += 1
             if j > n:
-                end = place(n + 1, 0, first, source, run, hold, tau, x, finish, now)
+                end = schedule_node(n + 1, 0, first, source, times, x, finish, now)
                 if end < best:
                     best, best_a, best_b = end, a, b
     for j in range(n):
@@ -83,7 +86,7 @@ def _cut_network(graph: TaskGraph, task: np.ndarray, server: int) -> nx.DiGraph:
     """A flow network whose cut between "device" and "server" is the sum of all times, in UNIT.
 
     Subtask v costs its run time at the server (where arc device-v is cut) or on the device (arc
-    v-server). An edge costs its crossing, up (arc i-j) or back (arc j-i). Source and sink are at
+    v-server). An edge costs its transfer_time, up (arc i-j) or back (arc j-i). Source and sink are at
     home. Capacities are integers: with floats, networkx returns cuts that are far from minimal.
     """
     n, state, flow = graph.n, task[-8:], nx.DiGraph()
@@ -99,8 +102,8 @@ def _cut_network(graph: TaskGraph, task: np.ndarray, server: int) -> nx.DiGraph:
         add("device", v, task[v - 1] / state[server])
         add(v, "server", task[v - 1] / state[0])
     for e, (i, j) in enumerate(graph.edges):
-        add(node(i), node(j), crossing(0, server, task[n + e], state))
-        add(node(j), node(i), crossing(server, 0, task[n + e], state))
+        add(node(i), node(j), transfer_time(0, server, task[n + e], state))
+        add(node(j), node(i), transfer_time(server, 0, task[n + e], state))
     return flow
 
 

@@ -9,7 +9,7 @@ two. Methods:
 - enumeration: all placements, compiled, prefixes shared: fair up to a dozen subtasks; exact
 - public_solver: OR-tools' CP-SAT on the model of `proofs.oracles`; exact to a microsecond
 - local_search: `heuristics.local_search` from three starts; not exact
-- regret_table: `prices.regret_table`, 2 n further optima for each task
+- label_prices: `prices.label_prices`, 2 n further optima for each task
 - floor_3n_evaluations: 3 n evaluations of the delay, about what a proof takes at least
 """
 
@@ -24,8 +24,8 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numba import njit
 
-from experiments.studies.prices import regret_table
-from kd_offload.delay import all_delays, new_times, place, prepare
+from kd_offload.labels import label_prices
+from kd_offload.delay import all_delays, new_times, schedule_node, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import TIE, UNLIMITED, new_scratch, search, solve, solve_kernel, structure
 from experiments.parallel import progress
@@ -38,14 +38,14 @@ from kd_offload.tasks import sample_tasks
 SEED = 2020
 SIZES = (4, 8, 12, 16, 20, 24)
 BEYOND, BUDGET = (32, 40, 48, 64), 1_000_000  # sizes where proofs get too long, and nodes of a task
-UP_TO = {"enumeration": 12, "public_solver": 16, "regret_table": 20}  # subtasks
+UP_TO = {"enumeration": 12, "public_solver": 16, "label_prices": 20}  # subtasks
 
 
 @njit(cache=True, error_model="numpy")
 def _enumerate_many(n, first, source, tasks, placements, delays):
     """All placements in lexicographic order, each prefix evaluated once; the first of ties."""
     times = new_times(n, len(source))
-    run, hold, tau, _ = times
+    run, hold, tau, _, _ = times
     x, finish, free = np.zeros(n + 2, np.uint8), np.zeros(n + 2), np.zeros((n + 1, 8))
     for s in range(len(tasks)):
         prepare(n, first, source, tasks[s], 0, 0, times)
@@ -58,8 +58,8 @@ def _enumerate_many(n, first, source, tasks, placements, delays):
             x[j] = rest % 3
             for i in range(j, n + 1):
                 free[i] = free[i - 1]
-                finish[i] = place(i, x[i], first, source, run, hold, tau, x, finish, free[i])
-            delay = place(n + 1, 0, first, source, run, hold, tau, x, finish, free[n])
+                finish[i] = schedule_node(i, x[i], first, source, times, x, finish, free[i])
+            delay = schedule_node(n + 1, 0, first, source, times, x, finish, free[n])
             if delay < delays[s] * (1 - TIE):
                 delays[s] = delay
                 placements[s] = x[1 : n + 1]
@@ -87,7 +87,7 @@ def _methods(name: str, graph: TaskGraph) -> dict[str, Callable]:
         "floor_3n_evaluations": lambda tasks: full(len(all_delays(graph, tasks, trial)), most),
         "enumeration": lambda tasks: full(len(enumerate_placements(graph, tasks)[1]), 3**graph.n),
         "public_solver": lambda tasks: [oracles.cpsat_solve(graph.n, edges, t) for t in tasks],
-        "regret_table": lambda tasks: regret_table(graph, tasks),
+        "label_prices": lambda tasks: label_prices(graph, tasks),
     }
     once = not name.startswith("random") or name.endswith("_0")  # dear: one graph of each size
     fits = {method: once and graph.n <= largest for method, largest in UP_TO.items()}

@@ -18,7 +18,7 @@ from kd_offload import delay
 from kd_offload import graphs
 from kd_offload import labels
 from experiments.run import get_run, save_table
-from experiments.studies.prices import regret_table
+from kd_offload.labels import label_prices
 from experiments.parallel import progress
 from experiments.scenarios.networks import BUILDERS, cut
 from kd_offload.tasks import sample_tasks
@@ -115,7 +115,7 @@ def of_the_delay(graph, tasks):
 def of_regret(graph, tasks):
     """Prices against enumeration, by the optimum; a mismatch is a label's that is not 0."""
     worst, wrong, placements = 0.0, 0, labels.solve(graph, tasks).placements
-    for task, table, x in zip(tasks, regret_table(graph, tasks), placements):
+    for task, table, x in zip(tasks, label_prices(graph, tasks), placements):
         every, delays = oracles.enumerate_all(graph.n, list(graph.edges), task)
         held = np.array([[delays[column == k].min() for k in range(3)] for column in every.T])
         worst = max(worst, np.abs(table - (held - delays.min())).max() / delays.min())

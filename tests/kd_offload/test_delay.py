@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kd_offload import delay as model
 from anygraph.gradients import run_from
-from kd_offload.delay import all_delays, crossing, delay, new_times, prepare, schedule
+from kd_offload.delay import all_delays, transfer_time, delay, new_times, prepare, schedule
 from kd_offload.graphs import chain, dag, random_graph
 from experiments import oracles
 from experiments.studies import proofs
@@ -47,7 +47,7 @@ def test_routes_say_what_a_transfer_does(seed, a, b):
     rng = np.random.default_rng(seed)
     state, size, free = sample_tasks(dag(), 1, rng)[0, -8:], rng.uniform(1e3, 1e6), np.zeros(6)
     arrived = model.transfer(a, b, size, 0.0, state, free)
-    assert crossing(a, b, size, state) == pytest.approx(arrived, rel=1e-12)
+    assert transfer_time(a, b, size, state) == pytest.approx(arrived, rel=1e-12)
     route = model.ROUTES.get((a, b), ())
     assert set(np.flatnonzero(free)) == set(route) and len(route) == abs(a - b)
     hops = [size / state[model.RATE[link]] + state[model.TAU[link]] for link in route]

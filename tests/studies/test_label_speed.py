@@ -25,7 +25,7 @@ def test_compiled_enumeration_finds_the_labels():
 def test_the_table(monkeypatch):
     """On fewer and smaller graphs: every method where it may run, and the row of two workers."""
     small = {"SIZES": (4, 10), "BEYOND": (14,), "SHOWN": ("chain",), "BUDGET": 20}
-    small["UP_TO"] = {"enumeration": 4, "public_solver": 4, "regret_table": 10}
+    small["UP_TO"] = {"enumeration": 4, "public_solver": 4, "label_prices": 10}
     small["Parallel"] = lambda n_jobs: Parallel(1)  # processes take long to start
     for name, value in small.items():
         monkeypatch.setattr(label_speed, name, value)
@@ -34,8 +34,8 @@ def test_the_table(monkeypatch):
     assert list(table.columns[:7]) == expected.split()
     methods = table[table.workers == 1].groupby("scenario", sort=False).method.agg(list)
     everywhere = ["branch_and_bound", "local_search", "floor_3n_evaluations"]
-    assert methods["random_4_0"] == [*everywhere, "enumeration", "public_solver", "regret_table"]
-    assert methods["chain"] == methods["random_10_0"] == [*everywhere, "regret_table"]
+    assert methods["random_4_0"] == [*everywhere, "enumeration", "public_solver", "label_prices"]
+    assert methods["chain"] == methods["random_10_0"] == [*everywhere, "label_prices"]
     assert methods["random_4_1"] == methods["random_10_1"] == everywhere  # the dear ones run once
     assert methods["random_14_0"] == ["branch_and_bound"]
     rows = table.set_index(["scenario", "method"])
