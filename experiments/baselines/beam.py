@@ -57,6 +57,7 @@ class Scratch(NamedTuple):
     child_finish: np.ndarray  # (N_LOCATIONS * width,), s
     child_bound: np.ndarray  # (N_LOCATIONS * width,), s
     score: np.ndarray  # (N_LOCATIONS * width,), s: by which children are kept
+    sorted_score: np.ndarray  # (N_LOCATIONS * width,), s: scratch of `_nth_smallest`
 
 
 @njit(cache=True)
@@ -72,10 +73,11 @@ def _new_scratch(n, edges, width):
         np.empty(children),
         np.empty(children),
         np.empty(children),
+        np.empty(children),
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _extend(j, count, first, source, neighbours, scratch):
     """Place subtask j everywhere after each of `count` prefixes, and score the children."""
     times, new, old = scratch.times, j & 1, 1 - (j & 1)
@@ -100,11 +102,41 @@ def _extend(j, count, first, source, neighbours, scratch):
             scratch.score[c] = bound + OWN_PATH * own_path
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, inline="always")
+def _nth_smallest(values, count, nth, partly_sorted):
+    """The nth smallest (from 0) of values[:count], by quickselect.
+
+    In place of `np.partition`, whose form in numba makes these searches up to eight times as long.
+    """
+    for c in range(count):
+        partly_sorted[c] = values[c]
+    low, high = 0, count - 1
+    while low < high:
+        pivot = partly_sorted[(low + high) // 2]
+        i, j = low, high
+        while i <= j:
+            while partly_sorted[i] < pivot:
+                i += 1
+            while partly_sorted[j] > pivot:
+                j -= 1
+            if i <= j:
+                partly_sorted[i], partly_sorted[j] = partly_sorted[j], partly_sorted[i]
+                i += 1
+                j -= 1
+        if nth <= j:
+            high = j
+        elif nth >= i:
+            low = i
+        else:
+            break
+    return partly_sorted[nth]
+
+
+@njit(cache=True, error_model="numpy", inline="always")
 def _select(j, children, count, neighbours, scratch):
     """The best `count` children become the new generation; of ties at the limit, the first."""
     score, new, old = scratch.score, j & 1, 1 - (j & 1)
-    limit = np.partition(score[:children], count - 1)[count - 1]
+    limit = _nth_smallest(score, children, count - 1, scratch.sorted_score)
     ties = count
     for c in range(children):
         ties -= score[c] < limit

@@ -70,9 +70,8 @@ def _split(n, first, source, task, placement, scratch):
                 )
                 if delay < best:
                     best, best_a, best_b = delay, a, b
-    placement[:best_a] = DEVICE
-    placement[best_a:best_b] = EDGE
-    placement[best_b:] = CLOUD
+    for i in range(n):
+        placement[i] = DEVICE if i < best_a else EDGE if i < best_b else CLOUD
 
 
 @njit(cache=True)
