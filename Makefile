@@ -1,80 +1,80 @@
-# `make help` lists targets. PYTHON=/path/to/python uses your environment.
-# A step runs a notebook; its stamp, build/<profile>/<name>.done, lists products.
+# `make help` lists the targets. PYTHON=/path/to/python uses an environment of your own.
+# A step executes a notebook. Its stamp is build/<profile>/<name>.done; the .d file beside it has the
+# modules that the notebook imported, so that a step is run again when one of them changes.
 PROFILE := paper
-STEP := build/$(PROFILE)
-.DELETE_ON_ERROR .NOTPARALLEL: # use all cores
-.PHONY: help setup check steps reproduce smoke check-claims test full testbed export lab site clean
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # a step uses all cores
+.PHONY: help setup check reproduce smoke check-claims test slow export lab site clean
+VENV := .venv/.installed
 PY := $(or $(PYTHON),.venv/bin/python)
-SETUP := $(if $(PYTHON),check,.venv/.installed)
-export PYTHONPATH := $(CURDIR)
-MAKEFLAGS += --no-print-directory
+SETUP := $(if $(PYTHON),check,$(VENV))
 BASE := $(or $(shell command -v python3.11),python3)
-PIP := .venv/bin/pip install -q
-TAKE = $(PY) -m kd_offload.claims.manifest
+RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
+COMPILED := $(shell grep -rl njit --include=*.py kd_offload anygraph experiments | LC_ALL=C sort)
+export PYTHONPATH := $(CURDIR)
+# numba does not see a change in what a function calls: each state of the code has its own folder
+export NUMBA_CACHE_DIR ?= $(CURDIR)/build/numba/$(shell cat $(COMPILED) | cksum | tr ' ' _)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
-setup: $(SETUP) ## make .venv
-.venv/.installed: requirements.txt pyproject.toml
-	@$(BASE) .ci/check.py
-	$(BASE) -m venv .venv
-	$(PIP) -r requirements.txt && $(PIP) --no-deps --no-build-isolation -e . && touch $@
+setup: $(SETUP) ## make .venv, with everything that is needed
+$(VENV): requirements.txt pyproject.toml
+	@"$(BASE)" .ci/check.py
+	"$(BASE)" -m venv .venv
+	.venv/bin/pip install -q -r requirements.txt
+	.venv/bin/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
 check:
-	@$(PY) .ci/check.py --packages
+	@"$(PY)" .ci/check.py --packages
 
-wing = $(wildcard $(foreach w,$(1),kd_offload/$(w)/*.py kd_offload/$(w)/*.in))
-after = $(foreach n,$(1),$(STEP)/$(n).done)
-ALL := $(call wing,beyond baselines studies draw)
-CORE := $(wildcard kd_offload/*.py kd_offload/*.toml kd_offload/scenarios/*.py)
+step = $(foreach name,$(1),build/$(PROFILE)/$(name).done)
 NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
+NETWORKS := $(call step,$(addprefix training/03_,chain dag fusion networks))
+ALWAYS := requirements.txt experiments/execute.py
+SLOW = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# committed for the reference run
 
-$(STEP)/%.done: notebooks/%.ipynb $(CORE) | $(SETUP)
-	$(PY) notebooks/execute.py $< --profile $(PROFILE) --stamp $@
+build/$(PROFILE)/%.done: notebooks/%.ipynb $(ALWAYS) | $(SETUP)
+	$(RUN)
+$(NETWORKS): build/$(PROFILE)/training/03_%.done: \
+  notebooks/training/03_teacher_and_student.ipynb $(ALWAYS) $(call step,training/02_data) | $(SETUP)
+	$(RUN) -p scenarios $*
+$(call step,02_labels training/04_distillation training/05_other_learners slow/05_dqn): \
+  $(call step,training/02_data)
+$(call step,03_teacher_and_student): $(NETWORKS)
+$(call step,04_distillation): $(call step,training/04_distillation)
+$(call step,05_other_learners): $(call step,training/05_other_learners) $(call SLOW,05_dqn)
+$(call step,09_any_graph): $(call step,training/09_any_graph) $(call SLOW,09_design)
+MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
+$(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): \
+  $(MODELS) $(call SLOW,05_dqn)
+$(call step,06_latency): $(call step,training/04_distillation)
+$(call step,08_inference_time): $(call step,06_latency)
+$(call step,11_testbed): $(MODELS) $(call SLOW,11_testbed)
+$(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time)
+-include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)
 
-$(STEP)/01_problem.done: $(call wing,beyond baselines draw)
-$(STEP)/02_labels.done: $(call wing,beyond proofs baselines draw) kd_offload/studies/label_speed.py
-$(STEP)/03_data.done: $(call wing,draw) kd_offload/beyond/prices.py
-$(STEP)/04_teacher_and_student.done: $(call wing,draw) $(call after,03_data)
-$(STEP)/05_better_students.done: $(ALL) $(call after,04_teacher_and_student)
-$(STEP)/06_rivals.done: $(ALL) $(call after,03_data)
-$(call after,07_latency 08_conditions 09_online 12_scale 13_testbed): \
-  $(ALL) $(call after,04_teacher_and_student 05_better_students 06_rivals)
-$(STEP)/09_online.done: $(wildcard data/traces/*)
-$(STEP)/10_inference_time.done: $(ALL) $(call wing,device) $(call after,07_latency)
-$(STEP)/11_effective_latency.done: $(call wing,studies draw) $(call after,07_latency 10_inference_time)
-$(STEP)/13_testbed.done: $(call wing,runtime)
-$(STEP)/14_claims.done: $(call wing,claims) $(call after,02_labels 07_latency 10_inference_time)
-
-steps: # also if products differ
-	@for s in $(STEP)/*.done; do test ! -f $$s || sha256sum -c --status $$s || rm $$s; done
-	@$(MAKE) PROFILE=$(PROFILE) $(call after,$(NOTEBOOKS))
-
-reproduce: steps ## make every table and figure (65 min)
-	@$(TAKE) $(STEP)/*.done
-smoke: ## the same, small (8 min)
-	@$(MAKE) PROFILE=smoke steps && $(PY) -m pytest -q tests/after_smoke.py
-check-claims: $(SETUP) ## compare claims with git's
-	@$(PY) -m kd_offload.claims.check $(REFERENCE)
-full: $(call after,05_better_students 06_rivals) ## make slow tables (hours)
-	$(PY) -m kd_offload.studies.slow
-	$(TAKE) $(STEP)/*.done slow
-	rm -f $(call after,05_better_students 06_rivals 08_conditions 10_inference_time)
-testbed: $(SETUP) ## run the system (15 min)
-	$(PY) -m kd_offload.runtime.testbed && $(PY) -m kd_offload.runtime.costs
-	$(TAKE) figures/testbed figures/layer_times && rm -f $(call after,13_testbed)
-export: $(call after,07_latency) ## students as ONNX and C99
-	$(PY) -m kd_offload.device.card
-	$(TAKE) $(STEP)/*.done exports
+reproduce: $(call step,$(NOTEBOOKS)) ## make every table and figure
+smoke: ## the same at small sizes
+	@$(MAKE) --no-print-directory PROFILE=smoke reproduce
+	"$(PY)" -m pytest -q tests/after_smoke.py
+check-claims: $(SETUP) ## compare your claims with the committed ones
+	@"$(PY)" -m experiments.claims.check $(if $(CLAIM),--claim $(CLAIM)) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
-	$(PY) -m ruff check . && $(PY) -m ruff format --check .
-	$(PY) -m pytest
-mutants: $(SETUP) ## plant bugs (hours)
-	$(PY) tests/plant/mutants.py
-lab: $(SETUP) ## open notebooks; N=07 runs one
-	@mkdir -p build/lab/notebooks && cp -n notebooks/*.ipynb build/lab/notebooks
-	$(PY) $(if $(N),notebooks/execute.py notebooks/$(N)*.ipynb --profile lab,-m jupyter lab build/lab/notebooks)
-site: $(SETUP) ## build the site
-	$(PY) website/build.py
+	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check .
+	"$(PY)" -m pytest -n 2 --dist loadgroup
+slow: $(call step,slow/05_dqn slow/09_design slow/11_testbed) ## what reproduce reads: hours
+export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
+	"$(PY)" -m experiments.runtimes.card
+lab: $(SETUP) ## open the notebooks; N=06 runs one, and what it needs, at small size
+ifdef N
+	@$(MAKE) --no-print-directory PROFILE=lab $(patsubst notebooks/%.ipynb,build/lab/%.done,$(wildcard notebooks/$(N)*.ipynb))
+else
+	@mkdir -p build/lab/open && cp -n notebooks/*.ipynb build/lab/open
+	"$(PY)" -m jupyter lab build/lab/open
+endif
+site: $(SETUP) ## build the documentation's site
+	"$(PY)" -m sphinx -q -b html docs build/site
 clean: ## delete what git lacks
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

@@ -14,7 +14,6 @@ from functools import lru_cache
 import numpy as np
 
 from kd_offload.graphs import TaskGraph, chain, random_graph
-from experiments.scenarios import SCENARIOS, scenario
 
 MOST = 128  # subtasks of the largest graph decided
 TEST_INDICES = 50  # random_<n>_<index> with an index below this one are test graphs
@@ -225,6 +224,8 @@ def edges_hash(graph: TaskGraph) -> str:
 @lru_cache
 def held_apart(most: int = 64) -> frozenset[str]:
     """Hashes of all scenarios' graphs, and of chains and random ones of up to `most` subtasks."""
+    from experiments.scenarios import SCENARIOS, scenario
+
     graphs = [*(scenario(name).graph for name in SCENARIOS), *map(chain, range(1, most + 1))]
     graphs += [random_graph(n, i) for n in range(1, most + 1) for i in range(TEST_INDICES)]
     return frozenset(map(edges_hash, graphs))

@@ -22,12 +22,21 @@ LOCATIONS = ("device", "edge", "cloud")
 class TaskGraph:
     """A task's structure.
 
-    name:  what tables and file names call it.
-    n:     number of subtasks.
-    edges: pairs (i, j), 0 <= i < j <= n + 1. They are kept sorted by (j, i): the order in which
-           the formulation serves transfers, and the order of the bytes in a task vector.
+    Parameters
+    ----------
+    name : str
+        What tables and file names call it.
+    n : int
+        Number of subtasks.
+    edges : iterable of (int, int)
+        Pairs (i, j), 0 <= i < j <= n + 1. They are kept sorted by (j, i): the order in which the
+        formulation serves transfers, and the order of the bytes in a task vector.
 
-    Raises ValueError for a cycle, an edge against the numbering, a duplicate or a loose subtask.
+    Raises
+    ------
+    ValueError
+        For a cycle, an edge against the numbering or given twice, a subtask without a predecessor
+        or a successor.
     """
 
     name: str
@@ -35,34 +44,42 @@ class TaskGraph:
     edges: tuple[tuple[int, int], ...]
 
     def __post_init__(self):
-        n = self.n
-        if not isinstance(n, (int, np.integer)) or n < 1:
-            self._refuse(f"n must be a positive integer, got {n!r}")
-        given = tuple(self.edges)
-        for e in given:
-            if np.shape(e) != (2,) or not all(
-                isinstance(v, (int, np.integer, float)) and v % 1 == 0 for v in e
-            ):
-                self._refuse(f"edge {e} is not a pair of node numbers")
-        edges = tuple(sorted(((int(i), int(j)) for i, j in given), key=lambda e: (e[1], e[0])))
-        object.__setattr__(self, "edges", edges)
-        if n > len(edges):
-            self._refuse(f"{n} subtasks, {len(edges)} edges, expected one more than subtasks or so")
-        if bad := [e for e in edges if not (0 <= min(e) and max(e) <= n + 1)]:
-            self._refuse(f"edge {bad[0]} leaves the nodes 0..{n + 1}")
-        if bad := [e for e in edges if e[0] >= e[1]]:
-            before = {j: [i for i, k in edges if k == j] for j in range(n + 2)}
-            try:
-                TopologicalSorter(before).prepare()
-            except CycleError as error:
-                self._refuse(f"edges form a cycle through nodes {sorted(set(error.args[1]))}")
-            self._refuse(f"edge {bad[0]} is out of order; number subtasks topologically")
-        if (0, n + 1) in edges:
-            self._refuse(f"edge {(0, n + 1)} joins source and sink, which share the device")
-        if bad := [e for e, f in pairwise(edges) if e == f]:
-            self._refuse(f"edge {bad[0]} appears twice")
-        if loose := set(range(1, n + 1)) - ({i for i, _ in edges} & {j for _, j in edges}):
+        if not isinstance(self.n, (int, np.integer)) or self.n < 1:
+            self._refuse(f"n must be a positive integer, got {self.n!r}")
+        edges = sorted(map(self._checked, tuple(self.edges)), key=lambda edge: (edge[1], edge[0]))
+        object.__setattr__(self, "edges", tuple(edges))
+        if self.n > len(edges):
+            found = f"{self.n} subtasks, {len(edges)} edges"
+            self._refuse(f"{found}, expected one more than subtasks or so")
+        for i, j in edges:
+            if not (0 <= min(i, j) and max(i, j) <= self.n + 1):
+                self._refuse(f"edge {(i, j)} leaves the nodes 0..{self.n + 1}")
+        backwards = [edge for edge in edges if edge[0] >= edge[1]]
+        if backwards:
+            self._refuse_cycle()
+            self._refuse(f"edge {backwards[0]} is out of order; number subtasks topologically")
+        if (0, self.n + 1) in edges:
+            self._refuse(f"edge {(0, self.n + 1)} joins source and sink, which share the device")
+        for edge, following in pairwise(edges):
+            if edge == following:
+                self._refuse(f"edge {edge} appears twice")
+        fed, feeding = {j for _, j in edges}, {i for i, _ in edges}
+        loose = set(range(1, self.n + 1)) - (fed & feeding)
+        if loose:
             self._refuse(f"subtask {min(loose)} lacks a predecessor or a successor")
+
+    def _checked(self, edge) -> tuple[int, int]:
+        kinds = (int, np.integer, float)
+        if np.shape(edge) != (2,) or not all(isinstance(v, kinds) and v % 1 == 0 for v in edge):
+            self._refuse(f"edge {edge} is not a pair of node numbers")
+        return int(edge[0]), int(edge[1])
+
+    def _refuse_cycle(self):
+        before = {j: [i for i, k in self.edges if k == j] for j in range(self.n + 2)}
+        try:
+            TopologicalSorter(before).prepare()
+        except CycleError as error:
+            self._refuse(f"edges form a cycle through nodes {sorted(set(error.args[1]))}")
 
     def _refuse(self, why: str):
         raise ValueError(f"graph {self.name!r}: {why}")
@@ -84,8 +101,10 @@ class TaskGraph:
         return self.n + len(self.edges) + 8
 
 
-def _pairs(text: str) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(map(int, pair.split("-"))) for pair in text.split())
+def _pairs(text: str) -> tuple[tuple[int, int], ...]:
+    """Edges written as "0-1 1-2"."""
+    pairs = (pair.split("-") for pair in text.split())
+    return tuple((int(i), int(j)) for i, j in pairs)
 
 
 def chain(n: int = 10) -> TaskGraph:

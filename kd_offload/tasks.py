@@ -50,53 +50,89 @@ def unit(feature: str) -> str:
 
 
 def sample_tasks(
-    graph: TaskGraph, count: int, rng: np.random.Generator, ranges: Ranges = Ranges(), workload=None
+    graph: TaskGraph,
+    count: int,
+    rng: np.random.Generator,
+    ranges: Ranges = Ranges(),
+    workload: np.ndarray | None = None,
 ) -> np.ndarray:
-    """`count` random tasks, float64 (count, graph.n_features), in SI units.
+    """Random tasks of a graph.
 
-    workload: fixed cycles and bytes (n + edges,); then only the system state varies. Raises
-    ValueError if it has another shape or a value that is no workload, and for a bad count.
+    Parameters
+    ----------
+    graph : TaskGraph
+    count : int
+    rng : numpy.random.Generator
+    ranges : Ranges, optional
+    workload : numpy.ndarray of float64, shape (n + edges,), optional
+        Fixed cycles and bytes; then only the system state varies.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (count, F), SI units
+
+    Raises
+    ------
+    ValueError
+        For a bad count, or a workload of another shape or with a value that is none.
     """
     if not isinstance(count, (int, np.integer)) or not 1 <= count <= 10**9:
         raise ValueError(f"count: {count!r}, expected an integer from 1 to 10**9")
-    n, edges = graph.n, len(graph.edges)
-    low_high = [ranges.cycles] * n + [ranges.bytes] * edges
-    low_high += [getattr(ranges, "down_over_up" if name == "B_down" else name) for name in STATE]
+    fixed = graph.n + len(graph.edges)
+    names = ["down_over_up" if name == "B_down" else name for name in STATE]
+    low_high = [ranges.cycles] * graph.n + [ranges.bytes] * len(graph.edges)
+    low_high += [getattr(ranges, name) for name in names]
     low, high = np.log(np.array(low_high)).T
     tasks = np.exp(rng.uniform(low, high, size=(count, len(low_high))))
-    tasks[:, n + edges + 4] *= tasks[:, n + edges + 3]
+    tasks[:, fixed + STATE.index("B_down")] *= tasks[:, fixed + STATE.index("B_up")]
     if workload is not None:
-        if np.shape(workload) != (n + edges,):
-            raise ValueError(
-                f"workload: shape {np.shape(workload)}, expected ({n + edges},) for {graph.name!r}"
-            )
-        tasks[:, : n + edges] = workload
+        if np.shape(workload) != (fixed,):
+            found = np.shape(workload)
+            raise ValueError(f"workload: shape {found}, expected ({fixed},) for {graph.name!r}")
+        tasks[:, :fixed] = workload
         check_tasks(graph, tasks[:1])
     return tasks
 
 
 def real_array(field: str, values, columns: list[str]) -> np.ndarray:
-    """`values` as an array of integers or real numbers, no mask, no complex part, no text.
+    """`values` as an array of integers or real numbers; ValueError naming `field` for any other.
 
-    columns: what those of a DataFrame have to be called. Raises ValueError naming `field`.
+    columns: what those of a DataFrame have to be called.
     """
-    if (names := getattr(values, "columns", None)) is not None and [*names] != columns:
+    names = getattr(values, "columns", None)
+    if names is not None and [*names] != columns:
         raise ValueError(f"{field}: columns {', '.join(map(str, names))}, expected {columns}")
     try:
         array = np.asarray(values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{field}: not numeric ({error})") from None
-    if isinstance(values, np.ma.MaskedArray) or array.dtype.kind not in "fiu":
-        kind = "masked" if isinstance(values, np.ma.MaskedArray) else array.dtype
+    masked = isinstance(values, np.ma.MaskedArray)
+    if masked or array.dtype.kind not in "fiu":
+        kind = "masked" if masked else array.dtype
         raise ValueError(f"{field}: not numeric (type {kind}), expected real numbers")
     return array
 
 
 def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
-    """Tasks as contiguous float64 (..., F), or ValueError naming field and value.
+    """Tasks, checked.
 
-    (F,) or (S, F), S at least 1; a DataFrame's columns are the features' names, in order. Bytes and
-    propagation delays may be zero unless `positive` (a policy sees logarithms).
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (F,) or (S, F), S at least 1, SI units
+        A DataFrame's columns are the features' names, in order.
+    positive : bool, optional
+        Whether zero is refused everywhere, since a network sees logarithms; by default cycles,
+        bytes and propagation delays may be zero.
+
+    Returns
+    -------
+    numpy.ndarray of float64, contiguous, same shape
+
+    Raises
+    ------
+    ValueError
+        Naming field and value.
     """
     t = real_array("task", tasks, feature_names(graph)).astype(np.float64, order="C", copy=False)
     if t.ndim not in (1, 2) or not t.size or t.shape[-1] != graph.n_features:
@@ -105,12 +141,13 @@ def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
         )
     zero_allowed = np.zeros(graph.n_features, dtype=bool)
     if not positive:
-        zero_allowed[graph.n : graph.n + len(graph.edges)] = True
+        zero_allowed[: graph.n + len(graph.edges)] = True
         zero_allowed[[-2, -1]] = True
     good = np.isfinite(t) & ((t > 0) | (zero_allowed & (t == 0)))
     if not good.all():
         where = np.argwhere(~good)[0]
-        name, value = feature_names(graph)[where[-1]], t[tuple(where)]
-        kind = "not negative" if zero_allowed[where[-1]] else "positive"
+        feature = int(where[-1])
+        name, value = feature_names(graph)[feature], t[tuple(where)]
+        kind = "not negative" if zero_allowed[feature] else "positive"
         raise ValueError(f"task: {name} = {value} {unit(name)}, expected a finite number, {kind}")
     return t

@@ -1,17 +1,27 @@
-"""The delay model: compiled, prepared and told in Python, against an independent one."""
+"""The delay model: compiled, prepared and in plain Python, against an independent one."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_offload import delay as model
-from anygraph.gradients import run_from
-from kd_offload.delay import all_delays, transfer_time, delay, new_times, prepare, schedule
-from kd_offload.graphs import chain, dag, random_graph
 from experiments import oracles
-from experiments.studies import proofs
-from kd_offload.tasks import sample_tasks
+from experiments.studies import labels as proofs
+from kd_offload.delay import (
+    BANDWIDTH,
+    N_RESOURCES,
+    PROPAGATION,
+    ROUTES,
+    all_delays,
+    delay,
+    new_times,
+    prepare,
+    schedule,
+    schedule_node,
+    transfer_time,
+)
+from kd_offload.graphs import chain, dag, random_graph
+from kd_offload.tasks import STATE, sample_tasks
 
 seeds = st.integers(0, 2**32 - 1)
 often = settings(max_examples=150, derandomize=True, deadline=None)
@@ -23,35 +33,43 @@ def draw(graph, seed, kind="none"):
     return task, rng.integers(0, 3, graph.n)
 
 
+def delay_by_prepared_steps(graph, task, placement):
+    """The searches' way, node after node -> delay, and the times that were prepared."""
+    times = new_times(graph.n, len(graph.edges))
+    prepare(graph.n, graph.first, graph.source, task, 0, 0, times)
+    by_node = np.array([0, *placement, 0], np.uint8)
+    finish, free_at = np.zeros(graph.n + 2), np.zeros(N_RESOURCES)
+    for j in range(1, graph.n + 2):
+        finish[j] = schedule_node(
+            j, by_node[j], graph.first, graph.source, times, by_node, finish, free_at
+        )
+    return finish[-1], times
+
+
 @often
 @given(st.integers(1, 24), st.integers(0, 99), seeds, st.sampled_from(proofs.EXTREMES))
-def test_four_tellings_of_one_recurrence(n, index, seed, kind):
-    """The kernel, the schedule, the prepared step, and a model written elsewhere."""
+def test_four_forms_of_one_recurrence_agree(n, index, seed, kind):
+    """The kernel, the schedule, the prepared steps, and a model written elsewhere."""
     graph = random_graph(n, index)
-    task, x = draw(graph, seed, kind)
-    known = oracles.reference_delay(n, list(graph.edges), task, x)
-    assert delay(graph, task, x) == pytest.approx(known, rel=1e-12)
-    assert schedule(graph, task, x)[-1][2] == pytest.approx(known, rel=1e-12)
-    times, free = new_times(n, len(graph.edges)), np.zeros((n + 2, 8))
-    prepare(n, graph.first, graph.source, task, 0, 0, times)
-    at = np.array([0, *x, 0], np.uint8)
-    found = run_from(1, n, graph.first, graph.source, times, at, np.zeros(n + 2), free, np.inf)
-    assert found == (pytest.approx(known, rel=1e-12), n + 1)
-    assert times.time_to_result[0, 0] <= known * (1 + 1e-12)  # waiting only makes it longer
+    task, placement = draw(graph, seed, kind)
+    expected = oracles.reference_delay(n, list(graph.edges), task, placement)
+    assert delay(graph, task, placement) == pytest.approx(expected, rel=1e-12)
+    assert schedule(graph, task, placement)[-1].end == pytest.approx(expected, rel=1e-12)
+    stepwise, times = delay_by_prepared_steps(graph, task, placement)
+    assert stepwise == pytest.approx(expected, rel=1e-12)
+    assert times.time_to_result[0, 0] <= expected * (1 + 1e-12)  # waiting only makes it longer
 
 
 @often
 @given(seeds, st.integers(0, 2), st.integers(0, 2))
-def test_routes_say_what_a_transfer_does(seed, a, b):
-    """On idle links; the compiled kernel spells its routes out."""
+def test_routes_say_what_a_transfer_takes_on_idle_links(seed, origin, target):
     rng = np.random.default_rng(seed)
-    state, size, free = sample_tasks(dag(), 1, rng)[0, -8:], rng.uniform(1e3, 1e6), np.zeros(6)
-    arrived = model.transfer(a, b, size, 0.0, state, free)
-    assert transfer_time(a, b, size, state) == pytest.approx(arrived, rel=1e-12)
-    route = model.ROUTES.get((a, b), ())
-    assert set(np.flatnonzero(free)) == set(route) and len(route) == abs(a - b)
-    hops = [size / state[model.RATE[link]] + state[model.TAU[link]] for link in route]
-    assert arrived == pytest.approx(sum(hops), rel=1e-12)
+    state, size = sample_tasks(dag(), 1, rng)[0, -8:], rng.uniform(1e3, 1e6)
+    value = dict(zip(STATE, state))
+    route = ROUTES.get((origin, target), ())
+    hops = [size / value[BANDWIDTH[link]] + value[PROPAGATION[link]] for link in route]
+    assert len(route) == abs(origin - target)
+    assert transfer_time(origin, target, size, state) == pytest.approx(sum(hops), rel=1e-12)
 
 
 def test_a_resource_serves_one_at_a_time():
@@ -59,9 +77,21 @@ def test_a_resource_serves_one_at_a_time():
     rng, graph = np.random.default_rng(0), random_graph(16, 1)
     for task in sample_tasks(graph, 20, rng):
         events = schedule(graph, task, rng.integers(0, 3, 16))
-        for resource in {e[0] for e in events} - {"cloud"}:
-            spans = [(s, e) for r, _, s, e in events if r == resource and e > s]
-            assert all(later[0] >= before[1] - 1e-12 for before, later in zip(spans, spans[1:]))
+        for resource in {event.resource for event in events} - {"cloud"}:
+            spans = [e for e in events if e.resource == resource and e.end > e.start]
+            for before, later in zip(spans, spans[1:]):
+                assert later.start >= before.end - 1e-12
+
+
+def test_zero_cycles_and_bytes_mean_what_they_say():
+    """Nothing to compute takes no time; no bytes still take the propagation delay."""
+    graph = chain(2)
+    task = sample_tasks(graph, 1, np.random.default_rng(0))[0]
+    task[:5] = 0
+    tau_wireless, tau_wan = task[-2:]
+    assert delay(graph, task, [0, 0]) == 0
+    assert delay(graph, task, [1, 0]) == pytest.approx(2 * tau_wireless)
+    assert delay(graph, task, [2, 2]) == pytest.approx(2 * (tau_wireless + tau_wan))
 
 
 def test_shapes():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
 from experiments.scenarios import RANDOM, TRAINED, scenario
 from experiments.scenarios.networks import BUILDERS, BYTES_PER_VALUE, CYCLES_PER_FLOP, cut
+from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
 from kd_offload.tasks import MBIT, Ranges, check_tasks, feature_names, sample_tasks
 
 
@@ -119,10 +119,10 @@ def test_bad_tasks_are_refused_by_field_and_value(index, value, text):
 
 def test_zeros_are_allowed_where_they_mean_something():
     t = sample_tasks(dag(), 2, np.random.default_rng(0))
-    t[:, 10:25] = 0
+    t[:, :25] = 0
     t[:, -2:] = 0
     assert check_tasks(dag(), t) is not None
-    with pytest.raises(ValueError, match=r"d_0_1 = 0\.0 bytes"):
+    with pytest.raises(ValueError, match=r"w_1 = 0\.0 cycles"):
         check_tasks(dag(), t, positive=True)
     with pytest.raises(ValueError, match=r"shape \(32,\), expected \(..., 33\)"):
         check_tasks(dag(), np.ones(32))
