@@ -14,7 +14,7 @@ RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
 COMPILED := $(shell grep -rl njit --include=*.py kd_offload anygraph experiments | LC_ALL=C sort)
 export PYTHONPATH := $(CURDIR)
 # numba does not see a change in what a function calls: each state of the code has its own folder
-export NUMBA_CACHE_DIR ?= $(CURDIR)/build/numba/$(shell cat $(COMPILED) | cksum | tr ' ' _)
+export NUMBA_CACHE_DIR ?= $(CURDIR)/build/numba/$(shell cat /dev/null $(COMPILED) | cksum | tr ' ' _)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
