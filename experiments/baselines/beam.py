@@ -185,7 +185,7 @@ def _beam(n, first, source, task, placement, width, neighbours, scratch):  # noq
 
 
 @njit(cache=True)
-def _beam_loop(n, first, source, tasks, placements, width, neighbours):  # noqa: PLR0913 (a policy's loop)
+def _beam_loop(n, first, source, tasks, placements, width, neighbours):
     scratch = _new_scratch(n, len(source), width)
     for s in range(len(tasks)):
         _beam(n, first, source, tasks[s], placements[s], width, neighbours, scratch)

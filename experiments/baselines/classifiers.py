@@ -165,6 +165,4 @@ def _inputs(tasks: np.ndarray) -> np.ndarray:
 def _check_features(graph: TaskGraph, classifier) -> None:
     found, expected = classifier.n_features_in_, graph.n_features
     if found != expected:
-        raise ValueError(
-            f"classifier: of {found} features, expected {expected} for {graph.name!r}"
-        )
+        raise ValueError(f"classifier: of {found} features, expected {expected} for {graph.name!r}")

@@ -175,9 +175,7 @@ class OffloadingEnv(gymnasium.Env):
             (episode,) = self._prepared(task[None])
         else:
             if not self._episodes:
-                tasks = sample_tasks(
-                    self.graph, BLOCK, self.np_random, self.ranges, self.workload
-                )
+                tasks = sample_tasks(self.graph, BLOCK, self.np_random, self.ranges, self.workload)
                 self._episodes = self._prepared(tasks)[::-1]
             episode = self._episodes.pop()
         self._begin(episode)

@@ -36,7 +36,7 @@ class Scratch(NamedTuple):
 
 
 @njit(cache=True)
-def _search(n, first, source, task, placement, starts, scratch):  # noqa: PLR0913 (one task's kernel)
+def _search(n, first, source, task, placement, starts, scratch):
     """Fill `placement` -> its delay in s, delay evaluations."""
     candidate, finish, free_at, single = scratch
     for k in range(N_LOCATIONS):

@@ -32,9 +32,8 @@ class Scratch(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _placed(j, k, first, source, free_at, scratch):
+def _placed(j, k, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (as schedule_node)
     """Place subtask j at location k -> its finish plus its time to the result."""
-    times, placement, finish = scratch.times, scratch.placement, scratch.finish
     placement[j] = k
     finish[j] = schedule_node(j, k, first, source, times, placement, finish, free_at)
     return finish[j] + times.time_to_result[j, k]
@@ -54,15 +53,23 @@ def _split(n, first, source, task, placement, scratch):
     after_device[:] = 0.0
     best, best_a, best_b = np.inf, 0, 0
     for a in range(n + 1):  # subtasks 1..a on the device
-        if a > 0 and _placed(a, DEVICE, first, source, after_device, scratch) >= best:
+        if (
+            a > 0
+            and _placed(a, DEVICE, first, source, times, by_node, finish, after_device) >= best
+        ):
             break
         after_edge[:] = after_device
         for b in range(a, n + 1):  # a + 1..b at the edge
-            if b > a and _placed(b, EDGE, first, source, after_edge, scratch) >= best:
+            if (
+                b > a
+                and _placed(b, EDGE, first, source, times, by_node, finish, after_edge) >= best
+            ):
                 break
             after_cloud[:] = after_edge
             j = b + 1
-            while j <= n and _placed(j, CLOUD, first, source, after_cloud, scratch) < best:
+            while j <= n:
+                if _placed(j, CLOUD, first, source, times, by_node, finish, after_cloud) >= best:
+                    break
                 j += 1
             if j > n:
                 delay = schedule_node(

@@ -107,10 +107,7 @@ def train_classifiers(run: Run) -> pd.DataFrame:
         For missing data.
     """
     jobs = [
-        (run, role, name, seed)
-        for role in ROLES
-        for name in TRAINED
-        for seed in run.profile.seeds
+        (run, role, name, seed) for role in ROLES for name in TRAINED for seed in run.profile.seeds
     ]
     return pd.DataFrame(in_parallel(train_classifier, jobs, "classifiers"))
 
