@@ -32,15 +32,15 @@ class Scratch(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _placed(j, k, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (as schedule_node)
-    """Place subtask j at location k -> its finish plus its time to the result."""
+def _placed(j, k, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (one step)
+    """Place subtask j at location k -> its finish plus its time to the result, a bound."""
     placement[j] = k
     finish[j] = schedule_node(j, k, first, source, times, placement, finish, free_at)
     return finish[j] + times.time_to_result[j, k]
 
 
 @njit(cache=True, error_model="numpy")
-def _split(n, first, source, task, placement, scratch):
+def _split(n, first, source, task, placement, scratch):  # noqa: C901 (three nested loops)
     """Fill `placement`.
 
     A cut is left as soon as a subtask's finish plus its time to the result, the least from there if
@@ -53,22 +53,21 @@ def _split(n, first, source, task, placement, scratch):
     after_device[:] = 0.0
     best, best_a, best_b = np.inf, 0, 0
     for a in range(n + 1):  # subtasks 1..a on the device
-        if (
-            a > 0
-            and _placed(a, DEVICE, first, source, times, by_node, finish, after_device) >= best
-        ):
-            break
+        if a > 0:
+            bound = _placed(a, DEVICE, first, source, times, by_node, finish, after_device)
+            if bound >= best:
+                break
         after_edge[:] = after_device
         for b in range(a, n + 1):  # a + 1..b at the edge
-            if (
-                b > a
-                and _placed(b, EDGE, first, source, times, by_node, finish, after_edge) >= best
-            ):
-                break
+            if b > a:
+                bound = _placed(b, EDGE, first, source, times, by_node, finish, after_edge)
+                if bound >= best:
+                    break
             after_cloud[:] = after_edge
             j = b + 1
-            while j <= n:
-                if _placed(j, CLOUD, first, source, times, by_node, finish, after_cloud) >= best:
+            while j <= n:  # the rest in the cloud
+                bound = _placed(j, CLOUD, first, source, times, by_node, finish, after_cloud)
+                if bound >= best:
                     break
                 j += 1
             if j > n:
