@@ -145,25 +145,9 @@ class OffloadingEnv(gymnasium.Env):
             self._np_random, self._np_random_seed = gymnasium.utils.seeding.np_random(seed)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
-        """Begin the next task, or the one given.
+        """Begin the next task, or options["task"] (F,) -> observation, {"task": its vector}.
 
-        Parameters
-        ----------
-        seed : int, optional
-            From which tasks are drawn anew.
-        options : dict, optional
-            {"task": array_like of float, shape (F,)}: the task to play.
-
-        Returns
-        -------
-        observation : numpy.ndarray of float32, shape (F + 4 n,)
-        info : dict
-            {"task": its vector}
-
-        Raises
-        ------
-        ValueError
-            For a bad task.
+        seed: from which tasks are drawn anew. Raises ValueError for a bad task.
         """
         super().reset(seed=seed)
         if seed is not None:
@@ -217,27 +201,11 @@ class OffloadingEnv(gymnasium.Env):
         return self._finish[node]
 
     def step(self, action):
-        """Place the next subtask.
+        """Place the next subtask at location `action`.
 
-        Parameters
-        ----------
-        action : int
-            A location.
-
-        Returns
-        -------
-        observation : numpy.ndarray of float32, shape (F + 4 n,)
-        reward : float
-        terminated : bool
-        truncated : bool
-            Always False.
-        info : dict
-            At the end "delay_s" and "placement" int8 (n,).
-
-        Raises
-        ------
-        ValueError
-            For another action, or if every subtask is placed.
+        -> observation, reward, whether that was the last one, False (never truncated), info: at the
+        end "delay_s" and "placement" int8 (n,). Raises ValueError for another action, or if every
+        subtask is placed.
         """
         n, node = self.graph.n, self._node
         if node > n:

@@ -12,14 +12,7 @@ import numpy as np
 from numba import njit
 
 from experiments.baselines.one_task import one_at_a_time
-from kd_offload.delay import (
-    N_LOCATIONS,
-    N_RESOURCES,
-    Times,
-    new_times,
-    prepare,
-    schedule_node,
-)
+from kd_offload.delay import N_LOCATIONS, N_RESOURCES, Times, new_times, prepare, schedule_node
 from kd_offload.graphs import TaskGraph
 
 

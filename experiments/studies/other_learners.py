@@ -11,13 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from experiments.baselines.classifiers import (
-    ROLES,
-    SETTINGS,
-    decide_trees,
-    fit_linear,
-    fit_trees,
-)
+from experiments.baselines.classifiers import ROLES, SETTINGS, decide_trees, fit_linear, fit_trees
 from experiments.baselines.decisions import save_decisions
 from experiments.baselines.dqn import DqnConfig, decide, train_agent
 from experiments.parallel import in_parallel

@@ -70,8 +70,8 @@ def test_a_location_that_is_no_label_is_never_chosen(labelled, few_labels):
     assert np.array_equal(placements, by_scikit_learn(few_labels, labelled.tasks))
     assert [set(column) for column in placements.T[:4]] == [{2}, {0, 2}, {1, 2}, {0, 1, 2}]
     boosting = fit_trees("boosting", few_labels, 0, max_iter=2)
-    placements = decide_trees(boosting, labelled.tasks)
-    assert [set(column) for column in placements.T[:3]] == [{2}, {0, 2}, {1, 2}]
+    decided = [set(column) for column in decide_trees(boosting, labelled.tasks).T]
+    assert decided[0] == {2} and decided[1] <= {0, 2} and decided[2] <= {1, 2}
 
 
 def test_all_labels_alike(labelled):

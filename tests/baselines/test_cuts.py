@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from anygraph.families import TRAINED, draw
+from anygraph.families import TRAINING_FAMILIES, draw
 from experiments.baselines import placements_of
 from experiments.baselines.min_cut import min_cut
 from experiments.oracles import ROUTE, reference_delay, unpack
@@ -31,7 +31,7 @@ def total(graph, task, x):
     return execution + transfers
 
 
-@pytest.mark.parametrize("family", TRAINED)
+@pytest.mark.parametrize("family", TRAINING_FAMILIES)
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_split_is_the_best_of_all_cuts(family, n):
     rng = np.random.default_rng(n)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anygraph import EVALUATIONS, GraphNetwork, decide
-from anygraph.families import TRAINED, UNSEEN, draw
+from anygraph.families import TRAINING_FAMILIES, UNSEEN_FAMILIES, draw
 from anygraph.network import layout
 from experiments.baselines import placements_of
 from experiments.baselines.beam import beam
@@ -110,7 +110,7 @@ class Plain:
         return kept[int(np.argmin(ends))].placement
 
 
-@pytest.mark.parametrize("family", TRAINED | UNSEEN)
+@pytest.mark.parametrize("family", TRAINING_FAMILIES | UNSEEN_FAMILIES)
 def test_lookahead_and_beams_are_the_plain_ones(family):
     rng = np.random.default_rng(1)
     for n in (1, 3, 6, 9, 14):
