@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.claims.rules import Judgement
-from experiments.claims.terms import NO_VERDICT, STATEMENTS
+from experiments.baselines import OURS
+from experiments.claims.terms import NO_VERDICT, NOTES, STATEMENTS
 
 LOOP, PYTHON, C = "numba_loop", "numba", "c"
 RUNTIMES = {  # as people call them
@@ -24,31 +24,25 @@ RUNTIMES = {  # as people call them
     "onnxruntime": "in ONNX Runtime",
     "sklearn": "in scikit-learn",
 }
-DEFAULTS = {  # the columns, in their order, and what a row has where it gives nothing
-    "claim": "",
-    "scenario": "",
-    "statement": "",  # the abstract's sentence, or a note's answer
-    "metric": "",  # quantity, policy, baseline, runtime and setting in words
-    "value": np.nan,
-    "ci_low": np.nan,
-    "ci_high": np.nan,
-    "reference": "",  # details, in words
-    "verdict": NO_VERDICT,
-    "policy": "",
-    "baseline": "",  # what the policy is compared with
-    "quantity": "",  # one of QUANTITIES
-    "runtime": "",
-    "setting": "",  # a cell of a study, in words
-    "unit": "",
-    "outcome": "",  # of one comparison, such as "better"
-    "excluded": "",  # why a comparison does not count towards the verdict
-    "count": np.nan,  # `count` of `total`: octiles, pairs, labels, cells or baselines
-    "total": np.nan,
-    "threshold": np.nan,  # what the value, or each comparison, has to reach, in the row's unit
-    "unfavourable": "",  # the verdict at the unfavourable end of the intervals
-    "favourable": "",
-    "interval": "",  # what the interval covers
-}
+COLUMNS = (
+    "claim", "scenario", "statement",
+    "metric",  # quantity, policy, baseline, runtime and setting in words
+    "value", "ci_low", "ci_high",
+    "reference",  # details in words
+    "verdict",
+    "policy",
+    "baseline",  # what the policy is compared with
+    "quantity",  # one of QUANTITIES
+    "runtime",
+    "setting",  # where: an octile, or the labels and width of a student
+    "unit",
+    "outcome",  # of one comparison, such as "better"
+    "excluded",  # why a comparison does not count towards the verdict
+    "count", "total",  # how many octiles, pairs, labels, settings or baselines, of how many
+    "threshold",  # what the value, or each comparison, has to reach, in its unit
+    "unfavourable", "favourable",  # the verdict at the two ends of the intervals
+    "interval",  # what the interval covers
+)  # fmt: skip
 
 
 class Quantity(NamedTuple):
@@ -104,49 +98,56 @@ class Estimate(NamedTuple):
     high: float = np.nan
 
 
-def estimate(record, field: str, factor: float = 1.0, low="_low", high="_high") -> Estimate:
-    """A field of a table's row with its interval, times `factor`."""
-    names = field, f"{field}{low}", f"{field}{high}"
-    return Estimate(*(factor * record[name] for name in names))
+def estimate(record, field: str) -> Estimate:
+    """A field of a table's row with its interval."""
+    return Estimate(record[field], record[f"{field}_low"], record[f"{field}_high"])
 
 
-def row(
-    claim: str,
-    scenario: str,
-    quantity: str,
-    number: Estimate,
-    judgement: Judgement | None = None,
-    **columns,
-) -> dict:
+def percent(record, field: str) -> Estimate:
+    """A fraction with its interval, in percent."""
+    return Estimate(*(100 * share for share in estimate(record, field)))
+
+
+def difference(record, own: str) -> Estimate:
+    """Own regret minus a policy's, in points, with the interval that holds for all policies.
+
+    own: one of OURS; record: the policy's row of the paired table.
+    """
+    field = f"{OURS[own]}regret_difference"
+    ends = (record[f"{field}{end}"] for end in ("", "_all_low", "_all_high"))
+    return Estimate(*(100 * end for end in ends))
+
+
+def row(claim: str, scenario: str, quantity: str, number: Estimate, **columns) -> dict:
     """A row of claims.csv.
 
     Parameters
     ----------
     claim : str
-        One of STATEMENTS, or of NOTES, whose statement is then given.
+        One of STATEMENTS or NOTES.
     scenario, quantity : str
     number : Estimate
-    judgement : Judgement, optional
-        None for a row that only informs.
     **columns
-        Others of DEFAULTS.
+        Others of COLUMNS, and `judgement`, a `rules.Judgement`: without it, the row only informs.
 
     Raises
     ------
     ValueError
         Naming a column that claims.csv does not have.
     """
-    if unknown := set(columns) - set(DEFAULTS):
-        raise ValueError(f"column: {min(unknown)!r}, expected one of {', '.join(DEFAULTS)}")
-    made = DEFAULTS | {"claim": claim, "scenario": scenario, "quantity": quantity}
-    made |= {"statement": STATEMENTS.get(claim, ""), "unit": QUANTITIES[quantity].unit}
+    judgement = columns.pop("judgement", None)
+    if unknown := set(columns) - set(COLUMNS):
+        raise ValueError(f"column: {min(unknown)!r}, expected one of {', '.join(COLUMNS)}")
+    made = dict.fromkeys(COLUMNS) | {"claim": claim, "scenario": scenario}
+    made |= {"statement": (STATEMENTS | NOTES)[claim], "quantity": quantity}
+    made |= {"unit": QUANTITIES[quantity].unit, "verdict": NO_VERDICT}
     made |= {"value": number.value, "ci_low": number.low, "ci_high": number.high}
-    made |= {"interval": "" if np.isnan(number.low) else COVERS[claim]}
+    if not np.isnan(number.low):
+        made["interval"] = COVERS[claim]
     if judgement is not None:
         made |= {"verdict": judgement.verdict, **judgement._asdict()}
     made |= columns
-    made["metric"] = _metric(made)
-    return made
+    return made | {"metric": _metric(made)}
 
 
 def _metric(made: dict) -> str:

@@ -2,7 +2,7 @@
 
 A rule is asked twice, with the unfavourable and with the favourable end of every interval. Where
 the answers are the same, that is the verdict. Where they differ, an interval contains a threshold,
-and the verdict is `undecided`. The thresholds are in `terms`, with a log of how the rules changed.
+and the verdict is `undecided`. The thresholds are in `terms`; the claims notebook has the log of how the rules changed.
 """
 
 from __future__ import annotations
@@ -122,13 +122,13 @@ def outcome(low: float, high: float) -> str:
     return WORSE if low > TIE else UNDECIDED
 
 
-def exclusion(policy: str, result: str, converged: bool) -> str:
-    """Why a policy does not count towards C5; "" if it does."""
+def exclusion(policy: str, result: str, converged: bool) -> str | None:
+    """Why a policy does not count towards C5; None if it does."""
     if policy in OPTIMAL:
         return OPTIMUM
     if not related([policy]):
         return OWN_FAMILY
-    return "" if converged or result == WORSE else NOT_CONVERGED
+    return None if converged or result == WORSE else NOT_CONVERGED
 
 
 def outperforms(differences: pd.Series) -> str:
