@@ -30,8 +30,8 @@ from experiments.run import Run, read_table
 from experiments.scenarios import SHOWN, TRAINED
 
 SOURCES = (
-    "latency", "paired", "captured", "inference_time", "device_times", "distillation_grid",
-    "budgets", "label_generation", "proofs",
+    "paired", "captured", "inference_time", "device_times", "distillation_grid", "budgets",
+    "label_generation", "proofs",
 )  # fmt: skip
 OVER = {"student": "over_student", "anygraph": "over_any"}  # columns: a time over theirs
 SIZES = ("parameters", "macs", "bytes")
@@ -91,8 +91,8 @@ def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
             judgement = _online(p99_us[name], rules.captures, low, high)
         worst = octiles.loc[octiles.captured_low.idxmin()]
         columns = {"policy": policy, "judgement": judgement, "threshold": CAPTURED}
-        columns["setting"] = f"{worst.quantity}, octile {worst.bin + 1} of 8"
-        columns |= {"count": int((low >= CAPTURED).sum()), "total": len(octiles)}
+        columns["reference"] = f"worst: {worst.quantity}, octile {worst.bin + 1} of 8"
+        columns |= {"k": int((low >= CAPTURED).sum()), "n": len(octiles)}
         rows.append(row("C1", name, "captured_worst", percent(worst, "captured"), **columns))
         overall = part[part.quantity == "all"].iloc[0]
         rows.append(row("C1", name, "captured", percent(overall, "captured"), policy=policy))
@@ -126,7 +126,7 @@ def multi_label(name: str, paired: pd.DataFrame) -> list[dict]:
         details += f"accuracy and {100 * lower.regret:.1f} % regret, {higher.Index} with "
         details += f"{100 * higher.accuracy:.1f} % and {100 * higher.regret:.1f} %"
     share = Estimate(100 * agreeing / len(pairs))
-    columns = {"count": agreeing, "total": len(pairs), "reference": details}
+    columns = {"k": agreeing, "n": len(pairs), "reference": details}
     columns["judgement"] = rules.certain(FORMULATION)
     rows = [row("C2", name, "concordant_pairs", share, **columns)]
     for policy, record in learned.iterrows():
@@ -169,7 +169,7 @@ def _wrong_labels(name: str, part: pd.DataFrame, **columns) -> dict:
     if total:
         low, high = binomtest(wrong, total).proportion_ci(method="exact")
         share = Estimate(100 * wrong / total, 100 * low, 100 * high)
-    columns |= {"count": wrong, "total": total, "threshold": 0}
+    columns |= {"k": wrong, "n": total, "threshold": 0}
     return row("C3", name, "wrong_labels", share, **columns)
 
 
@@ -193,9 +193,9 @@ def compression(name: str, timing: pd.DataFrame) -> list[dict]:
 def distillation(grid: pd.DataFrame) -> list[dict]:
     """C4b: in which settings distillation helps, does not, or harms."""
     grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
-    rows = [_cells_helped("all", grid.gain)]
+    rows = [_settings_helped("all", grid.gain)]
     rows += [
-        _cells_helped(name, cells.gain) for name, cells in grid.groupby("scenario", sort=False)
+        _settings_helped(name, cells.gain) for name, cells in grid.groupby("scenario", sort=False)
     ]
     for cell in grid.itertuples():
         found = Estimate(100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high)
@@ -206,12 +206,12 @@ def distillation(grid: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def _cells_helped(name: str, gains: pd.Series) -> dict:
+def _settings_helped(name: str, gains: pd.Series) -> dict:
     helped = int((gains == rules.HELPS).sum())
     judged = int((gains != rules.NOT_JUDGED).sum())
-    columns = {"count": helped, "total": judged, "judgement": rules.certain(rules.distils(gains))}
+    columns = {"k": helped, "n": judged, "judgement": rules.certain(rules.distils(gains))}
     columns["reference"] = f"{len(gains)} trained; {(gains == rules.HARMS).sum()} harmed"
-    return row("C4b", name, "cells_helped", Estimate(helped), **columns)
+    return row("C4b", name, "settings_helped", Estimate(helped), **columns)
 
 
 def quality(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()) -> list[dict]:
@@ -226,14 +226,11 @@ def quality(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()
         outcome = rules.outcome(found.low, found.high)
         columns = {"policy": own, "baseline": policy, "outcome": outcome, "threshold": TIE}
         columns["excluded"] = rules.exclusion(policy, outcome, policy not in unfinished)
-        superiority = record[f"{OURS[own]}effect_superiority"]
-        columns["reference"] = f"superiority {superiority:+.2f}, "
-        columns["reference"] += f"d {record[f'{OURS[own]}effect_d']:+.2f}"
         differences.append(row("C5", name, "regret_difference", found, **columns))
     table = pd.DataFrame(differences).set_index("baseline")
     counted = table[table.excluded.isna()]
     better = counted.outcome[~counted.index.isin(FIXED)] == rules.BETTER
-    columns = {"policy": own, "count": int(better.sum()), "total": len(better)}
+    columns = {"policy": own, "k": int(better.sum()), "n": len(better)}
     columns["judgement"] = rules.decided(rules.outperforms, counted.ci_high, counted.ci_low)
     if 100 * paired.regret["best_single"] < EASY:
         columns["reference"] = "easy: one location suits nearly every task"
@@ -251,7 +248,7 @@ def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "studen
         ratios = _timed(timing, runtime, own)
         ratios["comparable"] = comparable.reindex(ratios.index, fill_value=False)
         columns = {"policy": own, "runtime": runtime, "threshold": 1}
-        columns |= {"count": int((ratios.low > 1).sum()), "total": len(ratios)}
+        columns |= {"k": int((ratios.low > 1).sum()), "n": len(ratios)}
         if len(ratios):
             judgement = rules.decided(
                 rules.quickest,

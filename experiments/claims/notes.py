@@ -58,7 +58,7 @@ def heuristics(name: str, paired: pd.DataFrame, calls: pd.DataFrame) -> dict:
         quickest = calls.median_us[better].idxmin()
         reference = f"{len(better)} of {len(regret)} heuristics have less regret; the quickest "
         reference += f"of these, {quickest}, takes {calls.median_us[quickest]:.3g} µs"
-    columns = {"count": len(better), "total": len(regret), "reference": reference}
+    columns = {"k": len(better), "n": len(regret), "reference": reference}
     return _compared("N3", name, paired, "student", regret.idxmin(), **columns)
 
 
@@ -68,7 +68,7 @@ def any_graph(name: str, paired: pd.DataFrame, calls: pd.DataFrame) -> dict:
     worse = [policy for policy in regret.index if _sign(paired, ANY, policy) == "lower"]
     reference = f"{len(worse)} of {len(regret)} heuristics have more regret; compared with "
     reference += f"{_quickest_exact(calls)}, it {_pays_off(slowdown(ANY, paired, calls))}"
-    columns = {"count": len(worse), "total": len(regret), "reference": reference}
+    columns = {"k": len(worse), "n": len(regret), "reference": reference}
     return _compared("N4", name, paired, ANY, "student", **columns)
 
 

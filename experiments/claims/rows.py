@@ -34,11 +34,11 @@ COLUMNS = (
     "baseline",  # what the policy is compared with
     "quantity",  # one of QUANTITIES
     "runtime",
-    "setting",  # where: an octile, or the labels and width of a student
+    "setting",  # labels and width of a student
     "unit",
     "outcome",  # of one comparison, such as "better"
     "excluded",  # why a comparison does not count towards the verdict
-    "count", "total",  # how many octiles, pairs, labels, settings or baselines, of how many
+    "k", "n",  # k of n octiles, pairs, labels, settings or baselines
     "threshold",  # what the value, or each comparison, has to reach, in its unit
     "unfavourable", "favourable",  # the verdict at the two ends of the intervals
     "interval",  # what the interval covers
@@ -54,24 +54,24 @@ class Quantity(NamedTuple):
 
 
 QUANTITIES = {
-    "decision_time_p99": Quantity("µs", "{policy}: time in which 99 % of decisions are made", True),
-    "captured": Quantity("%", "{policy}: share of the attainable saving"),
+    "decision_time_p99": Quantity("µs", "{policy}'s time for 99 % of decisions", True),
+    "captured": Quantity("%", "{policy}'s share of the attainable saving"),
     "captured_worst": Quantity(
-        "%", "{policy}: share of the attainable saving, in the worst octile"
+        "%", "{policy}'s share of the attainable saving, in the worst octile"
     ),
     "concordant_pairs": Quantity(
         "%", "pairs of learned policies in which higher label accuracy means lower regret"
     ),
-    "label_accuracy": Quantity("%", "{policy}: label accuracy"),
+    "label_accuracy": Quantity("%", "{policy}'s label accuracy"),
     "wrong_labels": Quantity("%", "labels that differ from those of an independent exact method"),
     "labels_per_second": Quantity("/s", "exact labels per second, on one core", True),
-    "inference_delay": Quantity("µs", "{policy}: inference delay", True),
+    "inference_delay": Quantity("µs", "{policy}'s inference delay", True),
     "inference_delay_ratio": Quantity("×", "{baseline}'s inference delay over {policy}'s", True),
     "parameters_ratio": Quantity("×", "{baseline}'s parameters over {policy}'s"),
     "macs_ratio": Quantity("×", "{baseline}'s multiply-adds over {policy}'s"),
     "bytes_ratio": Quantity("×", "{baseline}'s bytes over {policy}'s"),
-    "cells_helped": Quantity("cells", "settings in which distillation lowers regret"),
-    "regret": Quantity("%", "{policy}: regret"),
+    "settings_helped": Quantity("settings", "distillation lowers regret"),
+    "regret": Quantity("%", "{policy}'s regret"),
     "regret_difference": Quantity("points", "regret, {policy} minus {baseline}"),
 }
 # What the intervals of a claim's rows cover.

@@ -2,7 +2,8 @@
 
 A rule is asked twice, with the unfavourable and with the favourable end of every interval. Where
 the answers are the same, that is the verdict. Where they differ, an interval contains a threshold,
-and the verdict is `undecided`. The thresholds are in `terms`; the claims notebook has the log of how the rules changed.
+and the verdict is `undecided`. The thresholds are in `terms`; the claims notebook tells
+how the rules changed.
 """
 
 from __future__ import annotations
@@ -155,5 +156,5 @@ def quickest(baselines: pd.DataFrame) -> str:
 
 
 def comparable(regret: pd.Series, own: str) -> pd.Series:
-    """Whether each policy's regret, a fraction, is at most COMPARABLE times own, or tied with it."""
+    """Whether each policy's regret, a fraction, is at most COMPARABLE times own, or tied."""
     return regret <= np.maximum(COMPARABLE * regret[own], regret[own] + TIE / 100)
