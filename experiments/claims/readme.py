@@ -132,8 +132,8 @@ def adaptivity(rows: pd.DataFrame) -> Finding:
         f"99 % of decisions take at most {number(slowest)}, called from Python. On average, the "
         f"student captures {shares} of what the optimum saves over the best fixed placement.",
         worst,
-        f"{{}} of that saving in the worst octile, on `{worst.scenario}`; threshold: {CAPTURED:g} %, "
-        f"for *partly* {CAPTURED_PARTLY:g} %",
+        f"{{}} of that saving in the worst octile, on `{worst.scenario}`; threshold: "
+        f"{CAPTURED:g} %, for *partly* {CAPTURED_PARTLY:g} %",
     )
 
 

@@ -159,6 +159,16 @@ def _metric(made: dict) -> str:
     return ", ".join(words)
 
 
+def unbeaten(claims: pd.DataFrame, verdict) -> str:
+    """The baselines that a verdict of C5 or C6 counts and its policy does not beat, by outcome."""
+    of_verdict = (claims.claim == verdict.claim) & (claims.scenario == verdict.scenario)
+    rows = claims[of_verdict & (claims.policy == verdict.policy) & claims.excluded.isna()]
+    rows = rows[rows.claim.isin(["C5", "C6"]) & rows.baseline.notna()]
+    rows = rows[~rows.outcome.isin(["better", "quicker"])]
+    parts = [f"{outcome}: {', '.join(part.baseline)}" for outcome, part in rows.groupby("outcome")]
+    return "; ".join(parts)
+
+
 def number(record) -> str:
     """Value, unit and interval of a row of claims.csv, three digits each."""
     value = f"{_digits(record.value)} {record.unit}".rstrip()
