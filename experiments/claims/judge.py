@@ -194,9 +194,8 @@ def distillation(grid: pd.DataFrame) -> list[dict]:
     """C4b: in which settings distillation helps, does not, or harms."""
     grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
     rows = [_settings_helped("all", grid.gain)]
-    rows += [
-        _settings_helped(name, cells.gain) for name, cells in grid.groupby("scenario", sort=False)
-    ]
+    for name, cells in grid.groupby("scenario", sort=False):
+        rows.append(_settings_helped(name, cells.gain))
     for cell in grid.itertuples():
         found = Estimate(100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high)
         columns = {"policy": "student", "baseline": "student_plain", "outcome": cell.gain}
@@ -255,15 +254,16 @@ def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "studen
                 ratios.assign(ratio=ratios.low),
                 ratios.assign(ratio=ratios.high),
             )
-            columns |= {"judgement": judgement} if runtime == LOOP else {}
-            columns |= {"outcome": judgement.verdict}
+            columns["outcome"] = judgement.verdict
+            if runtime == LOOP:
+                columns["judgement"] = judgement
         delay = estimate(timing.loc[(own, runtime)], "median_us")
         rows.append(row("C6", name, "inference_delay", delay, **columns))
     for policy, record in _timed(timing, LOOP, own).iterrows():
         ratio = Estimate(record.ratio, record.low, record.high)
         columns = {"policy": own, "baseline": policy, "runtime": LOOP, "threshold": 1}
         columns["outcome"] = _quicker(ratio)
-        if not comparable[policy]:
+        if not comparable.get(policy, False):
             columns["reference"] = f"more than {COMPARABLE:g} times the regret of {own}"
         rows.append(row("C6", name, "inference_delay_ratio", ratio, **columns))
     return rows
