@@ -28,12 +28,12 @@ from experiments.claims.terms import (
 )
 from experiments.run import Run, read_table
 from experiments.scenarios import SHOWN, TRAINED
+from experiments.studies.clock import OVER
 
 SOURCES = (
     "paired", "captured", "inference_time", "device_times", "distillation_grid", "budgets",
     "label_generation", "proofs",
 )  # fmt: skip
-OVER = {"student": "over_student", "anygraph": "over_any"}  # columns: a time over theirs
 SIZES = ("parameters", "macs", "bytes")
 PROVEN = (*SHOWN, "random_24", "networks")  # C3: beginnings of the scenarios to be proven
 
