@@ -9,6 +9,7 @@ import pytest
 from experiments.baselines import classifiers, seeds_of
 from experiments.baselines.decisions import saved_decisions
 from experiments.baselines.dqn import DqnConfig, decide, train_agent
+from experiments.profiles import PROFILES
 from experiments.run import Run, generate, load
 from experiments.scenarios import scenario
 from experiments.studies import other_learners
@@ -16,9 +17,9 @@ from kd_offload.model import open_model
 
 
 @pytest.fixture(scope="module")
-def run(tiny, tmp_path_factory):
+def run(tmp_path_factory):
     """A run with the data of two scenarios, and two budgets of DQN."""
-    profile = replace(tiny.profile, seeds=(0, 1), train=300, validation=40, test=60)
+    profile = replace(PROFILES["tiny"], seeds=(0, 1), train=300, validation=40, test=60)
     profile = replace(profile, dqn_episodes=(("chain", (32, 64)),))
     run = Run(profile, tmp_path_factory.mktemp("run"))
     for name in ("chain", "dag"):
