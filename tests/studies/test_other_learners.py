@@ -28,6 +28,10 @@ def run(tmp_path_factory):
     return run
 
 
+def one_after_another(function, jobs, what):
+    return [function(*arguments) for arguments in jobs]
+
+
 def test_a_seed_is_which_labels(run):
     few = other_learners.labels_given(run, "dag", 0, 50)
     more = other_learners.labels_given(run, "dag", 0, 90)
@@ -42,7 +46,7 @@ def test_a_seed_is_which_labels(run):
     assert len(other_learners.labels_given(run, "dag", 0, 10**6).tasks) == 300
 
 
-def test_classifiers_are_trained_alike_each_time(run, monkeypatch):
+def test_classifiers_are_trained_alike_in_parallel_and_one_after_another(run, monkeypatch):
     monkeypatch.setattr(other_learners, "TRAINED", ("chain", "dag"))
     table = other_learners.train_classifiers(run)
     columns = ["role", "scenario", "seed", "training_seconds", "labels", "settings", "converged"]
@@ -55,6 +59,7 @@ def test_classifiers_are_trained_alike_each_time(run, monkeypatch):
 
     products = [*run.out.rglob("linear_*.npz"), *run.out.rglob("decisions/*_*_*.npz")]
     before = [path.read_bytes() for path in products]
+    monkeypatch.setattr(other_learners, "in_parallel", one_after_another)
     again = other_learners.train_classifiers(run)
     assert again.drop(columns="training_seconds").equals(table.drop(columns="training_seconds"))
     assert len(products) == 12 and [path.read_bytes() for path in products] == before
@@ -68,7 +73,8 @@ def test_classifiers_are_trained_alike_each_time(run, monkeypatch):
             other_learners.open_trees(run, role, "fusion")
 
 
-def test_agents_have_full_budgets_for_all_seeds_and_smaller_ones_for_the_first(run):
+def test_agents_have_full_budgets_for_all_seeds_and_smaller_ones_for_the_first(run, monkeypatch):
+    monkeypatch.setattr(other_learners, "in_parallel", one_after_another)
     table = other_learners.train_dqn(run)
     columns = ["scenario", "seed", "budget", "delay_evaluations", "regret_mean"]
     assert list(table.columns) == [*columns, "training_seconds"]
