@@ -1,6 +1,6 @@
 """A student as one file of C99 and its header, from `student.c.in` and `student.h.in`.
 
-The rest of C, which any exported network needs, is `anygraph.c`'s.
+The rest of C, which any exported network needs, is in `anygraph.c_text`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.runtimes.c_text import (
+from anygraph.c_text import (
     LIMIT,
     Constant,
     CSize,
@@ -92,5 +92,5 @@ def _constants(model: Model) -> list[Constant]:
 
 
 def run_c(binary: Path, tasks: np.ndarray, mode: str = "") -> np.ndarray:
-    """What a student's command answers to tasks (S, F); see `c_text.answers`."""
+    """What a student's command answers to tasks (S, F); see `anygraph.c_text.answers`."""
     return answers(binary, task_lines(tasks), mode)

@@ -35,7 +35,7 @@ from experiments.baselines.dqn import agent_deciders
 from experiments.parallel import in_parallel
 from experiments.run import Run, load
 from experiments.runtimes.c import export_c, run_c
-from experiments.runtimes.c_text import CSize, compile_c
+from anygraph.c_text import CSize, compile_c
 from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from experiments.scenarios import SHOWN, TRAINED, scenario
 from experiments.studies.clock import (
@@ -56,20 +56,10 @@ EXPORT_TASKS = 1000  # tasks timed there, at most
 GRID = np.geomspace(1, 3000, 41)  # of slowdowns, and of delays in ms
 
 
-class Contest(NamedTuple):
-    """Who is timed on a scenario, and how."""
-
-    calls: list[Decider]
-    """As calls from Python, on many tasks."""
-    slow_calls: list[Decider]
-    """As calls from Python, on few tasks, since one decision takes milliseconds."""
-    loops: list[Decider]
-    """In compiled loops."""
-
-
 class Measured(NamedTuple):
-    """Microseconds of decisions."""
+    """Microseconds of decisions on one scenario."""
 
+    deciders: list[Decider]  # who was timed; without their functions
     times: Times
     cold: Times  # with caches cold
 
@@ -78,8 +68,7 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
     """Decision times of every policy in every runtime, from the raw task vector to the placement.
 
     One task at a time, one thread. Runtime numba_loop is the time of a compiled loop over CHUNK
-    tasks divided by their number, without the cost of a call from Python. What has no compiled form
-    is timed as it is.
+    tasks divided by their number, without the cost of a call from Python.
 
     Parameters
     ----------
@@ -98,21 +87,16 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
     """
     jobs = [(run, name) for name in names if name in SHOWN]
     grown = in_parallel(_grow_trees, jobs, "trees to time")
-    trees = {name: deciders for (_, name), deciders in zip(jobs, grown)}
+    trees = {name: of_role for (_, name), of_role in zip(jobs, grown)}
     parts = in_fresh_processes(_time_policies, run, names, trees, what="timing")
     rows = []
     for name in names:
         times = together([part[name].times for part in parts])
         cold = together([part[name].cold for part in parts])
-        contest = _contest(run, name, trees.get(name))
-        for decider in contest.calls + contest.slow_calls + contest.loops:
-            about = {
-                "scenario": name,
-                "policy": decider.policy,
-                "runtime": decider.runtime,
-                "n_subtasks": scenario(name).graph.n,
-            }
+        for decider in parts[0][name].deciders:
+            about = {"scenario": name, "policy": decider.policy, "runtime": decider.runtime}
             sizes = {
+                "n_subtasks": scenario(name).graph.n,
                 "parameters": decider.parameters,
                 "macs": decider.macs,
                 "bytes": decider.bytes,
@@ -143,27 +127,42 @@ def _grow_trees(run: Run, name: str) -> dict[str, object]:
     return {role: grow(run, role, name, seed) for role in ("random_forest", "boosting")}
 
 
-def _contest(run: Run, name: str, trees: dict | None) -> Contest:
-    graph = scenario(name).graph
-    models = [open_trained(run, role, name, run.profile.seeds[0]) for role in LEARNED]
-    calls = compiled_deciders(graph) + _batch_deciders(graph)
-    for model in models:
-        calls += model_deciders(model, graph)
-    slow_calls = []
-    if trees is not None:
-        slow_calls += agent_deciders(graph)
-        slow_calls.append(forest_decider(graph, trees["random_forest"][0]))
-        slow_calls.append(boosting_decider(graph, trees["boosting"]))
-    return Contest(calls, slow_calls, loop_deciders(graph, models))
+def _time_policies(p: int, run: Run, names: tuple[str, ...], trees: dict) -> dict[str, Measured]:
+    """What process p measures, by scenario, on tasks of its own."""
+    count = max(2, run.profile.timing_inputs // run.profile.processes)
+    measured = {}
+    for name in names:
+        graph = scenario(name).graph
+        tasks = load(run, name, "test").tasks
+        models = [open_trained(run, role, name, run.profile.seeds[0]) for role in LEARNED]
+        calls = _calls(graph, models)
+        slow_calls = _slow_calls(graph, trees[name]) if name in trees else []
+        loops = loop_deciders(graph, models)
+
+        many = list(_part(tasks, p, count))
+        few = many[: max(2, count // 40)]
+        chunks = [np.ascontiguousarray(_part(tasks, c, CHUNK)) for c in range(CHUNKS)]
+        times = _times(calls, many) | _times(slow_calls, few, warmup=1)
+        for key, us in _times(loops, chunks, warmup=1).items():
+            times[key] = us / CHUNK
+        compiled = [decider for decider in calls if decider.runtime == "numba"]
+        cold = _times(compiled, few, cold=True) if name in SHOWN else {}
+
+        deciders = [decider._replace(decide=None) for decider in calls + slow_calls + loops]
+        measured[name] = Measured(deciders, times, cold)
+    return measured
 
 
-def _batch_deciders(graph: TaskGraph) -> list[Decider]:
-    """Policies that were registered as a function of many tasks alone."""
-    deciders = []
+def _calls(graph: TaskGraph, models: list[Model | GraphNetwork]) -> list[Decider]:
+    """Every policy as a call from Python."""
+    deciders = compiled_deciders(graph)
     for name in policies_for(graph):
         policy = POLICIES[name]
-        if policy.decider is None:
-            deciders.append(Decider(name, "numpy", partial(_first_of_one, policy.place, graph)))
+        if policy.decider is None:  # registered as a function of many tasks alone
+            one_task = partial(_first_of_one, policy.place, graph)
+            deciders.append(Decider(name, "numpy", one_task))
+    for model in models:
+        deciders += model_deciders(model, graph)
     return deciders
 
 
@@ -171,23 +170,10 @@ def _first_of_one(place, graph: TaskGraph, task: np.ndarray) -> np.ndarray:
     return place(graph, task[None])[0]
 
 
-def _time_policies(p: int, run: Run, names: tuple[str, ...], trees: dict) -> dict[str, Measured]:
-    """What process p measures, by scenario, on tasks of its own."""
-    measured = {}
-    count = max(2, run.profile.timing_inputs // run.profile.processes)
-    for name in names:
-        tasks = load(run, name, "test").tasks
-        many = list(_part(tasks, p, count))
-        few = many[: max(2, count // 40)]
-        chunks = [np.ascontiguousarray(_part(tasks, c, CHUNK)) for c in range(CHUNKS)]
-        contest = _contest(run, name, trees.get(name))
-        times = _times(contest.calls, many) | _times(contest.slow_calls, few, warmup=1)
-        for key, us in _times(contest.loops, chunks, warmup=1).items():
-            times[key] = us / CHUNK
-        compiled = [decider for decider in contest.calls if decider.runtime == "numba"]
-        cold = _times(compiled, few, cold=True) if name in SHOWN else {}
-        measured[name] = Measured(times, cold)
-    return measured
+def _slow_calls(graph: TaskGraph, trees: dict[str, object]) -> list[Decider]:
+    """Those that take milliseconds, and are therefore timed on few tasks."""
+    forest = forest_decider(graph, trees["random_forest"][0])
+    return [*agent_deciders(graph), forest, boosting_decider(graph, trees["boosting"])]
 
 
 def _part(tasks: np.ndarray, index: int, count: int) -> np.ndarray:
@@ -208,7 +194,7 @@ class Exported(NamedTuple):
     size: CSize
 
 
-def device_times(run: Run) -> pd.DataFrame:
+def device_times(run: Run, names: tuple[str, ...] = SHOWN) -> pd.DataFrame:
     """Decision times in C and ONNX Runtime, for one test task at a time, with one thread.
 
     The C files are timed by their own command, where a call costs next to nothing; the teacher's
@@ -218,6 +204,8 @@ def device_times(run: Run) -> pd.DataFrame:
     ----------
     run : Run
         With data and models.
+    names : tuple of str
+        Scenarios.
 
     Returns
     -------
@@ -227,18 +215,33 @@ def device_times(run: Run) -> pd.DataFrame:
     """
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        exported = {name: _export(run, name, Path(folder)) for name in SHOWN}
-        paths = {name: {e.model.role: e.path for e in exported[name]} for name in SHOWN}
-        parts = in_fresh_processes(_time_onnx, run, paths, what="ONNX Runtime")
-        for name in SHOWN:
-            in_c = _time_c(run, name, paths[name]) if shutil.which("cc") else Measured({}, {})
-            times = in_c.times | together([part[name] for part in parts])
-            of_role = {e.model.role: e for e in exported[name]}
+        exported = {name: _export(run, name, Path(folder)) for name in names}
+        parts = in_fresh_processes(_time_onnx, run, exported, what="ONNX Runtime")
+        for name in names:
+            times = together([part[name] for part in parts])
+            cold = {}
+            if shutil.which("cc"):
+                hot, cold = _time_c(run, name, exported[name])
+                times = hot | times
             for role, runtime in times:
                 about = {"scenario": name, "policy": role, "runtime": runtime}
-                sizes = _sizes(of_role[role], scenario(name).graph)
-                rows.append(about | sizes | _row(run, role, runtime, times, in_c.cold))
+                sizes = _sizes(exported[name][role], scenario(name).graph)
+                rows.append(about | sizes | _row(run, role, runtime, times, cold))
     return _in_order(pd.DataFrame(rows))
+
+
+def _export(run: Run, name: str, folder: Path) -> dict[str, Exported]:
+    exported = {}
+    for role in EXPORTED:
+        model = open_trained(run, role, name, seeds_of(run, role)[0])
+        path = folder / f"{role}_{name}"
+        if role == ANY:
+            size = export_any(model, path.with_suffix(".c"))
+        else:
+            export_onnx(model, path.with_suffix(".onnx"))
+            size = export_c(model, path.with_suffix(".c"), limit=None)
+        exported[role] = Exported(model, path, size)
+    return exported
 
 
 def _sizes(exported: Exported, graph: TaskGraph) -> dict[str, int]:
@@ -252,61 +255,45 @@ def _sizes(exported: Exported, graph: TaskGraph) -> dict[str, int]:
     }
 
 
-def _export(run: Run, name: str, folder: Path) -> list[Exported]:
-    exported = []
-    for role in EXPORTED:
-        model = open_trained(run, role, name, seeds_of(run, role)[0])
-        path = folder / f"{role}_{name}"
-        if isinstance(model, GraphNetwork):
-            size = export_any(model, path.with_suffix(".c"))
-        else:
-            export_onnx(model, path.with_suffix(".onnx"))
-            size = export_c(model, path.with_suffix(".c"), limit=None)
-        exported.append(Exported(model, path, size))
-    return exported
-
-
 def _exported_tasks(run: Run, name: str) -> np.ndarray:
     return load(run, name, "test").tasks[: min(EXPORT_TASKS, run.profile.timing_inputs)]
 
 
-def _time_c(run: Run, name: str, paths: dict[str, Path]) -> Measured:
-    """Times of the commands, which take turns; cold on a twentieth of the tasks."""
+def _time_c(run: Run, name: str, exported: dict[str, Exported]) -> tuple[Times, Times]:
+    """Times of the commands, which take turns; and cold ones, on a twentieth of the tasks."""
     tasks = _exported_tasks(run, name)
-    for path in paths.values():
-        compile_c(path.with_suffix(".c"), path)
-    rounds = range(run.profile.processes)
     few = tasks[: max(2, len(tasks) // 20)]
-    hot = together([_ask_all(name, paths, tasks, "hot") for _ in rounds])
-    cold = together([_ask_all(name, paths, few, "cold") for _ in rounds])
-    return Measured(hot, cold)
+    for one in exported.values():
+        compile_c(one.path.with_suffix(".c"), one.path)
+    rounds = range(run.profile.processes)
+    hot = together([_ask_all(name, exported, tasks, "hot") for _ in rounds])
+    cold = together([_ask_all(name, exported, few, "cold") for _ in rounds])
+    return hot, cold
 
 
-def _ask_all(name: str, paths: dict[str, Path], tasks: np.ndarray, mode: str) -> Times:
+def _ask_all(name: str, exported: dict[str, Exported], tasks: np.ndarray, mode: str) -> Times:
     times = {}
-    for role, path in paths.items():
+    for role, one in exported.items():
         if role == ANY:
-            nanoseconds = run_any(path, scenario(name).graph, tasks, mode)
+            nanoseconds = run_any(one.path, scenario(name).graph, tasks, mode)
         else:
-            nanoseconds = run_c(path, tasks, mode)
+            nanoseconds = run_c(one.path, tasks, mode)
         times[role, "c"] = nanoseconds / 1e3
     return times
 
 
-def _time_onnx(p: int, run: Run, paths: dict[str, dict[str, Path]]) -> dict[str, Times]:
+def _time_onnx(p: int, run: Run, exported: dict[str, dict[str, Exported]]) -> dict[str, Times]:
     """What process p measures, by scenario, on tasks of its own."""
     measured = {}
-    for name, files in paths.items():
+    for name, of_role in exported.items():
+        graph = scenario(name).graph
         tasks = _exported_tasks(run, name)
-        sessions = {
-            role: open_onnx(path.with_suffix(".onnx"), scenario(name).graph)
-            for role, path in files.items()
-            if role != ANY
-        }
-        functions = [partial(run_onnx, session) for session in sessions.values()]
+        roles = [role for role in of_role if role != ANY]
+        sessions = [open_onnx(of_role[role].path.with_suffix(".onnx"), graph) for role in roles]
+        functions = [partial(run_onnx, session) for session in sessions]
         mine = _part(tasks, p, len(tasks) // run.profile.processes)
         us = time_interleaved(functions, [task[None] for task in mine])
-        measured[name] = {(role, "onnxruntime"): row for role, row in zip(sessions, us)}
+        measured[name] = {(role, "onnxruntime"): row for role, row in zip(roles, us)}
     return measured
 
 
