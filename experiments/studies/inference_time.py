@@ -172,7 +172,7 @@ def _first_of_one(place, graph: TaskGraph, task: np.ndarray) -> np.ndarray:
 
 def _slow_calls(graph: TaskGraph, trees: dict[str, object]) -> list[Decider]:
     """Those that take milliseconds, and are therefore timed on few tasks."""
-    forest = forest_decider(graph, trees["random_forest"][0])
+    forest = forest_decider(graph, trees["random_forest"])
     return [*agent_deciders(graph), forest, boosting_decider(graph, trees["boosting"])]
 
 
