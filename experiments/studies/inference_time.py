@@ -30,9 +30,8 @@ from experiments.baselines import (
     seeds_of,
     size_of,
 )
-from experiments.baselines.classifiers import boosting_decider, forest_decider, grow
+from experiments.baselines.classifiers import boosting_decider, forest_decider
 from experiments.baselines.dqn import agent_deciders
-from experiments.parallel import in_parallel
 from experiments.run import Run, load
 from experiments.runtimes.c import export_c, run_c
 from anygraph.c_text import CSize, compile_c
@@ -46,6 +45,7 @@ from experiments.studies.clock import (
     timed,
     together,
 )
+from experiments.studies.other_learners import open_trees
 from kd_offload.graphs import TaskGraph
 from kd_offload.model import Model
 
@@ -73,7 +73,7 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
     Parameters
     ----------
     run : Run
-        With data, models and decisions.
+        With data and models, trees included.
     names : tuple of str
         Scenarios.
 
@@ -85,10 +85,7 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
         and SHOWN only. over_student, over_any: the median over that of `student` or `anygraph` in
         the same runtime. _low and _high: 95 % intervals for a rerun.
     """
-    jobs = [(run, name) for name in names if name in SHOWN]
-    grown = in_parallel(_grow_trees, jobs, "trees to time")
-    trees = {name: of_role for (_, name), of_role in zip(jobs, grown)}
-    parts = in_fresh_processes(_time_policies, run, names, trees, what="timing")
+    parts = in_fresh_processes(_time_policies, run, names, what="timing")
     rows = []
     for name in names:
         times = together([part[name].times for part in parts])
@@ -121,13 +118,7 @@ def _in_order(table: pd.DataFrame, *sizes: str) -> pd.DataFrame:
     return table[first + [column for column in table if column not in first]]
 
 
-def _grow_trees(run: Run, name: str) -> dict[str, object]:
-    """The forest and the boosted trees of a run's first seed, which are not saved."""
-    seed = run.profile.seeds[0]
-    return {role: grow(run, role, name, seed) for role in ("random_forest", "boosting")}
-
-
-def _time_policies(p: int, run: Run, names: tuple[str, ...], trees: dict) -> dict[str, Measured]:
+def _time_policies(p: int, run: Run, names: tuple[str, ...]) -> dict[str, Measured]:
     """What process p measures, by scenario, on tasks of its own."""
     count = max(2, run.profile.timing_inputs // run.profile.processes)
     measured = {}
@@ -136,7 +127,7 @@ def _time_policies(p: int, run: Run, names: tuple[str, ...], trees: dict) -> dic
         tasks = load(run, name, "test").tasks
         models = [open_trained(run, role, name, run.profile.seeds[0]) for role in LEARNED]
         calls = _calls(graph, models)
-        slow_calls = _slow_calls(graph, trees[name]) if name in trees else []
+        slow_calls = _slow_calls(run, name) if name in SHOWN else []
         loops = loop_deciders(graph, models)
 
         many = list(_part(tasks, p, count))
@@ -170,10 +161,13 @@ def _first_of_one(place, graph: TaskGraph, task: np.ndarray) -> np.ndarray:
     return place(graph, task[None])[0]
 
 
-def _slow_calls(graph: TaskGraph, trees: dict[str, object]) -> list[Decider]:
+def _slow_calls(run: Run, name: str) -> list[Decider]:
     """Those that take milliseconds, and are therefore timed on few tasks."""
-    forest = forest_decider(graph, trees["random_forest"])
-    return [*agent_deciders(graph), forest, boosting_decider(graph, trees["boosting"])]
+    graph = scenario(name).graph
+    forest = open_trees(run, "random_forest", name)
+    boosting = open_trees(run, "boosting", name)
+    deciders = agent_deciders(graph)
+    return [*deciders, forest_decider(graph, forest), boosting_decider(graph, boosting)]
 
 
 def _part(tasks: np.ndarray, index: int, count: int) -> np.ndarray:

@@ -116,7 +116,12 @@ def test_the_tradeoff_names_one_row_of_each_policy():
 def test_the_winner_of_effective_latency_on_a_table_made_by_hand():
     """exact 100 ms + 1 ms, student 105 + 0.1, all_edge 150 + 0.002, at scale 1."""
     latency = pd.DataFrame(
-        [("exact", "", 100.0), ("student", 0, 104.0), ("student", 1, 106.0), ("all_edge", "", 150.0)],
+        [
+            ("exact", "", 100.0),
+            ("student", 0, 104.0),
+            ("student", 1, 106.0),
+            ("all_edge", "", 150.0),
+        ],
         columns=["policy", "seed", "mean_delay_ms"],
     ).assign(scenario="dag")
     timing = pd.DataFrame(
