@@ -16,11 +16,11 @@ import jinja2
 import numpy as np
 
 from anygraph.c import export_any
+from anygraph.c_text import CSize
 from anygraph.decision import STATE_RANGES
 from experiments.baselines import ANY, open_trained, seeds_of
 from experiments.run import ROOT, Run, get_run, read_table
 from experiments.runtimes.c import export_c
-from anygraph.c_text import CSize
 from experiments.runtimes.onnx import export_onnx
 from experiments.scenarios import SHOWN
 from kd_offload.data import written_aside

@@ -1,6 +1,6 @@
 """How long every policy takes to decide, in every runtime, and what that is worth.
 
-Times are those of `studies.clock`: in several fresh processes, with intervals that hold for a rerun.
+Times are those of `studies.clock`: of several fresh processes, with intervals that hold for a rerun.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pandas as pd
 
 from anygraph import GraphNetwork
 from anygraph.c import export_any, run_any
+from anygraph.c_text import CSize, compile_c
 from experiments.baselines import (
     ANY,
     LEARNED,
@@ -34,7 +35,6 @@ from experiments.baselines.classifiers import boosting_decider, forest_decider
 from experiments.baselines.dqn import agent_deciders
 from experiments.run import Run, load
 from experiments.runtimes.c import export_c, run_c
-from anygraph.c_text import CSize, compile_c
 from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from experiments.scenarios import SHOWN, TRAINED, scenario
 from experiments.studies.clock import (
@@ -347,8 +347,8 @@ def effective_latency(
     Returns
     -------
     pandas.DataFrame
-        A row for each scenario, choice of baselines (all, or without the exact solvers) and point of
-        the grid: winner, its effective_ms, runner_up, and margin, the runner-up's effective latency
+        A row for each scenario, baselines (all, or without the exact solvers) and point of the
+        grid: winner, its effective_ms, runner_up, and margin, the runner-up's effective latency
         over the winner's, minus 1.
 
     Raises

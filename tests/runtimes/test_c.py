@@ -10,9 +10,9 @@ import pytest
 
 from anygraph import open_network
 from anygraph.c import export_any
+from anygraph.c_text import compile_c
 from experiments.run import ROOT
 from experiments.runtimes.c import export_c, run_c
-from anygraph.c_text import compile_c
 from kd_offload.graphs import chain, dag, fusion, random_graph
 from kd_offload.model import decide
 from kd_offload.tasks import sample_tasks

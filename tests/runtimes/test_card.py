@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from anygraph import open_network, save_network
+from anygraph.c_text import compile_c
 from experiments.run import ROOT, save_table
 from experiments.runtimes import card
 from experiments.runtimes.c import export_c, run_c
-from anygraph.c_text import compile_c
 from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from experiments.scenarios import SHOWN, scenario
 from kd_offload.model import open_model, save
