@@ -1,6 +1,6 @@
 """How long every policy takes to decide, in every runtime, and what that is worth.
 
-Times are those of `studies.clock`: of several fresh processes, with intervals that hold for a rerun.
+Times are those of `studies.clock`: of several fresh processes, with intervals for a rerun.
 """
 
 from __future__ import annotations
