@@ -33,7 +33,7 @@ def inference_time(table: pd.DataFrame):
     table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
     present = [runtime for runtime in RUNTIMES if runtime in set(table.runtime)]
     xlabel = "median time of a decision (µs)"
-    fig, (row,) = st.by_scenario(table, 2.8, xlabel, sharey=True, log="x")
+    fig, (row,) = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
     looks = st.looks(TIMED)
     for ax, part in row:
         for one in part[part.runtime.isin(present)].itertuples():
@@ -49,7 +49,7 @@ def inference_time(table: pd.DataFrame):
     st.message(fig, _times_in_words(table))
     keys = [st.key(policy, **looks[policy] | {"ls": ""}) for policy in TIMED]
     keys.append(st.key("95 % interval for a rerun", color="black", ls="-", lw=0.8))
-    return st.finish(fig, *keys, columns=7)
+    return st.finish(fig, *keys, columns=4)
 
 
 def _times_in_words(table: pd.DataFrame) -> str:
