@@ -183,8 +183,8 @@ def _winners_in_words(table: pd.DataFrame) -> str:
     shares = []
     for policy in OURS:
         won = (table.winner == policy).groupby([table.baselines, table.scenario]).mean()
-        shares.append(f"{policy} has the least delay on {span(won, percent)}")
-    return f"Decisions included, {listed(shares)} of each panel's area"
+        shares.append(f"{policy} {span(won, percent)}")
+    return f"Shares of a panel's area with the least delay, decision included: {listed(shares)}"
 
 
 def _name_areas(ax, winners: pd.DataFrame) -> None:
