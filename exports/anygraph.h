@@ -1,3 +1,3 @@
 #define KD_HEADER
-#include "student_any.c"
+#include "anygraph.c"
 #undef KD_HEADER
