@@ -37,8 +37,8 @@ def label_shares(shares: pd.DataFrame) -> Figure:
         ax.grid(False)
     mean = shares.groupby("scenario")[list(LOCATIONS)].mean()
     location, share = mean.max().idxmax(), mean.max().max()
-    text = f"No location is always best: it is the {location} at most, for {100 * share:.0f} % of"
-    return st.message(st.finish(fig), text + " a graph's subtasks")
+    text = f"No location is always best: the most frequent one, the {location}, is best for at most"
+    return st.message(st.finish(fig), f"{text} {100 * share:.0f} % of a graph's subtasks")
 
 
 def search_tree(nodes: pd.DataFrame) -> Figure:
@@ -69,7 +69,7 @@ def search_tree(nodes: pd.DataFrame) -> Figure:
     crosses = st.key("abandoned: its bound is above the optimum", marker="x")
     label = st.key("the label", color="black", ls="-", lw=2.5)
     prefixes = sum(len(LOCATIONS) ** j for j in range(1, nodes.depth.max() + 1))
-    text = f"{len(nodes)} of {prefixes:,} partial placements suffice to find and prove this optimum"
+    text = f"{len(nodes)} of {prefixes:,} partial placements suffice to prove this label"
     return st.message(st.finish(fig, *st.location_keys(mec="black", ms=5), crosses, label), text)
 
 
