@@ -30,12 +30,6 @@ ROUTE = {
     (2, 0): ["wan down", "down"], (2, 1): ["wan down"], (2, 2): [],
 }  # fmt: skip
 
-EXTREMES = (
-    "none", "equal speeds", "zero-byte edges", "zero propagation",
-    "one location a thousand times faster", "dial-up", "all equal", "transfers free of cost",
-    "equal cycles and bytes",
-)  # fmt: skip
-
 
 class Task(NamedTuple):
     """The entries of a task by name."""
@@ -69,46 +63,6 @@ def unpack(n, edges, task) -> Task:
             "wan down": tau_wan,
         },
     )
-
-
-def make_extreme(graph, task, kind, rng):
-    """A copy of a task (F,), pushed to one of EXTREMES."""
-    task = task.copy()
-    state = graph.n + len(graph.edges)
-    cycles, size, speed, bandwidth, propagation = np.split(
-        task, [graph.n, state, state + 3, state + 6]
-    )  # views
-    match kind:
-        case "equal speeds":
-            speed[:] = speed[0]
-        case "zero-byte edges":
-            size *= rng.random(len(size)) < 0.5
-        case "zero propagation":
-            propagation[:] = 0
-        case "one location a thousand times faster":
-            speed[rng.integers(3)] *= 1000
-        case "dial-up":
-            bandwidth[:] = 56e3 / 8
-        case "all equal":
-            cycles[:] = 1e8
-            size[:] = 1e5
-            speed[:] = 1e9
-            bandwidth[:] = 1e6
-            propagation[:] = 0
-        case "transfers free of cost":
-            size[:] = 0
-            propagation[:] = 0
-        case "equal cycles and bytes":
-            cycles[:] = cycles[0]
-            size[:] = size[0]
-    return task
-
-
-def mixed_tasks(graph, tasks, rng):
-    """A copy of tasks (S, F): about a third left as they are, the others made extreme."""
-    others = len(EXTREMES) - 1
-    kinds = rng.choice(EXTREMES, len(tasks), p=[1 / 3, *[2 / 3 / others] * others])
-    return np.array([make_extreme(graph, task, kind, rng) for task, kind in zip(tasks, kinds)])
 
 
 def reference_delay(n, edges, task, x):

@@ -54,12 +54,12 @@ def distillation_grid(run: Run) -> pd.DataFrame:
     """
     counts = sorted(count for count in run.profile.grid_labels if count <= run.profile.train)
     jobs = [(run, name, count) for count in reversed(counts) for name in SHOWN]  # longest first
-    rows = [row for rows in in_parallel(_cells, jobs, "grid of distillation") for row in rows]
+    rows = [row for rows in in_parallel(cells, jobs, "grid of distillation") for row in rows]
     table = pd.DataFrame(rows).sort_values(["scenario", "labels", "width"], ignore_index=True)
     return table.assign(p_holm=holm(table.p))
 
 
-def _cells(run: Run, name: str, count: int) -> list[dict]:
+def cells(run: Run, name: str, count: int) -> list[dict]:
     """The cells of one scenario and number of labels, one row per width."""
     profile, graph = run.profile, scenario(name).graph
     seeds = list(profile.seeds)
@@ -108,9 +108,9 @@ def compare(teacher, plain, distilled, resamples: int, rng: np.random.Generator)
         minus plain, with its interval (ci_low, ci_high) and p-value.
     """
     means = bootstrap_means([teacher, plain, distilled], resamples, rng)
-    change = _gap(distilled, plain, means[:, 2] - means[:, 1])
+    change = regret_gap(distilled, plain, means[:, 2] - means[:, 1])
     return {
-        "teacher_better": bool(_gap(teacher, plain, means[:, 0] - means[:, 1]).high < 0),
+        "teacher_better": bool(regret_gap(teacher, plain, means[:, 0] - means[:, 1]).high < 0),
         "regret_teacher": teacher.mean(),
         "regret_plain": plain.mean(),
         "regret_distilled": distilled.mean(),
@@ -121,7 +121,7 @@ def compare(teacher, plain, distilled, resamples: int, rng: np.random.Generator)
     }
 
 
-def _gap(candidate: np.ndarray, baseline: np.ndarray, resampled: np.ndarray) -> Gap:
+def regret_gap(candidate: np.ndarray, baseline: np.ndarray, resampled: np.ndarray) -> Gap:
     """The difference of mean regrets, by Student's t.
 
     The standard deviation is the bootstrap's, over seeds and tasks; its degrees of freedom are

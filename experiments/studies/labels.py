@@ -44,6 +44,11 @@ from kd_offload.labels import (
 )
 from kd_offload.tasks import sample_tasks
 
+EXTREMES = (
+    "none", "equal speeds", "zero-byte edges", "zero propagation",
+    "one location a thousand times faster", "dial-up", "all equal", "transfers free of cost",
+    "equal cycles and bytes",
+)  # fmt: skip
 SEED = 2020  # of the tasks that are timed
 SIZES = (4, 8, 12, 16, 20, 24)  # subtasks of the random graphs that are timed
 STOPPED_SIZES = (32, 40, 48, 64)  # sizes where proofs take too long, and are stopped
@@ -99,6 +104,48 @@ def search_tree(graph: TaskGraph, task: np.ndarray) -> pd.DataFrame:
 
 
 # Proofs
+
+
+def make_extreme(
+    graph: TaskGraph, task: np.ndarray, kind: str, rng: np.random.Generator
+) -> np.ndarray:
+    """A copy of a task (F,), pushed to one of EXTREMES."""
+    task = task.copy()
+    state = graph.n + len(graph.edges)
+    cycles, size, speed, bandwidth, propagation = np.split(
+        task, [graph.n, state, state + 3, state + 6]
+    )  # views
+    match kind:
+        case "equal speeds":
+            speed[:] = speed[0]
+        case "zero-byte edges":
+            size *= rng.random(len(size)) < 0.5
+        case "zero propagation":
+            propagation[:] = 0
+        case "one location a thousand times faster":
+            speed[rng.integers(3)] *= 1000
+        case "dial-up":
+            bandwidth[:] = 56e3 / 8
+        case "all equal":
+            cycles[:] = 1e8
+            size[:] = 1e5
+            speed[:] = 1e9
+            bandwidth[:] = 1e6
+            propagation[:] = 0
+        case "transfers free of cost":
+            size[:] = 0
+            propagation[:] = 0
+        case "equal cycles and bytes":
+            cycles[:] = cycles[0]
+            size[:] = size[0]
+    return task
+
+
+def mixed_tasks(graph: TaskGraph, tasks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A copy of tasks (S, F): about a third left as they are, the others made extreme."""
+    others = len(EXTREMES) - 1
+    kinds = rng.choice(EXTREMES, len(tasks), p=[1 / 3, *[2 / 3 / others] * others])
+    return np.array([make_extreme(graph, task, kind, rng) for task, kind in zip(tasks, kinds)])
 
 
 class Comparison(NamedTuple):
@@ -246,7 +293,7 @@ def prove(tasks: int, seed: int = 2020) -> pd.DataFrame:
         for case in check.cases:
             drawn = sample_tasks(case.graph, case.count, rng, workload=case.workload)
             if check.extreme:
-                drawn = oracles.mixed_tasks(case.graph, drawn, rng)
+                drawn = mixed_tasks(case.graph, drawn, rng)
             found.append(check.compare(case.graph, drawn))
             count += len(drawn)
         row = {"scenario": check.scenario, "method": check.method, "what": check.what}
@@ -455,7 +502,8 @@ def label_shares(run: Run) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _price_row(run: Run, name: str) -> dict:
+def price_row(run: Run, name: str) -> dict:
+    """The prices of all wrong labels of a scenario's test tasks, as shares of the optimal delay."""
     test = load(run, name, "test")
     prices = label_prices(scenario(name).graph, test.tasks)
     relative = prices / test.delays[:, None, None]
@@ -475,4 +523,4 @@ def price_summary(run: Run) -> pd.DataFrame:
         scenario, tasks; free, under_1_percent, over_10_percent: shares of all wrong labels; median
         and mean of the price, as a share of the optimal delay.
     """
-    return pd.DataFrame(in_parallel(_price_row, [(run, name) for name in TRAINED], "prices"))
+    return pd.DataFrame(in_parallel(price_row, [(run, name) for name in TRAINED], "prices"))

@@ -20,12 +20,7 @@ from kd_offload.model import decide, logits, open_model, save
 TOGETHER = 3  # networks trained side by side
 RECIPES = (TEACHER, STUDENT, PLAIN)
 NETWORKS = tuple(name for name in TRAINED if name not in SHOWN)
-TRAININGS = (*SHOWN, "networks")  # each is trained by a run of training/03 of its own
-
-
-def scenarios_of(training: str) -> tuple[str, ...]:
-    """The scenarios that a training is of: "networks" means all real networks."""
-    return NETWORKS if training == "networks" else (training,)
+TABLES = (*SHOWN, "networks")  # of curves: each is made by a run of training/03 of its own
 
 
 def train(run: Run, recipe: Recipe, name: str, seeds: Sequence[int]) -> list[dict]:
@@ -83,7 +78,7 @@ def train_all(run: Run, names: Sequence[str]) -> pd.DataFrame:
 
 def training_curves(run: Run) -> pd.DataFrame:
     """The curves of all trainings, from the tables that training/03 saved."""
-    tables = [read_table(run, f"training_curves_{training}") for training in TRAININGS]
+    tables = [read_table(run, f"training_curves_{name}") for name in TABLES]
     return pd.concat(tables, ignore_index=True)
 
 
