@@ -247,7 +247,8 @@ def kind(name: str) -> str:
         return "search"
     if name.startswith(ANY):
         return "ours"
-    return POLICIES[name].kind if name in POLICIES else "heuristic"
+    registered = POLICIES[name].kind if name in POLICIES else "heuristic"
+    return "search" if registered == "optimal" else registered
 
 
 def colour(policy: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.baselines import POLICIES
+from experiments.baselines import POLICIES, Policy
 from experiments.plots import style, words
 from experiments.profiles import PAPER
 from experiments.run import Run
@@ -39,6 +39,12 @@ def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():
     assert len({(look["color"], look["ls"], look["marker"]) for look in looks}) == len(POLICIES)
     assert style.kind("exact_100") == "search" and style.kind("anygraph, 80") == "ours"
     assert style.looks(["new"], {"new": "learned"})["new"]["color"] == style.colour("dqn")
+
+
+def test_a_registered_policy_has_a_colour_whatever_its_kind(monkeypatch):
+    for kind, drawn in (("optimal", "search"), ("learned", "learned"), ("fixed", "fixed")):
+        monkeypatch.setitem(POLICIES, "mine", Policy("mine", kind, lambda graph, tasks: tasks))
+        assert style.colour("mine") == style.KIND_COLOURS[drawn]
 
 
 def test_a_saved_figure_says_what_made_it_and_is_the_same_each_time(fresh):

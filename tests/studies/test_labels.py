@@ -122,7 +122,7 @@ def test_every_method_is_timed_where_it_may_run(monkeypatch):
 
 def test_shares_and_prices_are_those_of_the_test_tasks(tiny):
     shares = labels.label_shares(tiny)
-    assert np.allclose(shares[["device", "edge", "cloud"]].sum(1), 1)
+    assert np.allclose(shares[["device", "edge", "cloud"]].sum(axis=1), 1)
     assert shares.scenario.unique().tolist() == list(TRAINED)
     test = load(tiny, "dag", "test")
     third = shares[(shares.scenario == "dag") & (shares.subtask == 3)]
