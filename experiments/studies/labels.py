@@ -15,7 +15,7 @@ from joblib import Parallel, delayed
 from numba import njit
 
 from experiments import oracles
-from experiments.baselines.heuristics import local_search
+from experiments.baselines.local_search import local_search
 from experiments.parallel import in_parallel, progress
 from experiments.profiles import Profile
 from experiments.run import Run, load
@@ -363,7 +363,7 @@ def methods(graph: TaskGraph, slow_too: bool) -> dict[str, Callable]:
         return {"branch_and_bound": lambda tasks: search(graph, tasks, BUDGET).nodes}
     quick = {
         "branch_and_bound": lambda tasks: solve(graph, tasks).nodes,
-        "local_search": lambda tasks: local_search(graph, tasks)[2],
+        "local_search": lambda tasks: local_search(graph, tasks).evaluations,
     }
     slow = {"enumeration": enumeration, "public_solver": public_solver}
     chosen = {name: f for name, f in slow.items() if slow_too and graph.n <= UP_TO[name]}
