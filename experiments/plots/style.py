@@ -61,7 +61,7 @@ QUANTITIES = {  # label, and factor from SI
     "f_0": ("device (GHz)", 1e-9),
     "f_1": ("edge (GHz)", 1e-9),
     "f_2": ("cloud (GHz)", 1e-9),
-    "bytes_per_cycle": ("bytes per cycle, times", 1.0),
+    "bytes_per_cycle": ("bytes/cycle (times)", 1.0),
 }
 
 
