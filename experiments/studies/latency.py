@@ -16,6 +16,7 @@ import pandas as pd
 
 from anygraph import EVALUATIONS, decide
 from anygraph.decision import improve, lookahead, moves, new_workspace
+from anygraph.fast import LANES
 from experiments.baselines import (
     ANY,
     OURS,
@@ -28,8 +29,8 @@ from experiments.baselines import (
     seeds_of,
 )
 from experiments.baselines.decisions import saved_decisions
-from experiments.baselines.dqn import Training
-from experiments.baselines.heuristics import local_search
+from experiments.baselines.dqn import DqnConfig
+from experiments.baselines.local_search import local_search
 from experiments.parallel import progress
 from experiments.run import Run, load, read_table
 from experiments.scenarios import RANDOM, SHOWN, TRAINED, scenario
@@ -445,13 +446,16 @@ def _of_networks(run: Run) -> dict[tuple[str, str], dict]:
 def _of_anygraph(run: Run) -> dict[tuple[str, str], dict]:
     """anygraph, one network for all scenarios; the evaluations of its training are not counted."""
     beside = _beside(run, ANY, "")
-    config = beside[0]["config"]
-    points = read_table(run, "any_curves").query("role == @ANY and stage == 'delay'")
+    config = beside[0]["training"]
+    curves = [
+        [point["objective"] for point in about["curve"] if point["stage"] == "delay"]
+        for about in beside
+    ]
     given = {
-        "labels": config["imitation_steps"] * config["tasks_per_step"],
+        "labels": config["imitation_steps"] * config["groups"] * LANES,
         "steps": config["imitation_steps"] + config["delay_steps"],
         "seconds": np.mean([about["training_seconds"] for about in beside]),
-        "converged": _all_converged(curve.objective for _, curve in points.groupby("seed")),
+        "converged": _all_converged(curves),
     }
     return {(name, ANY): given for name in TRAINED}
 
@@ -482,7 +486,7 @@ def _of_dqn(run: Run) -> dict[tuple[str, str], dict]:
         episodes = np.mean([curve.delay_evaluations.max() for curve in curves])
         given[name, "dqn"] = {
             "labels": 0,
-            "steps": Training(int(largest)).updates(scenario(name).graph.n),
+            "steps": DqnConfig(int(largest)).updates(scenario(name).graph.n),
             "training_evaluations": EPISODE * episodes,
             "seconds": np.mean([curve.training_seconds.iloc[0] for curve in curves]),
             "converged": _all_converged(curve.regret_mean for curve in curves),
@@ -504,8 +508,8 @@ def deciding_evaluations(run: Run, name: str) -> dict[str, float]:
         prefixes = sum(min(3**depth, width) for depth in range(n))
         counts[policy] = 1 + 3 * prefixes / n
     for starts in (1, 3):
-        _, _, evaluations = local_search(graph, test.tasks, starts)
-        counts[f"local_search_{starts}"] = evaluations.mean()
+        found = local_search(graph, test.tasks, starts)
+        counts[f"local_search_{starts}"] = found.evaluations.mean()
     counts["exact"] = test.nodes.mean() / n
     counts["exact_stopped"] = search(graph, test.tasks, STOPPED).nodes.mean() / n
     counts["lookahead_mended"] = _mended_evaluations(graph, test.tasks)
@@ -518,14 +522,11 @@ def _mended_evaluations(graph: TaskGraph, tasks: np.ndarray) -> float:
     n = graph.n
     structure = n, graph.first, graph.source
     times, workspace = new_times(n, len(graph.edges)), new_workspace(n)
-    proposals, placement = np.empty((0, n), np.int8), np.empty(n, np.int8)
-    steps = moves(graph)
+    no_proposals, placement = np.empty((0, n), np.int8), np.empty(n, np.int8)
+    rest = no_proposals, moves(graph), EVALUATIONS * n, workspace
     subtasks = 0
     for task in tasks:
         prepare(*structure, task, 0, 0, times)
         best = lookahead(*structure, times, workspace)
-        _, run = improve(
-            *structure, times, proposals, steps, EVALUATIONS * n, workspace, best, placement
-        )
-        subtasks += run
+        subtasks += improve(*structure, times, *rest, best, placement).subtasks_run
     return subtasks / n / len(tasks)
