@@ -44,6 +44,7 @@ from experiments.studies.statistics import (
     simultaneous_intervals,
     superiority,
 )
+from experiments.studies.teacher_and_student import training_curves
 from kd_offload.data import sha256
 from kd_offload.delay import delay, new_times, prepare
 from kd_offload.graphs import TaskGraph
@@ -426,9 +427,8 @@ def _search_evaluations(train: Labelled, labels: float) -> float:
 
 def _of_networks(run: Run) -> dict[tuple[str, str], dict]:
     """Teacher and students. Raises ValueError for one that was trained on other data."""
-    curves = read_table(run, "training_curves")
     given = {}
-    for (name, role), points in curves.groupby(["scenario", "role"]):
+    for (name, role), points in training_curves(run).groupby(["scenario", "role"]):
         train = load(run, name, "train")
         beside = _beside(run, role, name)
         if any(about["data"]["train"] != sha256(run.data_path(name, "train")) for about in beside):
