@@ -28,6 +28,7 @@ from experiments.baselines import (
     seeds_of,
 )
 from experiments.baselines.beam import beam
+from experiments.baselines.environment import scaling_of
 from experiments.baselines.exact import exact
 from experiments.baselines.min_cut import min_cut
 from experiments.parallel import in_parallel
@@ -56,7 +57,9 @@ RANGES = {"default": Ranges(), "wide": WIDE}  # of the system state
 
 CHAINS = 32  # searches for a worst task, side by side
 PROVEN_WITHIN = 200_000  # nodes: a task whose optimum takes more is not counted
-MOVED = 2.0  # quantities of a task that are drawn anew in one step, on average
+MOVED = 3.0  # quantities of a task that a step changes, on average
+TO_END = 0.3  # of them go to an end of their range
+B_UP, B_DOWN = (STATE.index(name) - len(STATE) for name in ("B_up", "B_down"))  # from the end
 RESTART = 20  # steps after which the worse half of the searches goes on from the better
 
 
@@ -356,25 +359,23 @@ def worst_task(graph: TaskGraph, place, steps: int, rng) -> tuple[np.ndarray, fl
     """The worst task (F,) found for `place`, (graph, tasks (S, F)) -> (S, n), and its regret.
 
     CHAINS searches climb side by side from random tasks. A step draws some quantities of a task
-    anew and keeps the result if the regret grows. Every regret is exact, since a task whose optimum
-    is not proven does not count: what is found is a lower bound of the true worst case. Searching
-    for bad cases of schedulers is the idea of PISA (Coleman and Krishnamachari, "Comparing task
-    graph scheduling algorithms: an adversarial approach", 2024).
+    anew, or moves them to an end of their range, and is taken if the regret grows. Every regret is
+    exact, since a task whose optimum is not proven does not count: what is found is a lower bound
+    of the true worst case. Searching for bad cases of schedulers is the idea of PISA (Coleman and
+    Krishnamachari, "Comparing task graph scheduling algorithms: an adversarial approach", 2024).
     """
-    up, down = (STATE.index(name) - len(STATE) for name in ("B_up", "B_down"))
-
-    def regret_of(tasks):
-        best = search(graph, tasks, PROVEN_WITHIN)
-        (regret,) = regrets(graph, tasks, best.delays, placed({"": [place]}, graph, tasks))[""]
-        return np.where(best.nodes > PROVEN_WITHIN, -np.inf, regret)
-
+    ends = np.exp([scaling_of(graph).low, scaling_of(graph).high])
     tasks = sample_tasks(graph, CHAINS, rng)
-    regret = regret_of(tasks)
+    regret = _proven_regret(graph, place, tasks)
     for step in range(1, steps + 1):
-        drawn = rng.random(tasks.shape) < MOVED / graph.n_features
-        drawn[:, down] = drawn[:, up]  # its range is relative to that of B_up
-        candidates = np.where(drawn, sample_tasks(graph, CHAINS, rng), tasks)
-        found = regret_of(candidates)
+        moved = rng.random(tasks.shape) < MOVED / graph.n_features
+        to_end = rng.random(tasks.shape) < TO_END
+        high = rng.random(tasks.shape) < 0.5
+        for choice in (moved, to_end, high):  # the range of B_down is relative to B_up
+            choice[:, B_DOWN] = choice[:, B_UP]
+        drawn = np.where(to_end, np.where(high, ends[1], ends[0]), sample_tasks(graph, CHAINS, rng))
+        candidates = np.where(moved, drawn, tasks)
+        found = _proven_regret(graph, place, candidates)
         tasks[found > regret] = candidates[found > regret]
         regret = np.maximum(found, regret)
         if step % RESTART == 0:
@@ -382,3 +383,11 @@ def worst_task(graph: TaskGraph, place, steps: int, rng) -> tuple[np.ndarray, fl
             better, worse = best_first[: CHAINS // 2], best_first[CHAINS // 2 :]
             tasks[worse], regret[worse] = tasks[better], regret[better]
     return tasks[regret.argmax()], float(max(regret.max(), 0.0))
+
+
+def _proven_regret(graph: TaskGraph, place, tasks: np.ndarray) -> np.ndarray:
+    """Regret (S,), -inf where the optimum is not proven."""
+    best = search(graph, tasks, PROVEN_WITHIN)
+    decisions = placed({"": [place]}, graph, tasks)
+    (regret,) = regrets(graph, tasks, best.delays, decisions)[""]
+    return np.where(best.nodes > PROVEN_WITHIN, -np.inf, regret)
