@@ -116,7 +116,7 @@ def _one_task(name: str, graph: TaskGraph) -> Callable:
     policy = POLICIES[name]
     if policy.decider is not None:
         return policy.decider(graph)
-    return lambda task: np.asarray(policy.place(graph, task[None]), np.int8)[0]
+    return lambda task: policy.place(graph, task[None])[0]
 
 
 def searches(run: Run, n: int) -> dict[Who, int]:
@@ -136,8 +136,8 @@ def play(
     """
     delays = {}
     for who, decide_one in deciders.items():
-        placements = [decide_one(task).copy() for task in tasks]
-        delays[who] = delay(graph, tasks, np.array(placements))
+        placements = np.array([np.array(decide_one(task)) for task in tasks])  # copies
+        delays[who] = delay(graph, tasks, placements)
     bound, seconds = np.zeros(len(tasks)), 0.0
     for who, nodes in stops.items():
         start = time.thread_time()
@@ -304,10 +304,10 @@ def operators(run: Run) -> pd.DataFrame:
     """
     names = [name for name, entry in SCENARIOS.items() if entry.group == "operators"]
     jobs = [(run, name, ranges) for name in names for ranges in RANGES]
-    return table_of(_operator_rows, jobs, "networks by operators")
+    return table_of(operator_rows, jobs, "networks by operators")
 
 
-def _operator_rows(run: Run, name: str, ranges: str) -> list[dict]:
+def operator_rows(run: Run, name: str, ranges: str) -> list[dict]:
     where = scenario(name)
     graph = where.graph
     rng = generator(run, f"{name}_{ranges}")

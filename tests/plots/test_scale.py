@@ -1,4 +1,4 @@
-"""The figure of scale draws its table, its title is the lead, and what a user registers is in it."""
+"""The figure of scale draws its table, its title is the lead; what a user registers is in it."""
 
 import matplotlib
 import matplotlib.pyplot as plt

@@ -226,7 +226,7 @@ def test_it_finds_the_corner_that_chance_does_not():
     """All on the device is worst where it is slow, all else fast, and there is much to compute."""
     place = POLICIES["all_device"].place
     corner = np.array([5e8] * 3 + [2e4] * 4 + [1e9, 16e9, 48e9, 12.5e6, 37.5e6, 12.5e6, 2e-3, 0.01])
-    task, regret = worst_task(chain(3), place, 150, np.random.default_rng(1))
+    _, regret = worst_task(chain(3), place, 150, np.random.default_rng(1))
     highest = regret_of(chain(3), corner, place)
     assert 0.98 * highest < regret <= highest * (1 + 1e-9)
     assert worst_task(DIAMOND, POLICIES["exact"].place, 5, np.random.default_rng(3))[1] < 1e-9
