@@ -1,0 +1,88 @@
+"""Run the testbed: `python -m experiments.testbed --out build/mine --sessions 5 --mode user`.
+
+Device, edge and cloud are three processes. Each session has a state of its own and runs three
+networks under six policies; a line per task is printed, and the tables `testbed` and
+`testbed_parts` are saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from experiments.run import get_run
+from experiments.studies.traces import UPLINKS
+from experiments.testbed.machines import refusal
+from experiments.testbed.sessions import (
+    MODES,
+    models_folder,
+    run_sessions,
+    save_measurements,
+    uplink,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="python -m experiments.testbed", description=__doc__.split("\n\n")[1]
+    )
+    add = options.add_argument
+    add("--profile", default="lab", help="default: lab")
+    add("--out", default="", help="folder of the tables, relative to the repository")
+    add("--models", default="", help="folder of the run whose networks decide; default: --out's, "
+        "or else those in data/models of the repository")  # fmt: skip
+    add("--mode", choices=MODES, nargs="+", help="who shapes the links: we, or the kernel as root; "
+        "default: all that can be had here")  # fmt: skip
+    add("--sessions", type=int, help="of three tasks each; default: the profile's")
+    add("--compute", choices=("held", "real"), default="held",
+        help="whether layers take the cycles that are counted, or their own time")  # fmt: skip
+    add("--uplink", default="", help=f"wireless link up, in mode user only: {', '.join(UPLINKS)}, "
+        "or a Mahimahi file")  # fmt: skip
+    return options
+
+
+def sessions_of(args: argparse.Namespace, profile) -> dict[str, int]:
+    """How many sessions to run in each mode; ValueError where an option cannot be met."""
+    if args.sessions is not None and args.sessions < 1:
+        raise ValueError(f"sessions: {args.sessions}, expected 1 or more")
+    if args.uplink and "tc" in (args.mode or ()):
+        raise ValueError("uplink: the kernel's links follow no trace, expected --mode user")
+    counts = dict(zip(MODES, profile.testbed))
+    if args.sessions is not None:
+        counts = dict.fromkeys(MODES, args.sessions)
+    no_kernel = refusal() if "tc" in (args.mode or MODES) else ""
+    if args.mode and "tc" in args.mode and no_kernel:
+        raise ValueError(f"mode: 'tc' cannot be had here: {no_kernel}")
+    if args.mode:
+        modes = args.mode
+    else:
+        modes = ["user"] if args.uplink or no_kernel else [*MODES]
+    wanted = {mode: counts[mode] for mode in modes if counts[mode]}
+    if not wanted:
+        raise ValueError(f"sessions: profile {profile.name} has none for {', '.join(modes)}")
+    return wanted
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    args = parser().parse_args(arguments)
+    try:
+        run = get_run(args.profile, args.out)
+        wanted = sessions_of(args, run.profile)
+        models = models_folder(run, args.models)
+        link = uplink(args.uplink, run.profile.seed) if args.uplink else None
+        print(f"networks that decide: {models / 'data' / 'models'}")
+        measurements = []
+        for mode, count in wanted.items():
+            for measurement in run_sessions(run, mode, count, models, args.compute == "held", link):
+                print(measurement.line(), flush=True)
+                measurements.append(measurement)
+        save_measurements(run, measurements, compute=args.compute, uplink=args.uplink)
+        print(f"saved: {run.figures / 'testbed.csv'}")
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
