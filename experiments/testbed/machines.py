@@ -237,13 +237,13 @@ class Machines:
         while self.all:
             self.all.pop().end()
 
-    def ask(self, seconds: float = ANSWER_S, **command) -> list[dict]:
+    def ask(self, seconds: float = ANSWER_S, /, **command) -> list[dict]:
         """Tell all machines the same; their answers, or what `Machine.answer` raises."""
         for machine in self.all:
             machine.tell(command)
         return [machine.answer(seconds) for machine in self.all]
 
-    def ask_device(self, seconds: float = ANSWER_S, **command) -> dict:
+    def ask_device(self, seconds: float = ANSWER_S, /, **command) -> dict:
         """Tell the device; its answer, or what `Machine.answer` raises."""
         self.all[DEVICE].tell(command)
         return self.all[DEVICE].answer(seconds)
