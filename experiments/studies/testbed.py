@@ -108,7 +108,7 @@ def _errors(predicted_s, measured_s, decision_us) -> dict:
 
 
 def speeds(times: pd.DataFrame) -> pd.DataFrame:
-    """How well operations predict a layer's time, at one speed for all layers or for those of a kind.
+    """How well operations predict a layer's time, at one speed for all or one for each kind.
 
     Parameters
     ----------

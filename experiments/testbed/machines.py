@@ -13,6 +13,7 @@ import secrets
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.run import ROOT
@@ -167,7 +168,7 @@ class Machines:
 
     Parameters
     ----------
-    networks, policies : list of str
+    networks, policies : sequence of str, optional
         What the device makes deciders for.
     models : pathlib.Path, optional
         Folder of the run whose trained networks decide.
@@ -179,13 +180,13 @@ class Machines:
 
     def __init__(
         self,
-        networks: list[str],
-        policies: list[str],
+        networks: Sequence[str] = (),
+        policies: Sequence[str] = (),
         models: Path = ROOT,
         namespaces: bool = False,
         held: bool = True,
     ):
-        self.deciders = {"networks": networks, "policies": policies, "models": str(models)}
+        self.networks, self.policies, self.models = networks, policies, models
         self.held = held
         self.namespaces = Namespaces() if namespaces else None
         self.all: list[Machine] = []
@@ -220,7 +221,9 @@ class Machines:
             self.ports |= dict(answer["ports"])
         addresses = [self.address(link) for link in range(N_LINKS)]
         self.ask(do="connect", addresses=addresses)
-        self.ask_device(START_S, do="learn", **self.deciders)
+        if self.networks:
+            deciders = {"networks": self.networks, "policies": self.policies}
+            self.ask_device(START_S, do="learn", models=str(self.models), **deciders)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""

@@ -8,7 +8,7 @@ once under each policy, in random order; all policies decide with the same measu
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Decision(NamedTuple):
     placement: list[int]
     decision_us: float
     predicted_s: float  # delay in the state as known
-    down: list[int] = []  # links that no probe came over: the placement avoids them
+    down: Sequence[int] = ()  # links that no probe came over: the placement avoids them
 
 
 class Outcome(NamedTuple):
@@ -225,9 +225,7 @@ class Session:
         return outcome._replace(events=tuple(e for e in events if e.task == number))
 
 
-def parts(
-    session: Session, network: str, decision: Decision, outcome: Outcome
-) -> dict[str, float]:
+def parts(session: Session, network: str, decision: Decision, outcome: Outcome) -> dict[str, float]:
     """Where a chain's measured delay differs from the predicted one, in s, in parts that add up.
 
     state: the delay predicted in the true state less that in the state as known. transfers and
