@@ -32,8 +32,8 @@ def parser() -> argparse.ArgumentParser:
     add("--out", default="", help="folder of the tables, relative to the repository")
     add("--models", default="", help="folder of the run whose networks decide; default: --out's, "
         "or else those in data/models of the repository")  # fmt: skip
-    add("--mode", choices=MODES, nargs="+", help="who shapes the links: we, or the kernel as root; "
-        "default: all that can be had here")  # fmt: skip
+    add("--mode", choices=MODES, default="user",
+        help="who shapes the links: we, or as root the kernel's tc; default: user")  # fmt: skip
     add("--sessions", type=int, help="of three tasks each; default: the profile's")
     add("--compute", choices=("held", "real"), default="held",
         help="whether layers take the cycles that are counted, or their own time")  # fmt: skip
@@ -42,44 +42,38 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-def sessions_of(args: argparse.Namespace, profile) -> dict[str, int]:
-    """How many sessions to run in each mode; ValueError where an option cannot be met."""
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError for an option that cannot be met."""
     if args.sessions is not None and args.sessions < 1:
         raise ValueError(f"sessions: {args.sessions}, expected 1 or more")
-    if args.uplink and "tc" in (args.mode or ()):
+    if args.mode == "tc" and args.uplink:
         raise ValueError("uplink: the kernel's links follow no trace, expected --mode user")
-    counts = dict(zip(MODES, profile.testbed))
-    if args.sessions is not None:
-        counts = dict.fromkeys(MODES, args.sessions)
-    no_kernel = refusal() if "tc" in (args.mode or MODES) else ""
-    if args.mode and "tc" in args.mode and no_kernel:
-        raise ValueError(f"mode: 'tc' cannot be had here: {no_kernel}")
-    if args.mode:
-        modes = args.mode
-    else:
-        modes = ["user"] if args.uplink or no_kernel else [*MODES]
-    wanted = {mode: counts[mode] for mode in modes if counts[mode]}
-    if not wanted:
-        raise ValueError(f"sessions: profile {profile.name} has none for {', '.join(modes)}")
-    return wanted
+    reason = refusal() if args.mode == "tc" else ""
+    if reason:
+        raise ValueError(f"mode: 'tc' cannot be had here: {reason}")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Run what was asked for, and save it."""
+    check(args)
+    run = get_run(args.profile, args.out)
+    count = args.sessions or max(run.profile.testbed[[*MODES].index(args.mode)], 1)
+    models = models_folder(run, args.models)
+    link = uplink(args.uplink, run.profile.seed) if args.uplink else None
+    print(f"networks that decide: {models / 'data' / 'models'}")
+    measurements = []
+    for one in run_sessions(run, args.mode, count, models, args.compute == "held", link):
+        print(one.line(), flush=True)
+        measurements.append(one)
+    save_measurements(run, measurements, compute=args.compute, uplink=args.uplink)
+    print(f"saved: {run.figures / 'testbed.csv'}")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     args = parser().parse_args(arguments)
     try:
-        run = get_run(args.profile, args.out)
-        wanted = sessions_of(args, run.profile)
-        models = models_folder(run, args.models)
-        link = uplink(args.uplink, run.profile.seed) if args.uplink else None
-        print(f"networks that decide: {models / 'data' / 'models'}")
-        measurements = []
-        for mode, count in wanted.items():
-            for measurement in run_sessions(run, mode, count, models, args.compute == "held", link):
-                print(measurement.line(), flush=True)
-                measurements.append(measurement)
-        save_measurements(run, measurements, compute=args.compute, uplink=args.uplink)
-        print(f"saved: {run.figures / 'testbed.csv'}")
+        measure(args)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 

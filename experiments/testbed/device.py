@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.testbed.layers import NETWORKS, layers, picture
 from experiments.testbed.link import GivenUp, Header, clock
-from experiments.testbed.node import Execution, Job, Node, Tensor, Transfer, serve
+from experiments.testbed.node import Event, Job, Node, Tensor, serve
 from kd_offload.delay import (
     BANDWIDTH,
     N_LINKS,
@@ -45,14 +45,16 @@ class Known:
         self.seconds = np.zeros(N_LOCATIONS)
         self.moments = np.zeros((N_LINKS, 5))  # weights, bytes, s, bytes^2, bytes * s
 
-    def add(self, report: dict) -> None:
-        """Take note of a machine's report: its transfers and executions."""
-        for link, size, seconds in map(Transfer._make, report["transfers"]):
+    def add(self, event: Event) -> None:
+        """Take note of a transfer or an execution."""
+        size, k = event.amount, event.resource
+        seconds = event.ready - event.start
+        if event.what == "send":
             new = [1, size, seconds, size * size, size * seconds]
-            self.moments[link] = WEIGHT * self.moments[link] + new
-        for location, cycles, seconds in map(Execution._make, report["executions"]):
-            self.cycles[location] = WEIGHT * self.cycles[location] + cycles
-            self.seconds[location] = WEIGHT * self.seconds[location] + seconds
+            self.moments[k] = WEIGHT * self.moments[k] + new
+        else:
+            self.cycles[k] = WEIGHT * self.cycles[k] + event.amount
+            self.seconds[k] = WEIGHT * self.seconds[k] + seconds
 
     def links(self) -> tuple[np.ndarray, np.ndarray]:
         """B in bytes/s and tau in s of each link; B is DOWN where nothing was seen."""
@@ -115,12 +117,12 @@ class Device(Node):
                 self.deciders[network, policy] = decide
         return {}
 
-    def observe(self, reports: list[dict], anew: bool) -> dict:
-        """Take note of reports, with `anew` of them alone; answers with the links that are down."""
+    def observe(self, events: list[list], anew: bool) -> dict:
+        """Take note of events, with `anew` of them alone; answers with what is known."""
         if anew:
             self.known = Known()
-        for report in reports:
-            self.known.add(report)
+        for event in events:
+            self.known.add(Event(*event))
         return {"state": self.known.state().tolist(), "down": sorted(self.known.down())}
 
     def decide(self, network: str, policy: str) -> dict:

@@ -45,31 +45,17 @@ from kd_offload.graphs import DEVICE
 PROBE_SIZES = (512, 512, 20_000)  # bytes of the messages that measure a link
 
 
-class Transfer(NamedTuple):
-    """A tensor that came over a link."""
-
-    link: int
-    size: int  # bytes
-    seconds: float  # from when it held the link until it was here
-
-
-class Execution(NamedTuple):
-    """A subtask that was run."""
-
-    location: int
-    cycles: float
-    seconds: float
-
-
 class Event(NamedTuple):
-    """A reservation of a link ("send", of an edge) or of a processor ("run", of a subtask)."""
+    """A use of a link ("send", of an edge's bytes) or of a processor ("run", of a subtask)."""
 
     task: int
     what: str
     resource: int  # link or location
     number: int  # edge or subtask
+    amount: float  # bytes or cycles
     start: float  # s on the clock
-    end: float
+    end: float  # when link or processor were free again
+    ready: float  # when the tensor was at hand: for a transfer, its propagation later
 
 
 class Tensor(NamedTuple):
@@ -95,8 +81,6 @@ class Node:
         self.receivers: dict[int, Receiver] = {}  # by link
         self.jobs: dict[int, Job] = {}  # by task
         self.last_over = 0  # tasks up to this number are over
-        self.transfers: list[Transfer] = []
-        self.executions: list[Execution] = []
         self.events: list[Event] = []
 
     # Commands.
@@ -155,22 +139,17 @@ class Node:
                     sender.send(header, memoryview(bytes(size)), clock(), is_late)
                     sent += 1
         inputs = [torch.zeros(1, 64, 16, 16)]
-        self.run(layers("resnet18"), 2, inputs, clock(), is_over=lambda: False)
+        self.run(0, layers("resnet18"), 2, inputs, clock(), is_over=lambda: False)
         return {"sent": sent}
 
     def report(self) -> dict:
-        """What was measured, what happened and what was refused since the last report."""
-        report = {
-            "transfers": self.transfers,
-            "executions": self.executions,
-            "events": self.events,
-            "refused": [],
-        }
-        self.transfers, self.executions, self.events = [], [], []
+        """What happened and what was refused since the last report."""
+        events, self.events = self.events, []
+        refused = []
         for receiver in self.receivers.values():
             while receiver.refused:
-                report["refused"].append(receiver.refused.popleft())
-        return report
+                refused.append(receiver.refused.popleft())
+        return {"events": events, "refused": refused}
 
     def forget(self, task: int) -> dict:
         """Give up all that is under way; tasks up to number `task` are over."""
@@ -205,22 +184,24 @@ class Node:
     def deliver(self, link: int, header: Header, data: bytes, start: float, arrived: float) -> None:
         """Take a message, its propagation over, that held the link from `start` to `arrived`."""
         now = clock()
-        self.transfers.append(Transfer(link, len(data), now - start))
+        event = Event(header.task, "send", link, header.edge, len(data), start, arrived, now)
+        self.events.append(event)
         job = self.jobs.get(header.task)
         if job is not None:
-            self.events.append(Event(header.task, "send", link, header.edge, start, arrived))
             shape = self.shapes[header.network][job.net.graph.source[header.edge]]
             value = torch.frombuffer(bytearray(data), dtype=torch.float32).reshape(shape)
             job.put([header.edge], Tensor(value, now))
 
-    def run(self, net: Layers, j: int, inputs: list, begin: float, is_over: Callable) -> Tensor:
-        """Run subtask j, whose inputs and processor were ready at `begin`."""
+    def run(
+        self, task: int, net: Layers, j: int, inputs: list, begin: float, is_over: Callable
+    ) -> Tensor:
+        """Run subtask j of a task, whose inputs and processor were ready at `begin`."""
         value = net.run(j, inputs)
         cycles = float(net.workload[j - 1])
         if self.held:
             sleep_until(begin + cycles / self.speed, is_over)
         end = clock()
-        self.executions.append(Execution(self.location, cycles, end - begin))
+        self.events.append(Event(task, "run", self.location, j, cycles, begin, end, end))
         return Tensor(value, end)
 
 
@@ -301,15 +282,14 @@ class Job:
             sender.send(header, tensor_bytes(tensor.value), tensor.since, self.is_over)
 
     def _compute(self, subtasks: list[int]) -> None:
-        graph, here = self.net.graph, self.node.location
+        first, task = self.net.graph.first, self.header.task
         free_at = 0.0
         for j in subtasks:
-            inputs = [self.take(edge) for edge in range(graph.first[j], graph.first[j + 1])]
+            inputs = [self.take(edge) for edge in range(first[j], first[j + 1])]
             begin = max(free_at, *(tensor.since for tensor in inputs))
             values = [tensor.value for tensor in inputs]
-            output = self.node.run(self.net, j, values, begin, self.is_over)
+            output = self.node.run(task, self.net, j, values, begin, self.is_over)
             free_at = output.since
-            self.node.events.append(Event(self.header.task, "run", here, j, begin, free_at))
             self.put(self.net.edges_from(j), output)
 
 

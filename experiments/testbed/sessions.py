@@ -179,19 +179,20 @@ class Session:
     def measure(self) -> dict:
         """Probe everything; the state as known, and the links that are down."""
         seconds = probe_seconds(self.state, self.uplink)
-        self.machines.ask(do="report")
+        self._events()  # those from before the probe
         patience = ANSWER_S + len(SENDER) * seconds
         answers = self.machines.ask(patience, do="probe", seconds=seconds)
         sent = sum(answer["sent"] for answer in answers)
-        arrived = 0
-        reports = []
+        events = []
         deadline = time.monotonic() + seconds
-        while arrived < sent and time.monotonic() < deadline:
+        while len(events) < sent + len(answers) and time.monotonic() < deadline:
             time.sleep(0.02)
-            new = self.machines.ask(do="report")
-            arrived += sum(len(report["transfers"]) for report in new)
-            reports += new
-        return self.machines.ask_device(do="observe", reports=reports, anew=True)
+            events += self._events()
+        return self.machines.ask_device(do="observe", events=events, anew=True)
+
+    def _events(self) -> list[Event]:
+        reports = self.machines.ask(do="report")
+        return [Event(*event) for report in reports for event in report["events"]]
 
     def decide(self, network: str, policy: str) -> Decision:
         """Let the device decide. Machines that are gone are started again."""
@@ -216,12 +217,11 @@ class Session:
             seconds = RESULT_S + 2 * PATIENCE_DELAYS * decision.predicted_s
             outcome = Outcome(**self.machines.ask_device(seconds, **command))
             self.machines.ask(do="forget", task=number)
-            reports = self.machines.ask(do="report")
-            self.machines.ask_device(do="observe", reports=reports, anew=False)
+            events = self._events()
+            self.machines.ask_device(do="observe", events=events, anew=False)
         except Lost as error:
             self._restart()
             return outcome._replace(lost=str(error))
-        events = [Event(*event) for report in reports for event in report["events"]]
         return outcome._replace(events=tuple(e for e in events if e.task == number))
 
 
@@ -236,9 +236,9 @@ def parts(session: Session, network: str, decision: Decision, outcome: Outcome) 
     for event in outcome.events:
         seconds = event.end - event.start
         if event.what == "send":
-            transfers += seconds - net.size(event.number) / state[BANDWIDTH_INDEX[event.resource]]
+            transfers += seconds - event.amount / state[BANDWIDTH_INDEX[event.resource]]
         else:
-            executions += seconds - net.workload[event.number - 1] / state[event.resource]
+            executions += seconds - event.amount / state[event.resource]
     true_s = delay(net.graph, net.task(state), np.array(decision.placement, np.int8))
     return {
         "state": true_s - decision.predicted_s,

@@ -3,36 +3,33 @@
 import pandas as pd
 import pytest
 
-from experiments.profiles import SMOKE
 from experiments.testbed import __main__ as command
 from experiments.testbed import sessions
 
 
-def counts(*options):
-    return command.sessions_of(command.parser().parse_args(options), SMOKE)
-
-
-@pytest.fixture(autouse=True)
-def kernel(monkeypatch):
+@pytest.mark.parametrize(
+    "options, asked",
+    [
+        ([], ("user", 2, True, None)),
+        (["--mode", "tc", "--sessions", "3"], ("tc", 3, True, None)),
+        (["--profile", "smoke", "--compute", "real"], ("user", 2, False, None)),
+    ],
+)
+def test_it_runs_what_it_is_told(options, asked, tmp_path, monkeypatch):
+    calls = []
     monkeypatch.setattr(command, "refusal", lambda: "")
-
-
-def test_it_runs_what_the_profile_has_sessions_for(monkeypatch):
-    assert counts() == {"user": 2}
-    assert counts("--sessions", "3") == {"user": 3, "tc": 3}
-    assert counts("--sessions", "3", "--mode", "tc") == {"tc": 3}
-    assert counts("--sessions", "3", "--uplink", "0.8_down_9") == {"user": 3}
-    monkeypatch.setattr(command, "refusal", lambda: "no tc")
-    assert counts("--sessions", "3") == {"user": 3}
-    with pytest.raises(ValueError, match="mode: 'tc' cannot be had here: no tc"):
-        counts("--sessions", "3", "--mode", "tc")
+    monkeypatch.setattr(command, "save_measurements", lambda *_, **inputs: None)
+    run_sessions = lambda run, mode, count, models, *how: calls.append((mode, count, *how)) or []
+    monkeypatch.setattr(command, "run_sessions", run_sessions)
+    command.main(["--out", str(tmp_path), *options])
+    assert calls == [asked]
 
 
 @pytest.mark.parametrize(
     "options, error",
     [
         (["--sessions", "0"], "sessions: 0, expected 1 or more"),
-        (["--mode", "tc"], "sessions: profile lab has none for tc"),
+        (["--mode", "tc"], "mode: 'tc' cannot be had here: no root"),
         (["--mode", "tc", "--uplink", "6_down_2"], "uplink: the kernel's links follow no trace"),
         (["--uplink", "0.8_down_8"], "uplink: '0.8_down_8', expected one of 0.8_down_9, "),
         (["--uplink", __file__], f"trace: {__file__} cannot be read"),
@@ -40,7 +37,8 @@ def test_it_runs_what_the_profile_has_sessions_for(monkeypatch):
         (["--profile", "papers"], "profile: 'papers', expected one of paper, smoke, lab"),
     ],
 )
-def test_what_cannot_be_is_one_clear_error(options, error, tmp_path):
+def test_what_cannot_be_is_one_clear_error(options, error, tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "refusal", lambda: "no root")
     with pytest.raises(SystemExit) as raised:
         command.main(["--out", str(tmp_path), *options])
     assert str(raised.value).startswith("error: ") and error in str(raised.value)

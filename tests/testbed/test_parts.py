@@ -1,5 +1,7 @@
 """The testbed's parts, without processes: pacing, estimates, layers, decisions' models."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from experiments.testbed import layer_times, sessions
 from experiments.testbed.device import DOWN, Known
 from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, layers
 from experiments.testbed.link import Pacing
+from experiments.testbed.node import Event
 
 
 def test_a_transfer_waits_out_an_outage():
@@ -24,14 +27,18 @@ def test_a_transfer_waits_out_an_outage():
     assert Pacing([100.0, 0.0], [0.0, 1.0]).finish(0.5, 100) == np.inf
 
 
+def send(known, link, size, seconds):
+    known.add(Event(1, "send", link, 0, size, 5.0, 5.0, 5.0 + seconds))
+
+
 def test_a_link_is_found_exactly_and_the_newest_transfers_count_most():
     known = Known()
     assert known.links()[0].tolist() == [DOWN] * 4
-    sent = [[2, size, 0.01 + size / 1e5] for size in (512, 512, 20_000)]
-    known.add({"transfers": sent, "executions": []})
+    for size in (512, 512, 20_000):
+        send(known, 2, size, 0.01 + size / 1e5)
     assert np.array(known.links())[:, 2] == pytest.approx([1e5, 0.01])
-    sent = [[2, size, 0.02 + size / 4e5] for size in (512, 20_000) * 60]
-    known.add({"transfers": sent, "executions": []})
+    for size in (512, 20_000) * 60:
+        send(known, 2, size, 0.02 + size / 4e5)
     assert np.array(known.links())[:, 2] == pytest.approx([4e5, 0.02], rel=1e-2)
     assert known.down() == {0, 1, 3}
     assert known.state()[5] == DOWN, "the WAN is down if one of its directions is"
@@ -40,8 +47,10 @@ def test_a_link_is_found_exactly_and_the_newest_transfers_count_most():
 def test_what_was_never_seen_is_down_and_speeds_weigh_cycles():
     known = Known()
     assert known.down() == {0, 1, 2, 3}
-    sent = [[link, size, 0.01 + size / 1e5] for link in range(4) for size in (512, 20_000)]
-    known.add({"transfers": sent, "executions": [[1, 1e9, 1.0], [1, 1e3, 1e-3]]})
+    for link, size in product(range(4), (512, 20_000)):
+        send(known, link, size, 0.01 + size / 1e5)
+    for cycles, seconds in ((1e9, 1.0), (1e3, 1e-3)):
+        known.add(Event(1, "run", 1, 1, cycles, 0.0, seconds, seconds))
     assert known.down() == set()
     assert known.state()[1] == pytest.approx(1e9, rel=2e-3)
     assert known.state()[3:] == pytest.approx([1e5, 1e5, 1e5, 0.01, 0.01])
