@@ -11,7 +11,7 @@ import argparse
 import sys
 
 from experiments.run import get_run
-from experiments.studies.traces import UPLINKS
+from experiments.studies.links import UPLINKS
 from experiments.testbed.machines import refusal
 from experiments.testbed.sessions import (
     MODES,

@@ -19,7 +19,7 @@ import pandas as pd
 from experiments.baselines import POLICIES
 from experiments.run import ROOT, Run, save_table
 from experiments.scenarios import scenario
-from experiments.studies import traces
+from experiments.studies import links
 from experiments.testbed.device import PATIENCE_DELAYS, SEED
 from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, layers
 from experiments.testbed.link import SENDER, clock
@@ -126,7 +126,7 @@ def uplink(name: str, seed: int) -> Uplink:
     Parameters
     ----------
     name : str
-        One of `traces.UPLINKS`, or the path of a Mahimahi file, which is repeated.
+        One of `links.UPLINKS`, or the path of a Mahimahi file, which is repeated.
     seed : int
 
     Returns
@@ -138,12 +138,12 @@ def uplink(name: str, seed: int) -> Uplink:
     ValueError
         For neither.
     """
-    if name in traces.UPLINKS:
-        trace = traces.uplink(name, np.random.default_rng(seed), UPLINK_S)
+    if name in links.UPLINKS:
+        trace = links.uplink(name, np.random.default_rng(seed), UPLINK_S)
     elif Path(name).is_file():
-        trace = traces.read_mahimahi(name)
+        trace = links.read_mahimahi(name)
     else:
-        known = ", ".join(traces.UPLINKS)
+        known = ", ".join(links.UPLINKS)
         raise ValueError(f"uplink: {name!r}, expected one of {known} or a Mahimahi file")
     repeats = int(np.ceil(UPLINK_S / trace.end))
     times = np.concatenate([trace.times + k * trace.end for k in range(repeats)])
