@@ -61,6 +61,9 @@ def measure(args: argparse.Namespace) -> None:
     models = models_folder(run, args.models)
     link = uplink(args.uplink, run.profile.seed) if args.uplink else None
     print(f"networks that decide: {models / 'data' / 'models'}")
+    print(
+        "device, edge and cloud start; the first time they compile, for about a minute", flush=True
+    )
     measurements = []
     for one in run_sessions(run, args.mode, count, models, args.compute == "held", link):
         print(one.line(), flush=True)

@@ -63,4 +63,4 @@ def test_a_session_runs_with_the_repository_s_networks(tmp_path, monkeypatch, ca
     parts = pd.read_csv(tmp_path / "figures" / "testbed_parts.csv")
     assert parts.runs.eq(6).all() and len(parts) == 4
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8 and all("down" not in line for line in lines[1:7])
+    assert len(lines) == 9 and not any("down" in line for line in lines)
