@@ -47,14 +47,15 @@ class Known:
 
     def add(self, event: Event) -> None:
         """Take note of a transfer or an execution."""
-        size, k = event.amount, event.resource
         seconds = event.ready - event.start
         if event.what == "send":
+            link, size = event.resource, event.amount
             new = [1, size, seconds, size * size, size * seconds]
-            self.moments[k] = WEIGHT * self.moments[k] + new
+            self.moments[link] = WEIGHT * self.moments[link] + new
         else:
-            self.cycles[k] = WEIGHT * self.cycles[k] + event.amount
-            self.seconds[k] = WEIGHT * self.seconds[k] + seconds
+            location = event.resource
+            self.cycles[location] = WEIGHT * self.cycles[location] + event.amount
+            self.seconds[location] = WEIGHT * self.seconds[location] + seconds
 
     def links(self) -> tuple[np.ndarray, np.ndarray]:
         """B in bytes/s and tau in s of each link; B is DOWN where nothing was seen."""
@@ -132,7 +133,8 @@ class Device(Node):
         known says when the link comes back.
         """
         net = layers(network)
-        graph, down = net.graph, self.known.down()
+        graph = net.graph
+        down = self.known.down()
         begin = time.perf_counter()
         state = self.known.state()
         placement = np.array(self.deciders[network, policy](net.full_task(state)), np.int8)
@@ -141,7 +143,8 @@ class Device(Node):
         for i, j in graph.edges:
             if down.intersection(ROUTES.get((location[i], location[j]), ())):
                 placement[:] = DEVICE
-        finish, free_at = np.empty(graph.n + 1), np.empty(N_RESOURCES)
+        finish = np.empty(graph.n + 1)
+        free_at = np.empty(N_RESOURCES)
         task = net.task(state)
         predicted_s = delay_kernel(
             graph.n, graph.first, graph.source, task, placement, finish, free_at

@@ -156,7 +156,9 @@ class Receiver(threading.Thread):
         self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_TENSOR)  # a peer that sends more is cut off
         self.socket.setsockopt(zmq.RCVHWM, QUEUE)
         self.port = self.socket.bind_to_random_port(f"tcp://{host}")
-        self.token, self.check, self.deliver = token, check, deliver
+        self.token = token
+        self.check = check
+        self.deliver = deliver
         self.propagation = 0.0  # s
         self.refused = deque(maxlen=100)  # why messages were refused
 

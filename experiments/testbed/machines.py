@@ -186,7 +186,9 @@ class Machines:
         namespaces: bool = False,
         held: bool = True,
     ):
-        self.networks, self.policies, self.models = networks, policies, models
+        self.networks = networks
+        self.policies = policies
+        self.models = models
         self.held = held
         self.namespaces = Namespaces() if namespaces else None
         self.all: list[Machine] = []

@@ -95,7 +95,8 @@ class Node:
             self.shapes.append([value.shape for value in layers(name).outputs(picture(0))])
         for link, location in RECEIVER.items():
             if location == self.location:
-                check, deliver = partial(self.check, link), partial(self.deliver, link)
+                check = partial(self.check, link)
+                deliver = partial(self.deliver, link)
                 receiver = Receiver(self.context, hosts[link], self.token, check, deliver)
                 receiver.start()
                 self.receivers[link] = receiver
@@ -218,7 +219,9 @@ class Job:
             known = f"expected 0 to {len(NETWORKS) - 1}"
             raise ValueError(f"message: network {header.network}, {known}")
         name = NETWORKS[header.network]
-        self.node, self.header, self.net = node, header, layers(name)
+        self.node = node
+        self.header = header
+        self.net = layers(name)
         if len(header.placement) != self.net.graph.n:
             known = f"expected {self.net.graph.n} for {name}"
             raise ValueError(f"message: {len(header.placement)} labels, {known}")
@@ -282,7 +285,8 @@ class Job:
             sender.send(header, tensor_bytes(tensor.value), tensor.since, self.is_over)
 
     def _compute(self, subtasks: list[int]) -> None:
-        first, task = self.net.graph.first, self.header.task
+        first = self.net.graph.first
+        task = self.header.task
         free_at = 0.0
         for j in subtasks:
             inputs = [self.take(edge) for edge in range(first[j], first[j + 1])]

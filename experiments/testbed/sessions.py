@@ -231,7 +231,8 @@ def parts(session: Session, network: str, decision: Decision, outcome: Outcome) 
     state: the delay predicted in the true state less that in the state as known. transfers and
     executions: what they took beyond bytes / B and cycles / f in the true state. between: all else.
     """
-    net, state = layers(network), session.state
+    net = layers(network)
+    state = session.state
     transfers, executions = 0.0, 0.0
     for event in outcome.events:
         seconds = event.end - event.start
@@ -295,7 +296,8 @@ def _run_task(session: Session, network: str, task: int, mode: str, rng) -> Iter
 
 def save_measurements(run: Run, measurements: list[Measurement], **inputs) -> pd.DataFrame:
     """Write `testbed` and `testbed_parts` (means over runs); returns `testbed`."""
-    rows, part_rows = [], []
+    rows = []
+    part_rows = []
     for m in measurements:
         row = {"network": m.network, "policy": m.policy, "task": m.task, "seed": m.seed}
         row |= {"predicted_s": m.decision.predicted_s, "measured_s": m.outcome.measured_s}
