@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,51 +38,51 @@ def looped(policy: str, batch: Callable, constants: tuple, n: int, size=(0, 0, 0
     return Decider(policy, "numba_loop", decide, *size)
 
 
-def save_decisions(run: Run, path: Path, tasks, placements, about: dict, curve=()) -> None:
-    """Write what a baseline decided on test tasks as .npz, whole or not at all.
+def save_decisions(
+    run: Run, policy: str, name: str, seed: int, placements: np.ndarray, **about
+) -> None:
+    """Write what a baseline decided on a scenario's test tasks as .npz, whole or not at all.
 
     Parameters
     ----------
     run : Run
-    path : Path
-    tasks : numpy.ndarray of float64, shape (S, F), SI units
+    policy, name : str
+        Of the policy and the scenario.
+    seed : int
     placements : numpy.ndarray of int8, shape (S, n)
-    about : dict
-        What made them.
-    curve : array_like, optional
-        How they were learned.
+        For all test tasks.
+    **about
+        What made them, to be kept beside them.
     """
+    digest = _digest(load(run, name, "test").tasks)
     text = json.dumps(provenance(run, **about), default=str)
-    with written_aside(path) as aside:
-        np.savez_compressed(
-            aside, placements=placements, tests=_digest(tasks), curve=curve, about=text
-        )
+    with written_aside(run.decisions_path(policy, name, seed)) as aside:
+        np.savez_compressed(aside, placements=placements, tests=digest, about=text)
 
 
-def read_decisions(path: Path) -> dict[str, np.ndarray]:
-    """placements, tests (a digest of the tasks), curve and about, as `save_decisions` wrote them.
+def saved_decisions(run: Run, policy: str, name: str, seed: int) -> np.ndarray:
+    """What a baseline decided on a scenario's test tasks.
 
-    Raises ValueError naming a file that is missing, truncated or altered.
+    Returns
+    -------
+    numpy.ndarray of int8, shape (S, n)
+
+    Raises
+    ------
+    ValueError
+        Naming a file that is missing, truncated, altered or made for other tasks.
     """
+    path = run.decisions_path(policy, name, seed)
     try:
         with np.load(path, allow_pickle=False) as saved:
-            return {key: saved[key] for key in saved.files}
+            placements, tests = saved["placements"], str(saved["tests"])
     except FileNotFoundError:
         raise ValueError(f"decisions: {path} is missing; train the baseline first") from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise ValueError(f"decisions: {path} is truncated or altered ({error})") from None
-
-
-def saved_decisions(run: Run, policy: str, name: str, seed: int) -> np.ndarray:
-    """What a baseline decided on a scenario's test tasks: int8 (S, n).
-
-    Raises ValueError naming a file that is missing, truncated, altered or made for other tasks.
-    """
-    path = run.decisions_path(policy, name, seed)
-    saved = read_decisions(path)
-    if str(saved["tests"]) != _digest(load(run, name, "test").tasks):
+    if tests != _digest(load(run, name, "test").tasks):
         raise ValueError(f"decisions: {path} was made for other test tasks; train it anew")
-    return saved["placements"]
+    return placements
 
 
 def _digest(tasks: np.ndarray) -> str:

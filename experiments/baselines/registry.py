@@ -22,19 +22,31 @@ import anygraph
 from anygraph import GraphNetwork
 from anygraph.decision import decider as anygraph_decider
 from anygraph.decision import loop as anygraph_loop
-from experiments.baselines import heuristics
+from experiments.baselines.beam import beam
+from experiments.baselines.best_single import best_single
+from experiments.baselines.chain_dp import chain_dp, is_chain
 from experiments.baselines.decisions import Decider, looped
+from experiments.baselines.exact import exact, exact_batch
+from experiments.baselines.fixed import everything, uniform, uniform_batch
+from experiments.baselines.greedy import greedy
 from experiments.baselines.heft import heft
-from experiments.baselines.lookahead import beam, lookahead, lookahead_mended
+from experiments.baselines.local_search import descent
+from experiments.baselines.lookahead import lookahead, lookahead_mended
 from experiments.baselines.split import split
 from experiments.run import Run
-from experiments.runtimes.compiled import decide_batch, decide_one, packed
+from experiments.runtimes.compiled import compile_network, decide_batch, decide_one
 from experiments.scenarios import SHOWN, TRAINED
 from kd_offload.delay import check_placements
 from kd_offload.graphs import TaskGraph
-from kd_offload.labels import solve
-from kd_offload.model import Model, check_graph, decide, logits, open_model, standardise
-from kd_offload.model import torch_network
+from kd_offload.model import (
+    Model,
+    check_graph,
+    decide,
+    logits,
+    open_model,
+    standardise,
+    torch_network,
+)
 from kd_offload.tasks import check_tasks
 
 STOPPED = 300  # nodes after which `exact_stopped` gives the best it has: some 10 to 20 µs
@@ -79,10 +91,6 @@ def _one_by_one(decider, graph: TaskGraph, tasks: np.ndarray) -> np.ndarray:
     return placements
 
 
-def _exact(graph: TaskGraph, tasks: np.ndarray) -> np.ndarray:
-    return solve(graph, tasks).placements
-
-
 POLICIES: dict[str, Policy] = {}  # in the order of all tables
 
 
@@ -95,24 +103,24 @@ def register(policy: Policy) -> Policy:
 
 
 for _policy in (
-    Policy("all_device", "fixed", decider=partial(heuristics.everything, 0)),
-    Policy("all_edge", "fixed", decider=partial(heuristics.everything, 1)),
-    Policy("all_cloud", "fixed", decider=partial(heuristics.everything, 2)),
-    Policy("random", "fixed", heuristics.uniform_batch, heuristics.uniform),
-    Policy("greedy", "heuristic", decider=heuristics.greedy),
+    Policy("all_device", "fixed", decider=partial(everything, 0)),
+    Policy("all_edge", "fixed", decider=partial(everything, 1)),
+    Policy("all_cloud", "fixed", decider=partial(everything, 2)),
+    Policy("random", "fixed", uniform_batch, uniform),
+    Policy("greedy", "heuristic", decider=greedy),
     Policy("heft", "heuristic", decider=heft),
-    Policy("best_single", "heuristic", decider=heuristics.best_single),
-    Policy("local_search_1", "heuristic", decider=partial(heuristics.searched, 1)),
-    Policy("local_search_3", "heuristic", decider=partial(heuristics.searched, 3)),
+    Policy("best_single", "heuristic", decider=best_single),
+    Policy("local_search_1", "heuristic", decider=partial(descent, 1)),
+    Policy("local_search_3", "heuristic", decider=partial(descent, 3)),
     Policy("split", "heuristic", decider=split),
     Policy("lookahead", "heuristic", decider=lookahead),
     Policy("lookahead_mended", "heuristic", decider=lookahead_mended),
     Policy("lookahead_joins", "heuristic", decider=partial(beam, 1)),
     Policy("beam_8", "heuristic", decider=partial(beam, 8)),
     Policy("beam_64", "heuristic", decider=partial(beam, 64)),
-    Policy("exact_stopped", "heuristic", decider=lambda g: heuristics.searched_exactly(g, STOPPED)),
-    Policy("chain_dp", "optimal", decider=heuristics.chain_dp, applies=heuristics.is_chain),
-    Policy("exact", "optimal", _exact, heuristics.searched_exactly),
+    Policy("exact_stopped", "heuristic", decider=partial(exact, budget=STOPPED)),
+    Policy("chain_dp", "optimal", decider=chain_dp, applies=is_chain),
+    Policy("exact", "optimal", exact_batch, exact),
     Policy("random_forest", "learned", saved="decisions", scenarios=TRAINED),
     Policy("boosting", "learned", saved="decisions", scenarios=TRAINED),
     Policy("dqn", "learned", saved="decisions", scenarios=SHOWN),
@@ -203,13 +211,18 @@ def size_of(model: Model | GraphNetwork, graph: TaskGraph) -> tuple[int, int, in
 
 
 def compiled_deciders(graph: TaskGraph) -> list[Decider]:
-    """The policies without training in their fastest form, for one task at a time."""
-    able = [POLICIES[name] for name in policies_for(graph)]
-    return [
-        Decider(p.name, "numpy" if p.kind == "fixed" else "numba", p.decider(graph))
-        for p in able
-        if p.decider is not None
-    ]
+    """The policies without training in their fastest form, for one task at a time.
+
+    Runtime "numba" of those that are compiled, "numpy" of the others.
+    """
+    deciders = []
+    for name in policies_for(graph):
+        policy = POLICIES[name]
+        if policy.decider is not None:
+            decide_one_task = policy.decider(graph)
+            runtime = "numba" if hasattr(decide_one_task, "loop") else "numpy"
+            deciders.append(Decider(name, runtime, decide_one_task))
+    return deciders
 
 
 def model_deciders(model: Model | GraphNetwork, graph: TaskGraph) -> list[Decider]:
@@ -221,7 +234,7 @@ def model_deciders(model: Model | GraphNetwork, graph: TaskGraph) -> list[Decide
     if isinstance(model, GraphNetwork):
         return [Decider(model.role, "numba", anygraph_decider(model, graph), *size)]
     check_graph(model, graph)
-    network, constants = torch_network(model), packed(model)
+    network, constants = torch_network(model), compile_network(model)
     placement = np.empty(graph.n, np.int8)
 
     def by_numba(task):
@@ -245,13 +258,12 @@ def loop_deciders(graph: TaskGraph, models: list[Model | GraphNetwork]) -> list[
     cost of a call from Python."""
     deciders = []
     for decider in compiled_deciders(graph):
-        loop = getattr(decider.decide, "loop", None)
-        if loop is not None and decider.policy not in FIXED:
-            deciders.append(Decider(decider.policy, "numba_loop", loop))
+        if decider.runtime == "numba":
+            deciders.append(Decider(decider.policy, "numba_loop", decider.decide.loop))
     for model in models:
         size = size_of(model, graph)
         if isinstance(model, GraphNetwork):
             deciders.append(Decider(model.role, "numba_loop", anygraph_loop(model, graph), *size))
         else:
-            deciders.append(looped(model.role, decide_batch, packed(model), graph.n, size))
+            deciders.append(looped(model.role, decide_batch, compile_network(model), graph.n, size))
     return deciders

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stable_baselines3.common.env_checker import check_env as check_env_sb3
 
+from experiments.baselines.environment import OffloadingEnv, scaling_of
 from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag, fusion, random_graph
-from experiments.baselines.environment import OffloadingEnv, scaling_of
 from kd_offload.tasks import Ranges, sample_tasks
 
 graphs = st.one_of(

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_offload.graphs import dag, random_graph
 from experiments.baselines import placements_of
+from kd_offload.graphs import dag, random_graph
 from kd_offload.tasks import STATE, sample_tasks
 
 # The worked example of Topcuoglu, Hariri and Wu (2002), figures 2 and 3 and table 2; tasks from 1.
@@ -81,7 +81,7 @@ def test_the_plain_one_inserts_into_gaps_and_lets_the_elastic_wait_for_nothing()
 
 
 def by_plain_heft(graph, task):
-    """Our problem told to the plain one: nodes 0 and n + 1 cost nothing, on the device alone."""
+    """Our problem in the plain one's terms: nodes 0 and n + 1 cost nothing, on the device alone."""
     n, state = graph.n, dict(zip(STATE, task[-8:]))
     held = [(0.0, np.inf, np.inf)]
     costs = held + [tuple(w / state[f"f_{k}"] for k in range(3)) for w in task[:n]] + held
@@ -116,6 +116,5 @@ def test_nothing_to_weigh():
     free, dear = tasks.copy(), tasks.copy()
     free[:, dag().n : -8] = free[:, -2:] = 0
     dear[:, -2:] = 1e6
-    assert (placements_of("heft", dag(), free) == 2).all() and (
-        placements_of("heft", dag(), dear) == 0
-    ).all()
+    assert (placements_of("heft", dag(), free) == 2).all()
+    assert (placements_of("heft", dag(), dear) == 0).all()

@@ -5,12 +5,12 @@ from itertools import product
 import numpy as np
 import pytest
 
-from anygraph.families import TRAINED, draw
+from anygraph.families import TRAINING_FAMILIES, draw
+from experiments.baselines import placements_of
+from experiments.baselines.min_cut import min_cut
+from experiments.oracles import ROUTE, reference_delay, unpack
 from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag, random_graph
-from experiments.oracles import ROUTE, reference_delay, unpack
-from experiments.baselines import placements_of
-from experiments.baselines.split import min_cut
 from kd_offload.tasks import sample_tasks
 
 
@@ -22,13 +22,16 @@ def awkward(graph, rng):
 def total(graph, task, x):
     """Sum of all execution and transfer times of a placement, s."""
     cycles, size, speed, rate, tau = unpack(graph.n, graph.edges, task)
-    at = [0, *map(int, x), 0]
-    spent = sum(cycles[j] / speed[at[j]] for j in range(1, graph.n + 1))
-    hops = [(e, link) for e in graph.edges for link in ROUTE[at[e[0]], at[e[1]]]]
-    return spent + sum(size[e] / rate[link] + tau[link] for e, link in hops)
+    location = [0, *map(int, x), 0]
+    execution = sum(cycles[j] / speed[location[j]] for j in range(1, graph.n + 1))
+    transfers = 0.0
+    for i, j in graph.edges:
+        for link in ROUTE[location[i], location[j]]:
+            transfers += size[i, j] / rate[link] + tau[link]
+    return execution + transfers
 
 
-@pytest.mark.parametrize("family", TRAINED)
+@pytest.mark.parametrize("family", TRAINING_FAMILIES)
 @pytest.mark.parametrize("n", [1, 2, 5, 12])
 def test_split_is_the_best_of_all_cuts(family, n):
     rng = np.random.default_rng(n)
@@ -51,14 +54,14 @@ def test_min_cut_is_the_better_of_the_least_sums():
     for n in (1, 2, 4, 6, 7) * 6:
         graph = random_graph(n, int(rng.integers(20)))
         task = awkward(graph, rng)
-        least = {}
+        sums, delays = {}, {}
         for k in (1, 2):
-            divided = list(product((0, k), repeat=n))
-            x = min(divided, key=lambda x: total(graph, task, x))
-            least[k] = total(graph, task, x), delay(graph, task, x)
+            divisions = list(product((0, k), repeat=n))
+            best = min(divisions, key=lambda x: total(graph, task, x))
+            sums[k], delays[k] = total(graph, task, best), delay(graph, task, best)
         (x,) = min_cut(graph, task)
-        assert delay(graph, task, x) == pytest.approx(min(d for _, d in least.values()), rel=1e-9)
-        sums = [least[k][0] for k in (1, 2) if set(x.tolist()) <= {0, k}]
-        assert any(total(graph, task, x) == pytest.approx(s, rel=1e-9) for s in sums)
+        assert delay(graph, task, x) == pytest.approx(min(delays.values()), rel=1e-9)
+        possible = [sums[k] for k in (1, 2) if set(x.tolist()) <= {0, k}]
+        assert any(total(graph, task, x) == pytest.approx(s, rel=1e-9) for s in possible)
     with pytest.raises(ValueError, match="tau_wan = nan"):
         min_cut(dag(), [*[1.0] * (dag().n_features - 1), np.nan])
