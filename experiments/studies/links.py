@@ -108,11 +108,6 @@ class Trace:
         within = np.mod(seconds, self.end)
         return self.bandwidth[np.searchsorted(self.times, within, side="right") - 1]
 
-    @property
-    def spans(self) -> np.ndarray:
-        """How long each value holds: (T,) s."""
-        return np.diff(self.times, append=self.end)
-
 
 def read_mahimahi(path) -> Trace:
     """A Mahimahi trace as bandwidth in bins of BIN ms, named after its file.
@@ -376,6 +371,12 @@ class _Link(NamedTuple):
     end: float
 
 
+def _link(trace: Trace) -> _Link:
+    spans = np.diff(trace.times, append=trace.end)
+    carried = np.concatenate([[0.0], np.cumsum(spans * trace.bandwidth)])
+    return _Link(trace.times, trace.bandwidth, carried, trace.end)
+
+
 class _Tasks(NamedTuple):
     """A graph and a stream of its tasks, for compiled code."""
 
@@ -475,13 +476,13 @@ def simulate(stream: Stream, policies: Policies, setting: Setting) -> Arrays:
     ValueError
         For placements of a wrong shape or value, and a bad time between measurements.
     """
-    graph, trace = stream.graph, stream.trace
+    graph = stream.graph
     seen = stream.seen(setting.measure_every_s)
-    carried = np.concatenate([[0.0], np.cumsum(trace.spans * trace.bandwidth)])
-    link = _Link(trace.times, trace.bandwidth, carried, trace.end)
-    states = stream.state(stream.arrivals)
-    edges = graph.n, graph.first, graph.source
-    tasks = _Tasks(*edges, stream.arrivals, stream.workloads, states)
+    tasks = _Tasks(
+        graph.n, graph.first, graph.source,
+        stream.arrivals, stream.workloads, stream.state(stream.arrivals),
+    )  # fmt: skip
+    link = _link(stream.trace)
     delays = {}
     for policy, by_seed in placed(policies, graph, seen.tasks).items():
         if setting.stay:
