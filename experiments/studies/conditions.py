@@ -131,10 +131,11 @@ def robustness(run: Run, names: tuple[str, ...] = ("dag", "fusion")) -> pd.DataF
         measured with `level` as the standard deviation of its logarithm; missing, the training
         median in place of `feature`.
     """
-    return table_of(_robustness, [(run, name) for name in names], "robustness")
+    return table_of(robustness_of, [(run, name) for name in names], "robustness")
 
 
-def _robustness(run: Run, name: str) -> list[dict]:
+def robustness_of(run: Run, name: str) -> list[dict]:
+    """The rows of `robustness` for one scenario."""
     graph, policies, tasks = scenario(name).graph, all_policies(run, name), base_tasks(run, name)
     rows = []
     for case in disturbed(graph, tasks, lambda: generator(run, f"{name} noise")):
@@ -226,10 +227,11 @@ def label_cost(run: Run, names: tuple[str, ...] = SHOWN) -> pd.DataFrame:
         apart), cases, regret, low, high (empty for fewer than FEWEST_CASES). Sources: FLIPS, see
         `flipped`; single, each subtask alone to each wrong location; and learned policies.
     """
-    return table_of(_label_cost, [(run, name) for name in names], "wrong labels")
+    return table_of(label_cost_of, [(run, name) for name in names], "wrong labels")
 
 
-def _label_cost(run: Run, name: str) -> list[dict]:
+def label_cost_of(run: Run, name: str) -> list[dict]:
+    """The rows of `label_cost` for one scenario."""
     graph, tasks, rng = scenario(name).graph, base_tasks(run, name), generator(run, name)
     solution = solve(graph, tasks)
     labels = solution.placements

@@ -541,10 +541,11 @@ def online(run: Run, traces: list[Trace] | None = None) -> pd.DataFrame:
     names = [trace.name for trace in traces]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"traces: {names}, expected one or more, of different names")
-    return table_of(_online, [(run, name, t) for name in SCENARIOS for t in traces], "online")
+    return table_of(online_over, [(run, name, t) for name in SCENARIOS for t in traces], "online")
 
 
-def _online(run: Run, name: str, trace: Trace) -> list[dict]:
+def online_over(run: Run, name: str, trace: Trace) -> list[dict]:
+    """The rows of `online` for one scenario and trace."""
     profile, cell = run.profile, f"{name} {trace.name}"
     tasks = stream(scenario(name).graph, trace, generator(run, cell), profile.online_tasks)
     policies = all_policies(run, name)

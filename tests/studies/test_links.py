@@ -1,4 +1,4 @@
-"""Links over time: traces in and out of files, the stream of tasks, the simulation, its intervals."""
+"""Links over time: traces in and out of files, the stream of tasks, the simulation."""
 
 from bisect import bisect_right
 
@@ -456,7 +456,7 @@ def test_neither_other_traces_nor_other_policies_change_a_row(tiny, table, monke
         monkeypatch.delitem(POLICIES, name)
     for name, policy in first.items():
         monkeypatch.setitem(POLICIES, name, policy)
-    again = pd.DataFrame(links._online(tiny, "dag", STILL)).set_index(KEYS)
+    again = pd.DataFrame(links.online_over(tiny, "dag", STILL)).set_index(KEYS)
     before = table.set_index(KEYS).loc[again.index.drop(again.query("policy == 'mine'").index)]
     pd.testing.assert_frame_equal(again.loc[before.index], before)
     mine, edge = (again.xs(policy, level="policy") for policy in ("mine", "all_edge"))
