@@ -161,7 +161,7 @@ HEAD = "time_s,bandwidth_mbit_s\n"
         (read_mahimahi, "1\n\n-3\n", "ms: -3, expected integers in order"),
         (read_mahimahi, "1\nten\n", "ms: ten, not a number"),
         (read_mahimahi, "5\n4\n", "ms: 4, expected integers in order"),
-        (read_mahimahi, "1600000000000\n", "ms: 1600000000000 at the end"),
+        (read_mahimahi, "1600000000000\n", "ms: 1600000000000, expected"),
         (read_mahimahi, "1e30\n", "ms: 1e\\+30"),
         (read_mahimahi, "inf\n", "ms: inf"),
         (read_mahimahi, "\udcff", "log cannot be read .*utf-8"),
