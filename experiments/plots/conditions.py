@@ -7,10 +7,12 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from experiments.plots import style
 from experiments.plots.words import each, number
 from experiments.studies.conditions import ANY, FLIPS
+from experiments.studies.latency import with_added
 from experiments.studies.links import oldest_that_pays
 
 REGRET = ["low", "regret", "high"]
 MAIN = ("exact", "anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
+AGED = ("exact", "anygraph", "lookahead_joins", "student")
 FLIP_NAMES = dict(zip(FLIPS, ("flips at random", "flips to one location")))
 DISTURBANCES = {  # label of the axis, and title
     "out_of_range": ("bandwidths, times", "outside the training range"),
@@ -29,7 +31,7 @@ def sweeps(table: pd.DataFrame):
     fig, axes = style.panels(
         len(names), len(quantities), 1.35 * len(names) + 1.1, log="xy", sharex="col", sharey=True
     )
-    looks = style.looks(MAIN[1:])
+    looks = style.looks(with_added(MAIN[1:], table.policy.unique()))
     for row, name in zip(axes, names):
         row[0].set_ylabel(f"{name}\nmean regret (%)")
         for ax, quantity in zip(row, quantities):
@@ -83,11 +85,12 @@ def robustness(table: pd.DataFrame):
     fig, axes = style.panels(
         len(names), len(DISTURBANCES), height, log="y", sharex="col", sharey="row"
     )
+    looks = style.looks(with_added(MAIN, table.policy.unique()))
     for row, name in zip(axes, names):
         row[0].set_ylabel(f"{name}\nmean regret (%)")
         for ax, disturbance in zip(row, DISTURBANCES):
             part = table[(table.scenario == name) & (table.disturbance == disturbance)]
-            for policy, look in style.looks(MAIN).items():
+            for policy, look in looks.items():
                 one = part[part.policy == policy]
                 style.line(ax, one.level, style.percent(one[REGRET]), look, policy)
     for column, (label, title) in zip(axes.T, DISTURBANCES.values()):
@@ -134,7 +137,8 @@ def staleness(table: pd.DataFrame):
 def _by_age(ax, part: pd.DataFrame) -> None:
     """A panel of `staleness`: ages at equal distances."""
     ages = sorted(part.measure_every_s.unique())
-    for policy, look in style.looks(["exact", "anygraph", "lookahead_joins", "student"]).items():
+    policies = with_added(AGED, part.policy.unique())
+    for policy, look in style.looks(policies).items():
         one = part[part.policy == policy].sort_values("measure_every_s")
         style.line(ax, np.arange(len(ages)), 100 * one[style.interval("excess")], look, policy)
     fixed = part[part.policy.str.startswith("all_")].excess.min()

@@ -338,7 +338,7 @@ def drifting_state(times: np.ndarray, rng: np.random.Generator, memory: float) -
     low, high = np.log([getattr(Ranges(), name) for name in names]).T
     # On [0, 1], the slowest mode of a reflected Brownian motion decays at (pi sigma)^2 / 2.
     sigma = np.sqrt(2 * np.diff(times, prepend=times[0]) / memory) / np.pi
-    start = rng.uniform(size=(len(times), N_STATE))[0]
+    start = rng.uniform(size=N_STATE)
     steps = sigma[:, None] * rng.standard_normal((len(times), N_STATE))
     free = start + np.cumsum(steps, axis=0)
     reflected = 1 - np.abs(1 - free % 2)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
+from experiments.baselines import POLICIES, Policy
 from experiments.plots import conditions, style
 from experiments.studies.conditions import FLIPS, SWEPT, swept_values
 from experiments.studies.links import SETTINGS
@@ -94,10 +95,19 @@ def test_a_figure_draws_its_table_and_leaves_it_as_it_is(draw):
     pd.testing.assert_frame_equal(table, before)
 
 
-@pytest.mark.parametrize("draw", TABLES)
+@pytest.mark.parametrize("draw", [conditions.label_cost, conditions.staleness])
 def test_a_figure_draws_what_there_is_of_scenarios(draw):
     table = TABLES[draw]()
     check(draw(table[table.scenario == "dag"]))
+
+
+@pytest.mark.parametrize("draw", [conditions.sweeps, conditions.robustness, conditions.staleness])
+def test_a_new_policy_is_drawn(draw, monkeypatch):
+    monkeypatch.setitem(POLICIES, "mine", Policy("mine", "heuristic", lambda graph, tasks: None))
+    table = TABLES[draw]()
+    table = pd.concat([table, table[table.policy == "lookahead"].assign(policy="mine")])
+    for ax in draw(table).axes:
+        assert "mine" in [line.get_label() for line in ax.lines]
 
 
 def drawn(ax) -> list:
