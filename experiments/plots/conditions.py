@@ -43,7 +43,7 @@ def sweeps(table: pd.DataFrame):
                 style.line(ax, one.value * unit, values, look | {"marker": ""}, policy)
             ax.set_xlim(part.value.min() * unit, part.value.max() * unit)
             if name == names[-1]:
-                ax.set_xlabel(label.replace(" (", "\n("))
+                ax.set_xlabel(label.replace(" (", "\n(").replace(", ", ",\n"))
     student = table[table.policy == "student"].groupby(["quantity", "scenario"], sort=False).regret
     ratio = (student.max() / student.min()).groupby("quantity").max()
     most = style.QUANTITIES[ratio.idxmax()][0].split(" (")[0].split(",")[0]
