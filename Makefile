@@ -29,6 +29,7 @@ STORY := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 NETWORKS := $(call step,$(addprefix training/03_,chain dag fusion networks))
 MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
 slow_step = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# the reference run reads them
+OUT := $(if $(filter-out paper,$(PROFILE)),build/$(PROFILE)/)
 RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
 
 build/$(PROFILE)/%.done: notebooks/%.ipynb requirements.txt experiments/execute.py | $(SETUP)
@@ -49,12 +50,16 @@ $(call step,11_testbed): $(MODELS) $(call slow_step,11_testbed)
 $(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time)
 -include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)
 
-reproduce: $(call step,$(STORY)) ## make every table and figure
+reproduce: $(call step,$(STORY)) $(OUT)figures/claims.html ## make every table and figure
+$(OUT)figures/claims.html: $(call step,12_claims) # the page to print
+	@"$(PY)" -m nbconvert --log-level ERROR --to html --no-input --output-dir $(@D) --output claims \
+	  $(if $(OUT),$(OUT)notebooks,notebooks/executed)/12_claims.ipynb
 smoke: ## the same at small sizes
 	@$(MAKE) --no-print-directory PROFILE=smoke reproduce
 	"$(PY)" -m pytest -q tests/after_smoke.py
 check-claims: $(SETUP) ## compare your claims with the committed ones
-	@"$(PY)" -m experiments.claims.check $(if $(CLAIM),--claim $(CLAIM)) $(REFERENCE)
+	@"$(PY)" -m experiments.claims.check $(if $(CLAIM),--claim $(CLAIM)) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
 	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check .
 	"$(PY)" -m pytest -n 2

@@ -1,298 +1,300 @@
 """The paper's claims, judged from the saved tables alone: numbers, intervals, computed verdicts.
 
-A verdict is one of `terms.BADGES`, by the rules of `rules`; rows that only inform have `-`. Regret
-and its differences are in percent and percentage points. What a reader should know besides stands
-in the notes (`notes`).
+A verdict is one of `terms.VERDICTS`, by the rules of `rules`; rows that only inform have none. What
+a reader should know besides stands in the notes (`notes`).
 """
 
 from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from experiments.run import Run, read_table
-from experiments.baselines import FIXED, OPTIMAL, OURS, POLICIES
-from experiments.scenarios import SHOWN, TRAINED
-from experiments.studies.timing import OVER
+from experiments.baselines import FIXED, OURS, POLICIES
 from experiments.claims import rules
-from experiments.claims import terms
 from experiments.claims.notes import notes
-from experiments.claims.terms import NO, PARTLY, YES, bounded, row
+from experiments.claims.rows import LOOP, PYTHON, C, Estimate, difference, estimate, percent, row
+from experiments.claims.terms import (
+    CAPTURED,
+    COMPARABLE,
+    EASY,
+    FASTER,
+    FORMULATION,
+    NOT_SUPPORTED,
+    ONLINE_US,
+    TIE,
+    UNDECIDED,
+)
+from experiments.run import Run, read_table
+from experiments.scenarios import SHOWN, TRAINED
+from experiments.studies.clock import OVER
 
-LOOP = "numba_loop"  # compiled, without the cost of a call from Python
-RUNTIMES = {LOOP: "in compiled loops", "c": "in C", "numba": "as a call from Python"}
-SIZES = {"parameters": "parameters", "macs": "multiply-adds", "bytes": "bytes"}
-NEEDED = {
-    "paired": [f"{prefix}regret_difference_all_low" for prefix in OURS.values()],
-    "inference_time": [f"{over}_low" for over in OVER.values()],
-    "proofs": ["scenario"],
-    "budgets": ["converged"],
-}
+SOURCES = (
+    "paired", "captured", "inference_time", "device_times", "distillation_grid", "budgets",
+    "label_generation", "proofs",
+)  # fmt: skip
+SIZES = ("parameters", "macs", "bytes")
 PROVEN = (*SHOWN, "random_24", "networks")  # C3: beginnings of the scenarios to be proven
 
 
 def judge(run: Run) -> pd.DataFrame:
-    """The claims table from the run's other tables; ValueError naming one that is missing or lacks
-    what is judged."""
-    tables = {name: read_table(run, name) for name in terms.SOURCES}
-    lacking = [(t, c) for t, columns in NEEDED.items() for c in columns if c not in tables[t]]
-    if not lacking and LOOP not in set(tables["inference_time"].runtime):
-        lacking = [("inference_time", LOOP)]
-    for table, what in lacking:
-        raise ValueError(f"table: {table}.csv lacks {what!r}; delete it and make it again")
-    device = tables["device_times"]
-    times = pd.concat([tables["inference_time"], device[device.runtime == "c"]])
+    """The claims table, from the run's other tables.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per number, with the columns of `rows.COLUMNS`.
+
+    Raises
+    ------
+    ValueError
+        Naming a table that is missing.
+    """
+    tables = {name: read_table(run, name) for name in SOURCES}
+    in_c = tables["device_times"][tables["device_times"].runtime == C]
+    times = pd.concat([tables["inference_time"], in_c])
     times = times.set_index(["scenario", "policy", "runtime"])
     rows = adaptivity(tables["captured"], times)
     rows += samples(tables["proofs"], tables["label_generation"])
     rows += distillation(tables["distillation_grid"])
+    budgets = tables["budgets"]
+    unfinished = budgets[budgets.converged.astype(str).str.lower() == "false"]
     for name in TRAINED:
-        part = {key: t[t.scenario == name] for key, t in tables.items() if "scenario" in t}
-        timing, paired = times.loc[name], part["paired"].set_index("policy")
-        budgets = part["budgets"]
-        unfinished = budgets.policy[budgets.converged.astype(str).str.lower() == "false"]
+        timing = times.loc[name]
+        paired = tables["paired"]
+        paired = paired[paired.scenario == name].set_index("policy")
         if name in SHOWN:
-            rows += multi_label(name, part["latency"], paired)
+            rows += multi_label(name, paired)
         rows += compression(name, timing)
         for own in OURS:
-            rows += latency(name, paired, own, set(unfinished))
+            rows += quality(name, paired, own, unfinished.policy[unfinished.scenario == name])
             rows += speed(name, timing, paired.regret, own)
+        rows += not_compared(name, timing)
         rows += notes(name, paired, timing)
     return pd.DataFrame(rows).sort_values("claim", kind="stable").reset_index(drop=True)
 
 
 def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
-    """C1, by `rules.captures` a scenario and `rules.everywhere`; policies to compare with."""
-    rows, ends, spent = [], {"captured_low": [], "captured_high": []}, []
-    metric = "share of the attainable saving, in the worst octile of any condition (%)"
+    """C1, judged for the student, with other policies to compare with."""
+    names = captured.scenario.unique()
+    p99_us = {name: times.loc[(name, "student", PYTHON)].p99_us for name in names}
+    rows, low_ends, high_ends = [], [], []
     for (name, policy), part in captured.groupby(["scenario", "policy"], sort=False):
-        whole, octiles = part[part.quantity == "all"].iloc[0], part[part.quantity != "all"]
-        least = octiles.loc[octiles.captured_low.idxmin()]
-        enough = (octiles.captured_low >= terms.CAPTURED).sum()
-        verdict, between = "-", ""
+        octiles = part[part.quantity != "all"]
+        low = 100 * octiles.captured_low.to_numpy()
+        high = 100 * octiles.captured_high.to_numpy()
+        judgement = None
         if policy == "student":
-            for end, values in ends.items():
-                values.append(octiles[end].to_numpy())
-            spent.append(times.loc[(name, policy, "numba")].p99_us)
-            verdict, between = NO, ""
-            if spent[-1] <= terms.ONLINE_US:
-                verdict, between = rules.decided(
-                    rules.captures, *(values[-1] for values in ends.values())
-                )
-        about = f"worst: {least.quantity}, octile {least.bin + 1} of 8; interval above "
-        about += f"{100 * terms.CAPTURED:g} % in {enough} of {len(octiles)} octiles{between}"
-        what, value = f"{policy}: {metric}", bounded(least, "captured", 100)
-        rows.append(row("C1", name, what, value, about, verdict))
-        overall = bounded(whole, "captured", 100)
-        rows.append(row("C1", name, f"{policy}: share of the attainable saving (%)", overall))
-    online, verdict, between = max(spent) <= terms.ONLINE_US, NO, ""
-    if online:
-        verdict, between = rules.decided(rules.everywhere, *ends.values())
-    about = f"limit {terms.ONLINE_US:,.0f} µs; this verdict also needs the shares below{between}"
-    metric = "student: time in which 99 % of decisions are made, called from Python (µs)"
-    return [row("C1", "all", metric, max(spent), about, verdict), *rows]
+            low_ends.append(low)
+            high_ends.append(high)
+            judgement = _online(p99_us[name], rules.captures, low, high)
+        worst = octiles.loc[octiles.captured_low.idxmin()]
+        columns = {"policy": policy, "judgement": judgement, "threshold": CAPTURED}
+        columns["reference"] = f"worst: {worst.quantity}, octile {worst.bin + 1} of 8"
+        columns |= {"k": int((low >= CAPTURED).sum()), "n": len(octiles)}
+        rows.append(row("C1", name, "captured_worst", percent(worst, "captured"), **columns))
+        overall = part[part.quantity == "all"].iloc[0]
+        rows.append(row("C1", name, "captured", percent(overall, "captured"), policy=policy))
+    slowest = max(p99_us.values())
+    columns = {"policy": "student", "runtime": PYTHON, "threshold": ONLINE_US}
+    columns["judgement"] = _online(slowest, rules.captures_everywhere, low_ends, high_ends)
+    columns["reference"] = "this verdict also needs the shares of the attainable saving"
+    return [row("C1", "all", "decision_time_p99", Estimate(slowest), **columns), *rows]
 
 
-def multi_label(name: str, latency: pd.DataFrame, paired: pd.DataFrame) -> list[dict]:
+def _online(p99_us: float, rule, low, high) -> rules.Judgement:
+    if p99_us > ONLINE_US:
+        return rules.certain(NOT_SUPPORTED)
+    return rules.decided(rule, low, high)
+
+
+def multi_label(name: str, paired: pd.DataFrame) -> list[dict]:
     """C2: what label accuracy says of regret, over the policies that learn."""
-    scores = ["subset_accuracy", "hamming_loss"]
-    mean = latency[latency.policy.map(lambda p: bool(POLICIES[p].scenarios))]
-    mean = mean.groupby("policy", sort=False)[scores].mean().join(paired[["accuracy", "regret"]])
-    mean[["accuracy", "subset_accuracy", "regret"]] *= 100
-    pairs = [(a, b) if a.accuracy < b.accuracy else (b, a) for a, b in _pairs(mean)]
-    missed = [(b.regret - a.regret, a, b) for a, b in pairs if a.regret < b.regret]
-    about = "no exception"
-    if missed:
-        _, a, b = max(missed, key=lambda pair: pair[0])
-        about = f"largest exception: {a.Index} has {a.accuracy:.1f} % of labels right and "
-        about += f"{a.regret:.1f} % regret, {b.Index} {b.accuracy:.1f} % and {b.regret:.1f} %"
-    about = f"{len(pairs) - len(missed)} of {len(pairs)} pairs; {about}"
-    agree = 100 * (1 - len(missed) / len(pairs))
-    metric = "pairs of learned policies in which more right labels mean less regret (%)"
-    rows = [row("C2", name, metric, agree, about, terms.FORMULATION)]
-    for one in mean.itertuples():
-        right = bounded(paired.loc[one.Index], "accuracy", 100)
-        about = f"all labels of a task right {one.subset_accuracy:.1f} %, "
-        about += f"Hamming loss {one.hamming_loss:.3f}, regret {one.regret:.2f} %"
-        rows.append(row("C2", name, f"{one.Index}: labels right (%)", right, about))
+    learned = paired[[bool(POLICIES[policy].scenarios) for policy in paired.index]]
+    pairs = list(combinations(learned.itertuples(), 2))
+    exceptions = []
+    for pair in pairs:
+        lower, higher = sorted(pair, key=lambda policy: policy.accuracy)
+        if lower.regret < higher.regret:
+            exceptions.append((lower, higher))
+    agreeing = len(pairs) - len(exceptions)
+    details = "no exception"
+    if exceptions:
+        lower, higher = max(exceptions, key=lambda pair: pair[1].regret - pair[0].regret)
+        details = f"largest exception: {lower.Index} with {100 * lower.accuracy:.1f} % label "
+        details += f"accuracy and {100 * lower.regret:.1f} % regret, {higher.Index} with "
+        details += f"{100 * higher.accuracy:.1f} % and {100 * higher.regret:.1f} %"
+    share = Estimate(100 * agreeing / len(pairs))
+    columns = {"k": agreeing, "n": len(pairs), "reference": details}
+    columns["judgement"] = rules.certain(FORMULATION)
+    rows = [row("C2", name, "concordant_pairs", share, **columns)]
+    for policy, record in learned.iterrows():
+        accuracy = percent(record, "accuracy")
+        rows.append(row("C2", name, "label_accuracy", accuracy, policy=policy))
     return rows
-
-
-def _pairs(table: pd.DataFrame):
-    return combinations(table.itertuples(), 2)
 
 
 def samples(proofs: pd.DataFrame, generation: pd.DataFrame) -> list[dict]:
-    """C3: reproduced if no label differs from that of an independent exact method anywhere.
-
-    The interval is that of C. J. Clopper and E. S. Pearson, Biometrika 26, 1934.
-    """
+    """C3: supported if no label differs from that of an independent exact method anywhere."""
     exact = proofs[proofs.what.isin(["label", "optimum"])]
-    metric, rows, without = "labels that differ from an independent exact method's (%)", [], []
+    rows, unproven = [], []
     for name in PROVEN:
         part = exact[exact.scenario.str.startswith(name)]
-        by = part.groupby("what").tasks.sum()
-        told = ", ".join(f"{count:,} compared by {what}" for what, count in by.items())
-        without += [] if len(part) and part.tasks.sum() else [name]
-        if name not in without:
-            rows.append(row("C3", name, metric, _differing(part), told))
-    sound = not proofs.label_mismatches.any()
-    about = f"{exact.label_mismatches.sum()} of {exact.tasks.sum():,}"
-    if sound:
-        others = proofs.drop(exact.index).groupby("what").tasks.sum().items()
-        checks = " and ".join(f"{count:,} checks of {what}" for what, count in others)
-        about += f"; {checks} found no error either"
-    about += f"; not proven: {', '.join(without)}" if without else ""
-    verdict = NO if not sound or len(without) == len(PROVEN) else PARTLY if without else YES
-    rows.insert(0, row("C3", "all", metric, _differing(exact), about, verdict))
+        if part.tasks.sum():
+            rows.append(_wrong_labels(name, part))
+        else:
+            unproven.append(name)
+    wrong = int(proofs.label_mismatches.sum())
+    others = proofs.drop(exact.index).groupby("what").tasks.sum()
+    checks = " and ".join(f"{count:,} checks of {what}" for what, count in others.items())
+    details = f"{wrong - exact.label_mismatches.sum()} errors in {checks}"
+    if unproven:
+        details += f"; not proven: {', '.join(unproven)}"
+    verdict = rules.proves(wrong, len(PROVEN) - len(unproven), len(PROVEN))
+    judgement = rules.certain(verdict)
+    rows.insert(0, _wrong_labels("all", exact, judgement=judgement, reference=details))
     ours = generation[(generation.method == "branch_and_bound") & (generation.workers == 1)]
-    for name in SHOWN:
-        for rate in ours[ours.scenario == name].samples_per_second:
-            rows.append(row("C3", name, "exact labels per second, on one core", rate))
+    for record in ours[ours.scenario.isin(SHOWN)].itertuples():
+        speed = Estimate(record.samples_per_second)
+        rows.append(row("C3", record.scenario, "labels_per_second", speed))
     return rows
 
 
-def _differing(part: pd.DataFrame) -> tuple[float, float, float]:
-    total, wrong = int(part.tasks.sum()), int(part.label_mismatches.sum())
-    if not total:
-        return 0.0, np.nan, np.nan
-    low, high = binomtest(wrong, total).proportion_ci(method="exact")
-    return 100 * wrong / total, 100 * low, 100 * high
+def _wrong_labels(name: str, part: pd.DataFrame, **columns) -> dict:
+    """A row of C3; the interval is that of C. J. Clopper and E. S. Pearson, Biometrika 26, 1934."""
+    total = int(part.tasks.sum())
+    wrong = int(part.label_mismatches.sum())
+    share = Estimate(0.0)
+    if total:
+        low, high = binomtest(wrong, total).proportion_ci(method="exact")
+        share = Estimate(100 * wrong / total, 100 * low, 100 * high)
+    columns |= {"k": wrong, "n": total, "threshold": 0}
+    return row("C3", name, "wrong_labels", share, **columns)
 
 
 def compression(name: str, timing: pd.DataFrame) -> list[dict]:
-    """C4a: the teacher's size and time over the student's, by `rules.lighter`."""
-    teacher, student = timing.loc[("teacher", LOOP)], timing.loc[("student", LOOP)]
-    sizes = {field: teacher[field] / student[field] for field in SIZES}
-    ratio = _, low, high = bounded(teacher, "over_student")
-    verdict, between = rules.decided(
-        rules.lighter, *([end, *sizes.values()] for end in (low, high))
+    """C4a: the teacher's size and time over the student's."""
+    teacher = timing.loc[("teacher", LOOP)]
+    student = timing.loc[("student", LOOP)]
+    time = estimate(teacher, "over_student")
+    ratios = {size: teacher[size] / student[size] for size in SIZES}
+    judgement = rules.decided(
+        rules.lighter, {"time": time.low, **ratios}, {"time": time.high, **ratios}
     )
-    about = "also smaller: " + ", ".join(f"{v:.1f} × fewer {SIZES[f]}" for f, v in sizes.items())
-    about += between
-    metric = f"teacher's inference delay over the student's (×, {RUNTIMES[LOOP]})"
-    rows = [row("C4a", name, metric, ratio, about, verdict)]
-    for field, value in sizes.items():
-        about = f"student {student[field]:.0f}"
-        rows.append(
-            row("C4a", name, f"teacher's {SIZES[field]} over the student's (×)", value, about)
-        )
+    who = {"policy": "student", "baseline": "teacher"}
+    columns = who | {"runtime": LOOP, "threshold": FASTER, "judgement": judgement}
+    rows = [row("C4a", name, "inference_delay_ratio", time, **columns)]
+    for size, ratio in ratios.items():
+        rows.append(row("C4a", name, f"{size}_ratio", Estimate(ratio), threshold=1, **who))
     return rows
 
 
 def distillation(grid: pd.DataFrame) -> list[dict]:
-    """C4b: where in the grid distillation helps, does not, or harms, by `rules.gain_of`."""
+    """C4b: in which settings distillation helps, does not, or harms."""
     grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
-    rows = [_gains(name, cells) for name, cells in grid.groupby("scenario", sort=False)]
+    rows = [_settings_helped("all", grid.gain)]
+    for name, cells in grid.groupby("scenario", sort=False):
+        rows.append(_settings_helped(name, cells.gain))
     for cell in grid.itertuples():
-        which = f"{cell.labels:,} labels, width {cell.width}"
-        metric = f"regret, distilled minus plain, {which} (points)"
-        ends = 100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high
-        about = f"{cell.gain}; plain {100 * cell.regret_plain:.1f} %, "
-        about += f"distilled {100 * cell.regret_distilled:.1f} %, Holm's p {cell.p_holm:.2g}"
-        rows.append(row("C4b", cell.scenario, metric, ends, about))
-    return [_gains("all", grid), *rows]
-
-
-def _gains(name: str, cells: pd.DataFrame) -> dict:
-    """The row of one scenario, or of all: in how many cells distillation helps, and where."""
-    counts = cells.gain.value_counts()
-    judged = len(cells) - counts.get(rules.UNTAUGHT, 0)
-    about = f"of {judged} judged and {len(cells)} trained; {counts.get('harms', 0)} harmed"
-    for gain, part in cells[cells.gain != rules.UNTAUGHT].groupby("gain"):
-        if name != "all":
-            widths = part.groupby("labels").width.agg(lambda w: ", ".join(map(str, w)))
-            told = (f"{labels:,} labels (width {wide})" for labels, wide in widths.items())
-            about += f"; {gain} with {', '.join(told)}"
-    metric, verdict = "cells of the grid in which distillation helps", rules.distils(cells.gain)
-    return row("C4b", name, metric, counts.get("helps", 0), about, verdict)
-
-
-def latency(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()) -> list[dict]:
-    """C5, by `rules.outperforms`, and own's regret minus that of every other policy."""
-    others = paired.drop(own)
-    ends = {policy: rules.difference(baseline, own) for policy, baseline in others.iterrows()}
-    unfinished = {p for p in unfinished if p in ends and rules.outcome(ends[p]) != "worse"}
-    baselines = pd.DataFrame({p: ends[p] for p in rules.contenders(ends, unfinished)}).T
-    verdict, between = rules.decided(rules.outperforms, baselines[2], baselines[1])
-    outcomes = {p: rules.outcome(ends[p]) for p in baselines.index}
-    by = pd.Series(outcomes).groupby(outcomes).groups
-    better, seeing = by.get("better", ()), [p for p in baselines.index if p not in FIXED]
-    about = f"better than {len({*better} & {*seeing})} of the {len(seeing)} baselines that use "
-    blind = len(baselines) - len(seeing)
-    about += f"the task's data and {len({*better} - {*seeing})} of the {blind} others"
-    about += "".join(f"; {what}: {', '.join(by[what])}" for what in _LESS if what in by)
-    if left := [p for p in rules.contenders(ends) if p in unfinished]:
-        about += f"; not converged, not counted: {', '.join(left)}"
-    about += between
-    if 100 * paired.regret["best_single"] < terms.NOTHING_TO_LEARN:
-        about = f"easy: one location suits nearly every task; {about}"
-    own_regret = bounded(paired.loc[own], "regret", 100)
-    rows = [row("C5", name, f"{own}: regret (%)", own_regret, about, verdict)]
-    for policy, baseline in others.iterrows():
-        about = outcomes.get(policy) or _apart(policy) + rules.outcome(ends[policy])
-        share, d = (baseline[OURS[own] + field] for field in ("effect_superiority", "effect_d"))
-        about += f"; superiority {share:+.2f}, d {d:+.2f}"
-        rows.append(row("C5", name, f"regret, {own} minus {policy} (points)", ends[policy], about))
+        found = Estimate(100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high)
+        columns = {"policy": "student", "baseline": "student_plain", "outcome": cell.gain}
+        columns["setting"] = f"{cell.labels:,} labels, width {cell.width}"
+        columns["reference"] = f"Holm's p {cell.p_holm:.2g}"
+        rows.append(row("C4b", cell.scenario, "regret_difference", found, threshold=0, **columns))
     return rows
 
 
-_LESS = ("tied", "worse", "undecided")
+def _settings_helped(name: str, gains: pd.Series) -> dict:
+    helped = int((gains == rules.HELPS).sum())
+    judged = int((gains != rules.NOT_JUDGED).sum())
+    columns = {"k": helped, "n": judged, "judgement": rules.certain(rules.distils(gains))}
+    columns["reference"] = f"{len(gains)} trained; {(gains == rules.HARMS).sum()} harmed"
+    return row("C4b", name, "settings_helped", Estimate(helped), **columns)
 
 
-def _apart(policy: str) -> str:
-    """Why a policy is shown and not counted."""
-    if policy in OPTIMAL:
-        return "optimal by construction, not counted: "
-    return "not converged, not counted: " if rules.related([policy]) else "of its own family: "
+def quality(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()) -> list[dict]:
+    """C5: own regret, judged, and the difference from that of every other policy, in points.
+
+    unfinished: policies whose training has not converged.
+    """
+    unfinished = set(unfinished)
+    differences = []
+    for policy, record in paired.drop(own).iterrows():
+        found = difference(record, own)
+        outcome = rules.outcome(found.low, found.high)
+        columns = {"policy": own, "baseline": policy, "outcome": outcome, "threshold": TIE}
+        columns["excluded"] = rules.exclusion(policy, outcome, policy not in unfinished)
+        differences.append(row("C5", name, "regret_difference", found, **columns))
+    table = pd.DataFrame(differences).set_index("baseline")
+    counted = table[table.excluded.isna()]
+    better = counted.outcome[~counted.index.isin(FIXED)] == rules.BETTER
+    columns = {"policy": own, "k": int(better.sum()), "n": len(better)}
+    columns["judgement"] = rules.decided(rules.outperforms, counted.ci_high, counted.ci_low)
+    if 100 * paired.regret["best_single"] < EASY:
+        columns["reference"] = "easy: one location suits nearly every task"
+    regret = percent(paired.loc[own], "regret")
+    return [row("C5", name, "regret", regret, **columns), *differences]
 
 
 def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "student") -> list[dict]:
-    """C6, by `rules.quickest` in compiled loops; in C and as a call from Python besides."""
-    rows, good, over = [], rules.as_good(regret, own), OVER[own]
-    seeing = [p for p in rules.related(timing.index.unique("policy")) if p not in FIXED]
-    loops = _timed(timing, LOOP, seeing, over)
-    for runtime, how in RUNTIMES.items():
-        if (own, runtime) in timing.index:
-            spent = bounded(timing.loc[(own, runtime)], "median_us")
-            verdict, about = _by_time(_timed(timing, runtime, seeing, over), over, good)
-            if runtime != LOOP and verdict != "-":
-                about, verdict = f"{about}; by the same rule: {verdict}", "-"
-            metric = f"{own}: inference delay (µs, {how})"
-            rows.append(row("C6", name, metric, spent, about, verdict))
-    for policy, baseline in loops.iterrows():
-        metric = f"{policy}'s inference delay over {own}'s (×, {RUNTIMES[LOOP]})"
-        rows.append(row("C6", name, metric, bounded(baseline, over)))
-    for policy in (p for p in seeing if p not in loops.index):
-        spent = timing.loc[policy].median_us
-        metric = f"{policy}: inference delay in its own runtime (µs), not compared"
-        rows.append(row("C6", name, metric, spent.min(), str(spent.idxmin())))
-    blind = timing.loc[list(FIXED)].median_us.max()
-    metric = "slowest policy that ignores the task (µs), not compared"
-    return [*rows, row("C6", name, metric, blind, ", ".join(FIXED))]
+    """C6: own time, judged in compiled loops and shown in C and as a call from Python."""
+    comparable = rules.comparable(regret, own)
+    rows = []
+    for runtime in (LOOP, C, PYTHON):
+        if (own, runtime) not in timing.index:
+            continue
+        ratios = _timed(timing, runtime, own)
+        ratios["comparable"] = comparable.reindex(ratios.index, fill_value=False)
+        columns = {"policy": own, "runtime": runtime, "threshold": 1}
+        columns |= {"k": int((ratios.low > 1).sum()), "n": len(ratios)}
+        if len(ratios):
+            judgement = rules.decided(
+                rules.quickest,
+                ratios.assign(ratio=ratios.low),
+                ratios.assign(ratio=ratios.high),
+            )
+            columns["outcome"] = judgement.verdict
+            if runtime == LOOP:
+                columns["judgement"] = judgement
+        delay = estimate(timing.loc[(own, runtime)], "median_us")
+        rows.append(row("C6", name, "inference_delay", delay, **columns))
+    for policy, record in _timed(timing, LOOP, own).iterrows():
+        ratio = Estimate(record.ratio, record.low, record.high)
+        columns = {"policy": own, "baseline": policy, "runtime": LOOP, "threshold": 1}
+        columns["outcome"] = _quicker(ratio)
+        if not comparable.get(policy, False):
+            columns["reference"] = f"more than {COMPARABLE:g} times the regret of {own}"
+        rows.append(row("C6", name, "inference_delay_ratio", ratio, **columns))
+    return rows
 
 
-def _timed(timing: pd.DataFrame, runtime: str, policies: list[str], over: str) -> pd.DataFrame:
-    """The rows of a runtime, by policy, whose time over own's is known."""
+def _timed(timing: pd.DataFrame, runtime: str, own: str) -> pd.DataFrame:
+    """The baselines timed in a runtime: each one's time over own, as ratio, low and high."""
     table = timing[timing.index.get_level_values("runtime") == runtime].droplevel("runtime")
-    return table[table.index.isin(policies)].dropna(subset=[f"{over}_low"])
+    baselines = [policy for policy in rules.related(table.index) if policy not in FIXED]
+    columns = {OVER[own]: "ratio", f"{OVER[own]}_low": "low", f"{OVER[own]}_high": "high"}
+    ratios = table.loc[baselines, list(columns)].rename(columns=columns)
+    return ratios.dropna(subset="low")
 
 
-def _by_time(baselines: pd.DataFrame, over: str, good: pd.Series) -> tuple[str, str]:
-    """Verdict, and who is slower, from baselines timed in one runtime."""
-    if not len(baselines):
-        return "-", "no baseline is timed in this runtime"
-    good = good.reindex(baselines.index).fillna(False).astype(bool)
-    ends = [
-        pd.DataFrame({"ratio": baselines[f"{over}_{end}"], "good": good}) for end in ("low", "high")
-    ]
-    slower = baselines.index[baselines[f"{over}_low"] > 1]
-    about = f"quicker than {len(slower)} of {len(baselines)} baselines"
-    for like, how in ((good, "at most"), (~good, "more than")):
-        if left := [p for p in good.index[like] if p not in slower]:
-            about += f"; not than these, with {how} {terms.LIKE:g} × its regret: {', '.join(left)}"
-    verdict, between = rules.decided(rules.quickest, *ends)
-    return verdict, about + between
+def _quicker(ratio: Estimate) -> str:
+    if ratio.low > 1:
+        return "quicker"
+    return "slower" if ratio.high <= 1 else UNDECIDED
+
+
+def not_compared(name: str, timing: pd.DataFrame) -> list[dict]:
+    """C6: times that stand apart, of what has no compiled loop and of what ignores the task."""
+    apart = set(rules.related(timing.index.unique("policy"))) - set(FIXED)
+    apart = sorted(apart - set(_timed(timing, LOOP, "student").index))
+    medians = timing.median_us[timing.index.get_level_values("policy").isin(apart)]
+    medians = medians[medians.groupby("policy").idxmin()]
+    blind = timing.loc[list(FIXED)].median_us
+    medians[blind.idxmax()] = blind.max()
+    rows = []
+    for (policy, runtime), median_us in medians.items():
+        why = "ignores the task" if policy in FIXED else "no compiled loop"
+        columns = {"policy": policy, "runtime": runtime, "excluded": why}
+        rows.append(row("C6", name, "inference_delay", Estimate(median_us), **columns))
+    return rows

@@ -1,145 +1,110 @@
-"""Questions of a sceptical reader, answered from the tables, and the rules in Markdown.
-
-A note answers one question for one scenario, whichever way the numbers turn out, and has the number
-that the answer rests on.
-"""
+"""Questions of a sceptical reader, each answered by one number per scenario."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-from experiments.baselines import FIXED, OPTIMAL, OURS, POLICIES
-from experiments.claims.rules import difference
-from experiments.claims.terms import (
-    EVERY_RULE,
-    NOTES,
-    RULES,
-    SLOWER,
-    bounded,
-    count,
-    measure,
-    number,
-    row,
-)
+from experiments.baselines import ANY, FIXED, OPTIMAL, OURS, POLICIES
+from experiments.claims.rows import PYTHON, difference, estimate, row
+from experiments.claims.terms import SLOWER
 
 CONSTANT = [name for name in FIXED if name != "random"]  # everything at one location
-CHEAP = [name for name, policy in POLICIES.items() if policy.kind == "heuristic"]
-METHODS = {"chain_dp": "exact dynamic programme", "exact": "exact search"}
 
 
 def notes(name: str, paired: pd.DataFrame, timing: pd.DataFrame) -> list[dict]:
     """Rows N1 to N4 of the claims table for one scenario.
 
-    paired: its paired table by policy; timing: its times by policy and runtime.
+    Parameters
+    ----------
+    name : str
+        The scenario.
+    paired : pandas.DataFrame
+        Its paired differences, by policy.
+    timing : pandas.DataFrame
+        Its times, by policy and runtime.
     """
-    told, rows = _Told(paired, timing), []
-    makers = told.exact_methods, told.constants, told.cheap_policies, told.any_graph
-    for claim, make in zip(NOTES, makers):
-        metric, value, about, said = make()
-        rows.append(row(claim, name, metric, value, about) | {"statement": said})
-    return rows
+    calls = timing.xs(PYTHON, level="runtime")
+    return [
+        exact_method(name, paired, calls),
+        fixed_placement(name, paired),
+        heuristics(name, paired, calls),
+        any_graph(name, paired, calls),
+    ]
 
 
-class _Told:
-    """The numbers of one scenario; each method makes (metric, number, reference, statement)."""
-
-    def __init__(self, paired: pd.DataFrame, timing: pd.DataFrame):
-        self.regret, self.paired = paired.regret, paired
-        self.compiled = timing.xs("numba", level="runtime")
-        quickest = timing.groupby(level="policy").median_us.min()
-        # Median times by policy: compiled, on one thread, where it has a compiled form.
-        self.us = self.compiled.median_us.combine_first(quickest)
-        self.exact = self.us[self.us.index.intersection(OPTIMAL)].idxmin()  # the quickest
-        self.cheap = sorted((p for p in CHEAP if p in paired.index), key=self.regret.get)
-        numbers = f"{_percent(self.regret['student'])} regret, {self.us['student']:.3g} µs"
-        self.student = f"the student ({numbers})"
-
-    def policies(self, names) -> str:
-        """Policies with their numbers."""
-        times = {p: f", {self.us[p]:.3g} µs" if p in self.us else "" for p in names}
-        return ", ".join(f"{p} ({_percent(self.regret[p])} regret{times[p]})" for p in names)
-
-    def worth(self, own: str) -> tuple[float, float, float, str]:
-        """Own against the quickest exact method: mean delay lost and mean decision time saved, in
-        µs; how much slower than this machine a device must be for own to pay; that in words."""
-        lost = 1e3 * self.paired.loc[self.exact, f"{OURS[own]}delay_ms_difference"]
-        saved = self.compiled.mean_us[self.exact] - self.compiled.mean_us[own]
-        slower = max(1.0, lost / saved) if saved > 0 else np.inf
-        only = "only " if slower > SLOWER else ""
-        pays = f"pays off {only}on a device {slower:,.0f} times slower than this machine"
-        return lost, saved, slower, "never pays off" if np.isinf(slower) else pays
-
-    def exact_methods(self):
-        """N1: whether a learned decision makes up for its worse delay."""
-        lost, saved, slower, pays = self.worth("student")
-        late = "No" if np.isinf(slower) else "Hardly" if slower > SLOWER else "On slow devices"
-        said = f"{late}. The {METHODS[self.exact]} takes {self.us[self.exact]:.3g} µs; compared "
-        said += f"with it, {self.student} {pays}"
-        about = f"mean delay lost {lost / 1e3:.3g} ms, mean time saved {saved:.3g} µs"
-        ratio = bounded(self.compiled.loc[self.exact], "over_student")
-        return f"{self.exact}'s inference delay over student's (×, calls)", ratio, about, said
-
-    def constants(self):
-        """N2: policies that put everything at one location."""
-        best = self.regret[CONSTANT].idxmin()
-        ours = difference(self.paired.loc[best])
-        verb = _choose(ours, "more regret than", "less regret than", "about the regret of")
-        said = f"The best fixed placement, {self.policies([best])}, has {verb} {self.student}"
-        return f"regret, student minus {best} (points)", ours, "the best fixed policy", said
-
-    def cheap_policies(self):
-        """N3: heuristics against the student."""
-        order, ends = self.cheap, {p: difference(self.paired.loc[p]) for p in self.cheap}
-        better = [p for p in order if ends[p][1] > 0]
-        undecided = [p for p in order if p not in better and not ends[p][2] < 0]
-        if better:
-            quick, best = min(better, key=lambda p: self.us.get(p, np.inf)), better[0]
-            said = f"Yes: {len(better)} of {len(order)} have less regret than {self.student}. The "
-            said += f"quickest is {self.policies([quick])}, the best {self.policies([best])}"
-        elif undecided:
-            said = f"None clearly beats {self.student}; undecided: {self.policies(undecided)}"
-        else:
-            said = f"No: the best, {self.policies(order[:1])}, has more regret than {self.student}"
-        about = count("higher than", better, order)
-        return f"regret, student minus {order[0]} (points)", ends[order[0]], about, said
-
-    def any_graph(self):
-        """N4: the network for any graph against the paper's student, and against heuristics."""
-        own = "anygraph"
-        ours = difference(self.paired.loc["student"], own)
-        verb = _choose(ours, "less regret than", "more regret than", "about the regret of")
-        said = f"{self.policies([own])} has {verb} {self.student}; compared with the "
-        said += f"{METHODS[self.exact]} ({self.us[self.exact]:.3g} µs), it {self.worth(own)[3]}"
-        beaten = [p for p in self.cheap if difference(self.paired.loc[p], own)[2] < 0]
-        about = count("lower than", beaten, self.cheap)
-        return f"regret, {own} minus student (points)", ours, about, said
+def exact_method(name: str, paired: pd.DataFrame, calls: pd.DataFrame) -> dict:
+    """N1: whether a learned decision saves more time than it adds delay."""
+    exact = _quickest_exact(calls)
+    slower = slowdown("student", paired, calls)
+    outcome = "no" if np.isinf(slower) else "hardly" if slower > SLOWER else "on slow devices"
+    ratio = estimate(calls.loc[exact], "over_student")
+    columns = {"policy": "student", "baseline": exact, "runtime": PYTHON, "outcome": outcome}
+    columns["reference"] = f"the student {_pays_off(slower)}"
+    return row("N1", name, "inference_delay_ratio", ratio, **columns)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.01 else f"{100 * share:.1f} %"
+def fixed_placement(name: str, paired: pd.DataFrame) -> dict:
+    """N2: the best policy that places everything at one location."""
+    return _compared("N2", name, paired, "student", paired.regret[CONSTANT].idxmin())
 
 
-def _choose(ends: tuple[float, float, float], below: str, above: str, neither: str) -> str:
-    """By where an interval (value, low, high) lies."""
-    _, low, high = ends
-    return below if high < 0 else above if low > 0 else neither
+def heuristics(name: str, paired: pd.DataFrame, calls: pd.DataFrame) -> dict:
+    """N3: the best heuristic; how many heuristics have less regret than the student."""
+    regret = _heuristics(paired)
+    better = [policy for policy in regret.index if _sign(paired, "student", policy) == "higher"]
+    reference = ""
+    if better:
+        quickest = calls.median_us[better].idxmin()
+        reference = f"{len(better)} of {len(regret)} heuristics have less regret; the quickest "
+        reference += f"of these, {quickest}, takes {calls.median_us[quickest]:.3g} µs"
+    columns = {"k": len(better), "n": len(regret), "reference": reference}
+    return _compared("N3", name, paired, "student", regret.idxmin(), **columns)
 
 
-def remarks(claims: pd.DataFrame, names: tuple[str, ...] = ("dag", "chain", "fusion")) -> str:
-    """The notes in Markdown, a list of sentences under each of NOTES; claims: `judge.judge`'s."""
-    lines = []
-    for note, title in NOTES.items():
-        lines.append(f"- **{title}**")
-        for r in claims[(claims.claim == note) & claims.scenario.isin(names)].itertuples():
-            lines.append(f"  - `{r.scenario}`: {r.statement}. ({measure(r.metric)}: {number(r)})")
-    return "\n".join(lines)
+def any_graph(name: str, paired: pd.DataFrame, calls: pd.DataFrame) -> dict:
+    """N4: the paper's student; how many heuristics have more regret than `anygraph`."""
+    regret = _heuristics(paired)
+    worse = [policy for policy in regret.index if _sign(paired, ANY, policy) == "lower"]
+    reference = f"{len(worse)} of {len(regret)} heuristics have more regret; compared with "
+    reference += f"{_quickest_exact(calls)}, it {_pays_off(slowdown(ANY, paired, calls))}"
+    columns = {"k": len(worse), "n": len(regret), "reference": reference}
+    return _compared("N4", name, paired, ANY, "student", **columns)
 
 
-def rules() -> str:
-    """The rules of the verdicts in Markdown, with those of the first version and why they
-    changed."""
-    lines = ["| | rule | first version | why it changed |", "| --- | --- | --- | --- |"]
-    for claim, rule in (*RULES.items(), ("All", EVERY_RULE)):
-        lines.append(f"| **{claim}** | " + " | ".join(rule) + " |")
-    return "\n".join(lines)
+def slowdown(own: str, paired: pd.DataFrame, calls: pd.DataFrame) -> float:
+    """How many times slower than this machine a device must be for own decisions to save more time
+    than they add delay, compared with the quickest exact method; infinite if they never do."""
+    exact = _quickest_exact(calls)
+    lost_us = 1e3 * paired.loc[exact, f"{OURS[own]}delay_ms_difference"]
+    saved_us = calls.mean_us[exact] - calls.mean_us[own]
+    return max(1.0, lost_us / saved_us) if saved_us > 0 else np.inf
+
+
+def _pays_off(slower: float) -> str:
+    if np.isinf(slower):
+        return "never pays off"
+    return f"pays off on a device {slower:,.0f} times slower than this machine"
+
+
+def _quickest_exact(calls: pd.DataFrame) -> str:
+    return calls.median_us[calls.index.intersection(OPTIMAL)].idxmin()
+
+
+def _heuristics(paired: pd.DataFrame) -> pd.Series:
+    """Regret of the heuristics, by policy."""
+    return paired.regret[[p for p in paired.index if POLICIES[p].kind == "heuristic"]]
+
+
+def _sign(paired: pd.DataFrame, own: str, policy: str) -> str:
+    """Where the interval of own regret minus a policy's lies."""
+    found = difference(paired.loc[policy], own)
+    if found.high < 0:
+        return "lower"
+    return "higher" if found.low > 0 else "similar"
+
+
+def _compared(claim: str, name: str, paired: pd.DataFrame, own: str, other: str, **columns):
+    found = difference(paired.loc[other], own)
+    columns |= {"policy": own, "baseline": other, "outcome": _sign(paired, own, other)}
+    return row(claim, name, "regret_difference", found, **columns)

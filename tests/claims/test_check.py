@@ -1,114 +1,138 @@
-"""Claims of a rerun against committed ones, with planted differences; the generated blocks."""
+"""Claims of a rerun against committed ones, with planted differences."""
 
+import os
+import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.run import ROOT, get_run, read_table
 from experiments.claims import check
 from experiments.claims.check import DIFFERS, SAME, TOLERATED, answers
-from experiments.claims.readme import BEGIN, END, expected, summary, write_block
-from experiments.claims.terms import NO, PARTLY, UNDECIDED, YES
+from experiments.claims.rows import LOOP, Estimate, row
+from experiments.claims.rules import certain
+from experiments.claims.terms import NOT_SUPPORTED, PARTLY, SUPPORTED, UNDECIDED
+from experiments.run import ROOT
 
-CLAIMS = read_table(get_run("paper"), "claims")
-REGRET = "student: regret (%)"
-LOOPS = "student: inference delay (µs, in compiled loops)"
-PAIRS = "pairs of learned policies in which more right labels mean less regret (%)"
-
-
-def table(value=10.0, low=9.0, high=11.0, verdict=PARTLY, metric=REGRET):
-    about = dict(claim="C5", scenario="dag", metric=metric, reference="", interval="tasks")
-    other = about | dict(value=1.0, ci_low=np.nan, ci_high=np.nan, verdict="-")
-    row = about | dict(value=value, ci_low=low, ci_high=high, verdict=verdict)
-    return pd.DataFrame([row, other])
+NONE = {"low": np.nan, "high": np.nan}
+PAIRS = {"quantity": "concordant_pairs", **NONE}
+LOOPS = {"quantity": "inference_delay", "runtime": LOOP}
 
 
-NONE = dict(low=np.nan, high=np.nan)
+def table(value=10.0, low=9.0, high=11.0, verdict=PARTLY, quantity="regret", **columns):
+    columns |= {"policy": "student", "judgement": certain(verdict)}
+    return pd.DataFrame([row("C5", "dag", quantity, Estimate(value, low, high), **columns)])
 
 
 @pytest.mark.parametrize(
     "here, about, answer",
     [
         ({}, {}, SAME),
-        (dict(value=10.00001), {}, SAME),
-        (dict(value=10.01), {}, TOLERATED),
-        (dict(value=13, low=10.9, high=15), {}, TOLERATED),
-        (dict(value=13, low=11.1, high=15), {}, DIFFERS),  # intervals apart
-        (dict(verdict=NO), {}, DIFFERS),
-        (dict(verdict=UNDECIDED), {}, TOLERATED),
-        (dict(value=10.9), dict(metric=PAIRS, **NONE), TOLERATED),
-        (dict(value=11.1), dict(metric=PAIRS, **NONE), DIFFERS),
-        (dict(value=10.9), dict(metric=LOOPS), SAME),  # within the reference's interval
-        (dict(value=29, low=28, high=30), dict(metric=LOOPS), TOLERATED),
-        (dict(value=31, low=9, high=50), dict(metric=LOOPS), DIFFERS),
-        (dict(value=3.2), dict(metric=LOOPS), DIFFERS),
-        (dict(value=10.5, verdict=YES), dict(metric=LOOPS), DIFFERS),
+        ({"value": 10.00001}, {}, SAME),
+        ({"value": 10.01}, {}, TOLERATED),
+        ({"value": 13, "low": 10.9, "high": 15}, {}, TOLERATED),
+        ({"value": 13, "low": 11.1, "high": 15}, {}, DIFFERS),  # intervals apart
+        ({"verdict": NOT_SUPPORTED}, {}, DIFFERS),
+        ({"verdict": UNDECIDED}, {}, TOLERATED),
+        ({"value": 10.9}, PAIRS, TOLERATED),
+        ({"value": 11.1}, PAIRS, DIFFERS),
+        ({"value": 10.9}, LOOPS, SAME),  # within the reference's interval
+        ({"value": 29, "low": 28, "high": 30}, LOOPS, TOLERATED),
+        ({"value": 31, "low": 9, "high": 50}, LOOPS, DIFFERS),
+        ({"value": 3.2}, LOOPS, DIFFERS),
+        ({"value": 10.5, "verdict": SUPPORTED}, LOOPS, DIFFERS),
     ],
 )
 def test_planted_differences_are_found(here, about, answer):
-    ((said, text),) = answers(table(**about | here), table(**about))
-    assert said == answer and text.startswith("C5 dag, ") and "; reference: 10" in text
+    ((found, text),) = answers(table(**about | here), table(**about))
+    assert found == answer and text.startswith("C5 dag, ") and "; reference: 10" in text
 
 
 def test_a_verdict_that_is_missing_or_new_differs():
-    for ours, theirs, where in ((table()[1:], table(), "in the ref"), (table(), table()[1:], "he")):
-        ((said, text),) = answers(ours, theirs)
-        assert said == DIFFERS and f"only {where}" in text
+    for ours, theirs, where in (
+        (table()[1:], table(), "only in the reference"),
+        (table(), table()[1:], "only here"),
+        (table(policy="student"), table(runtime="c"), "only"),
+    ):
+        found = answers(ours, theirs)
+        assert {answer for answer, _ in found} == {DIFFERS} and where in found[0][1]
 
 
-def test_the_command_ends_with_status_1_if_a_claim_differs(tmp_path, capsys, monkeypatch):
-    planted, alike = tmp_path / "planted.csv", tmp_path / "alike.csv"
-    CLAIMS.to_csv(alike, index=False)
-    check.main([str(alike)])
-    said = capsys.readouterr().out.splitlines()
-    assert all(line.startswith(SAME) for line in said[:-1]) and "reference's own" in said[-1]
-    assert len(said) - 1 == (CLAIMS.verdict != "-").sum()
-    edited = CLAIMS.copy()
-    at = edited.index[(edited.metric == REGRET) & (edited.scenario == "dag")]
-    edited.loc[at, ["value", "ci_low", "ci_high"]] = 99.0
-    edited.to_csv(planted, index=False)
+def test_what_was_run_here_is_said_first(judged, tmp_path, capsys):
+    run, claims = judged
+    reference = tmp_path / "alike.csv"
+    claims.to_csv(reference, index=False)
+    check.check(run, tmp_path / "none", str(reference))
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first == "nothing was run here: these are the committed results"
+    assert len(lines) == (claims.verdict != "-").sum()
+    assert all(line.startswith("same  ") for line in lines)
+    for step in ("training/02_data", "02_labels"):
+        stamp = tmp_path / "stamps" / f"{step}.done"
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    assert check.run_here(tmp_path / "stamps").startswith("run here: 02_labels, training/02_data;")
+
+
+def test_the_command_ends_with_status_1_if_a_claim_differs(judged, tmp_path, capsys):
+    run, claims = judged
+    planted = claims.copy()
+    regret = (claims.quantity == "regret") & (claims.policy == "student")
+    planted.loc[regret & (claims.scenario == "dag"), ["value", "ci_low", "ci_high"]] = 99.0
+    reference = tmp_path / "planted.csv"
+    planted.to_csv(reference, index=False)
     with pytest.raises(SystemExit, match=r"error: 1 of \d+ verdicts differ"):
-        check.main([str(planted)])
-    assert "differs                   C5 dag, student: regret: " in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"error: reference: 'nowhere' has no claims\.csv"):
-        check.main(["nowhere"])
-    shown = subprocess.CompletedProcess([], 0, stdout=alike.read_text())
-    monkeypatch.setattr(check.subprocess, "run", lambda *_, **__: shown)
-    assert check.committed("HEAD").equals(CLAIMS)
+        check.check(run, tmp_path, str(reference))
+    assert f"{DIFFERS:18}C5 dag, student's regret: " in capsys.readouterr().out
 
 
-def test_the_readme_tells_six_claims_from_the_table():
-    latency = read_table(get_run("paper"), "latency")
-    lines = summary(CLAIMS, latency).splitlines()
-    assert [line[4:6] for line in lines[2:8]] == ["C1", "C2", "C3", "C4", "C5", "C6"]
-    edited = CLAIMS.assign(verdict=CLAIMS.verdict.where(CLAIMS.verdict == "-", YES))
-    baseline = edited.metric == "regret, student minus greedy (points)"
-    edited.loc[baseline, "reference"] = "worse; "
-    edited.loc[(edited.metric == REGRET) & (edited.scenario == "dag"), "value"] = 77.7
-    told = summary(edited, latency).splitlines()
-    assert "always loses to `greedy`, " in told[6] and "| 77.7 % [" in told[6]
-    assert "| **reproduced** | [" in told[6] and "always loses to `greedy`" not in lines[6]
+def test_one_claim_is_judged_alone_from_the_tables(judged, tmp_path, capsys, monkeypatch):
+    run, claims = judged
+    reference = tmp_path / "reference.csv"
+    claims.to_csv(reference, index=False)
+    monkeypatch.setattr(check, "read_table", None)  # claims.csv is not read
+    check.check(run, tmp_path, str(reference), "C5", "dag")
+    lines = capsys.readouterr().out.splitlines()[1:]
+    assert [line.split(",")[0] for line in lines] == [f"{SAME:18}C5 dag"] * 2
+    with pytest.raises(ValueError, match="claim: 'C9', expected one of C1, C2"):
+        check.chosen(claims, "C9", "")
+    with pytest.raises(ValueError, match="scenario: 'tree', expected one of all"):
+        check.chosen(claims, "C3", "tree")
 
 
-def test_every_claim_has_a_command_and_a_number_to_expect():
-    judged = CLAIMS[(CLAIMS.verdict != "-") & ~CLAIMS.scenario.str.startswith("networks")]
-    lines = expected(CLAIMS).splitlines()[2:]
-    assert len(lines) == len(judged)
-    for line, row in zip(lines, judged.itertuples()):
-        claim, where, command, time, told, allowed = line.strip("| ").split(" | ")
-        assert (claim, where) == (row.claim, row.scenario) and f"**{row.verdict}**" in told
-        step = command.removeprefix("`make build/paper/").removesuffix(".done`")
-        assert (ROOT / "notebooks" / f"{step}.ipynb").exists() and time.startswith("about ")
-        assert allowed in ("a factor of 3", "10 %", "overlapping intervals")
+@pytest.mark.parametrize("name", ["v1.0", "--output=x", "no/such.csv"])
+def test_a_reference_that_does_not_exist_is_named(name):
+    with pytest.raises(ValueError, match=f"reference: '{name}' is neither a file, nor a commit"):
+        check.committed(name)
 
 
-def test_a_block_goes_between_its_marks(tmp_path):
-    page = tmp_path / "README.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    write_block(page, r"new \1")
-    assert page.read_text() == f"before\n{BEGIN}\nnew \\1\n{END}\nafter\n"
-    page.write_text(f"before\n{BEGIN}\n")
-    with pytest.raises(ValueError, match=r"README\.md: the marks of the generated block are"):
-        write_block(page, "new")
+def test_a_table_of_long_ago_is_named():
+    with pytest.raises(ValueError, match=r"claims\.csv: lacks 'quantity', so it is older than"):
+        check.chosen(table().drop(columns="quantity"), "", "")
+
+
+def test_any_locale_will_do(judged, tmp_path):
+    """All is read as UTF-8: what git prints, tables, and notes beside them."""
+    run, claims = judged
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@x"]
+    shutil.copytree(run.figures, tmp_path / "figures")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *command], cwd=tmp_path, check=True)
+    program = f"""if True:
+        from pathlib import Path
+        from experiments.claims import check
+        here = check.ROOT = Path({str(tmp_path)!r})
+        check.get_run = lambda profile: check.Run(None, here)
+        check.main([])"""
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain |= {"PYTHONIOENCODING": "latin-1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | plain, capture_output=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    lines = done.stdout.decode("latin-1").splitlines()
+    assert "µs, partly; reference: " in done.stdout.decode("latin-1")
+    assert len(lines) == 1 + (claims.verdict != "-").sum()
+    assert all(line.startswith("same") for line in lines[1:])
