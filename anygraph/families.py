@@ -1,22 +1,21 @@
 """Families of random task graphs: what `anygraph` is trained on, and what it is tested on.
 
-Six families are trained on, four are kept for tests as a whole. The comparison's own graphs are
-never trained on either: a graph drawn for training is refused when its edges equal those of a test
-graph, whatever its name or index.
+Six families are trained on, four are kept for tests as a whole. A graph drawn for training is
+refused when its edges equal those of a graph that the caller holds apart for tests, whatever its
+name.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 
 import numpy as np
 
-from kd_offload.graphs import TaskGraph, chain, random_graph
+from kd_offload.graphs import TaskGraph
 
-MOST = 128  # subtasks of the largest graph decided
-TEST_INDICES = 50  # random_<n>_<index> with an index below this one are test graphs
+MAX_SUBTASKS = 128  # of the largest graph decided
+MAX_EDGES = 1024  # of a graph given as text or in C: more than any family draws
 Edges = list[tuple[int, int]]
 
 
@@ -197,47 +196,83 @@ def elimination(n: int, rng: np.random.Generator) -> Edges:
 
 
 Family = Callable[[int, np.random.Generator], Edges]
-TRAINED: dict[str, Family] = {
-    f.__name__: f for f in (near, wide, pipelines, layers, fork_join, series_parallel)
+TRAINING_FAMILIES: dict[str, Family] = {
+    "near": near,
+    "wide": wide,
+    "pipelines": pipelines,
+    "layers": layers,
+    "fork_join": fork_join,
+    "series_parallel": series_parallel,
 }
-UNSEEN: dict[str, Family] = {f.__name__: f for f in (tree, wavefront, butterfly, elimination)}
+UNSEEN_FAMILIES: dict[str, Family] = {
+    "tree": tree,
+    "wavefront": wavefront,
+    "butterfly": butterfly,
+    "elimination": elimination,
+}
 
 
 def draw(family: str, n: int, rng: np.random.Generator) -> TaskGraph:
-    """A random graph of 1 to 128 subtasks. Raises ValueError naming another n or family."""
-    families = TRAINED | UNSEEN
+    """A random graph of a family.
+
+    Parameters
+    ----------
+    family : str
+        A name in TRAINING_FAMILIES or UNSEEN_FAMILIES.
+    n : int
+        Subtasks, 1 to MAX_SUBTASKS.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    TaskGraph
+
+    Raises
+    ------
+    ValueError
+        Naming another family or n.
+    """
+    families = TRAINING_FAMILIES | UNSEEN_FAMILIES
     if family not in families:
         raise ValueError(f"family: {family!r}, expected one of {', '.join(families)}")
-    if not 1 <= n <= MOST:
-        raise ValueError(f"family {family!r}: n must be 1 to {MOST}, got {n}")
-    edges = families[family](n, rng) if n > 2 else ended(n, [(i, i + 1) for i in range(1, n)])
+    if not 1 <= n <= MAX_SUBTASKS:
+        raise ValueError(f"family {family!r}: n must be 1 to {MAX_SUBTASKS}, got {n}")
+    if n > 2:
+        edges = families[family](n, rng)
+    else:  # no family has a choice
+        edges = ended(n, [(i, i + 1) for i in range(1, n)])
     return TaskGraph(f"{family}_{n}", n, tuple(edges))
 
 
 def edges_hash(graph: TaskGraph) -> str:
-    """What two graphs share exactly when they have the same subtasks and edges, whatever their
-    names.
-    """
+    """Equal for two graphs exactly when their subtasks and edges are, whatever their names."""
     return hashlib.sha256(repr((graph.n, graph.edges)).encode()).hexdigest()
 
 
-@lru_cache
-def held_apart(most: int = 64) -> frozenset[str]:
-    """Hashes of all scenarios' graphs, and of chains and random ones of up to `most` subtasks."""
-    from experiments.scenarios import SCENARIOS, scenario
-
-    graphs = [*(scenario(name).graph for name in SCENARIOS), *map(chain, range(1, most + 1))]
-    graphs += [random_graph(n, i) for n in range(1, most + 1) for i in range(TEST_INDICES)]
-    return frozenset(map(edges_hash, graphs))
-
-
 def training_graph(
-    rng: np.random.Generator, sizes: tuple[int, int], apart: frozenset[str], names=tuple(TRAINED)
+    rng: np.random.Generator,
+    sizes: tuple[int, int],
+    held_apart: frozenset[str],
+    families: tuple[str, ...] = tuple(TRAINING_FAMILIES),
 ) -> TaskGraph:
-    """A graph of one of the families, its size log-uniform in `sizes`, that is none held apart."""
+    """A random graph of one of the families that is not held apart.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    sizes : tuple of int
+        Fewest and most subtasks; the size is log-uniform between them.
+    held_apart : frozenset of str
+        The `edges_hash` of every graph that is kept for tests.
+    families : tuple of str
+
+    Returns
+    -------
+    TaskGraph
+    """
+    low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
     while True:
-        low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
         n = int(np.exp(rng.uniform(low, high)))
-        graph = draw(names[int(rng.integers(len(names)))], n, rng)
-        if edges_hash(graph) not in apart:
+        graph = draw(families[int(rng.integers(len(families)))], n, rng)
+        if edges_hash(graph) not in held_apart:
             return graph
