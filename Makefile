@@ -2,24 +2,20 @@
 # A step executes a notebook. Its stamp is build/<profile>/<name>.done; the .d file beside it has the
 # modules that the notebook imported, so that a step is run again when one of them changes.
 PROFILE := paper
-SHELL := /bin/bash
-.DELETE_ON_ERROR:
-.NOTPARALLEL: # a step uses all cores
+.DELETE_ON_ERROR .NOTPARALLEL: # a step uses all cores
 .PHONY: help setup check reproduce smoke check-claims test slow export lab site clean
-VENV := .venv/.installed
 PY := $(or $(PYTHON),.venv/bin/python)
-SETUP := $(if $(PYTHON),check,$(VENV))
+SETUP := $(if $(PYTHON),check,.venv/.installed)
 BASE := $(or $(shell command -v python3.11),python3)
-RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
 COMPILED := $(shell grep -rl njit --include=*.py kd_offload anygraph experiments | LC_ALL=C sort)
 export PYTHONPATH := $(CURDIR)
 # numba does not see a change in what a function calls: each state of the code has its own folder
-export NUMBA_CACHE_DIR ?= $(CURDIR)/build/numba/$(shell cat $(COMPILED) | cksum | tr ' ' _)
+export NUMBA_CACHE_DIR ?= $(CURDIR)/build/numba/$(shell cat /dev/null $(COMPILED) | cksum | tr ' ' _)
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 setup: $(SETUP) ## make .venv, with everything that is needed
-$(VENV): requirements.txt pyproject.toml
+.venv/.installed: requirements.txt pyproject.toml
 	@"$(BASE)" .ci/check.py
 	"$(BASE)" -m venv .venv
 	.venv/bin/pip install -q -r requirements.txt
@@ -29,32 +25,31 @@ check:
 	@"$(PY)" .ci/check.py --packages
 
 step = $(foreach name,$(1),build/$(PROFILE)/$(name).done)
-NOTEBOOKS := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
+STORY := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 NETWORKS := $(call step,$(addprefix training/03_,chain dag fusion networks))
-ALWAYS := requirements.txt experiments/execute.py
-SLOW = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# committed for the reference run
+MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
+slow_step = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# the reference run reads them
+RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
 
-build/$(PROFILE)/%.done: notebooks/%.ipynb $(ALWAYS) | $(SETUP)
+build/$(PROFILE)/%.done: notebooks/%.ipynb requirements.txt experiments/execute.py | $(SETUP)
 	$(RUN)
-$(NETWORKS): build/$(PROFILE)/training/03_%.done: \
-  notebooks/training/03_teacher_and_student.ipynb $(ALWAYS) $(call step,training/02_data) | $(SETUP)
+$(NETWORKS): build/$(PROFILE)/training/03_%.done: notebooks/training/03_teacher_and_student.ipynb \
+  requirements.txt experiments/execute.py $(call step,training/02_data) | $(SETUP)
 	$(RUN) -p scenarios $*
 $(call step,02_labels training/04_distillation training/05_other_learners slow/05_dqn): \
   $(call step,training/02_data)
 $(call step,03_teacher_and_student): $(NETWORKS)
 $(call step,04_distillation): $(call step,training/04_distillation)
-$(call step,05_other_learners): $(call step,training/05_other_learners) $(call SLOW,05_dqn)
-$(call step,09_any_graph): $(call step,training/09_any_graph) $(call SLOW,09_design)
-MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
-$(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): \
-  $(MODELS) $(call SLOW,05_dqn)
-$(call step,06_latency): $(call step,training/04_distillation)
+$(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
+$(call step,09_any_graph): $(call step,training/09_any_graph) $(call slow_step,09_design)
+$(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)
+$(call step,06_latency): $(call slow_step,05_dqn)
 $(call step,08_inference_time): $(call step,06_latency)
-$(call step,11_testbed): $(MODELS) $(call SLOW,11_testbed)
+$(call step,11_testbed): $(MODELS) $(call slow_step,11_testbed)
 $(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time)
 -include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)
 
-reproduce: $(call step,$(NOTEBOOKS)) ## make every table and figure
+reproduce: $(call step,$(STORY)) ## make every table and figure
 smoke: ## the same at small sizes
 	@$(MAKE) --no-print-directory PROFILE=smoke reproduce
 	"$(PY)" -m pytest -q tests/after_smoke.py
@@ -62,19 +57,15 @@ check-claims: $(SETUP) ## compare your claims with the committed ones
 	@"$(PY)" -m experiments.claims.check $(if $(CLAIM),--claim $(CLAIM)) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
 	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check .
-	"$(PY)" -m pytest -n 2 --dist loadgroup
+	"$(PY)" -m pytest -n 2
 slow: $(call step,slow/05_dqn slow/09_design slow/11_testbed) ## what reproduce reads: hours
 export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
 	"$(PY)" -m experiments.runtimes.card
 lab: $(SETUP) ## open the notebooks; N=06 runs one, and what it needs, at small size
-ifdef N
-	@$(MAKE) --no-print-directory PROFILE=lab $(patsubst notebooks/%.ipynb,build/lab/%.done,$(wildcard notebooks/$(N)*.ipynb))
-else
-	@mkdir -p build/lab/open && cp -n notebooks/*.ipynb build/lab/open
-	"$(PY)" -m jupyter lab build/lab/open
-endif
+	@$(if $(N),$(MAKE) PROFILE=lab $(patsubst notebooks/%.ipynb,build/lab/%.done,$(wildcard notebooks/$(N)*.ipynb)),\
+	  mkdir -p build/lab/open && cp -n notebooks/*.ipynb build/lab/open && "$(PY)" -m jupyter lab build/lab/open)
 site: $(SETUP) ## build the documentation's site
-	"$(PY)" -m sphinx -q -b html docs build/site
+	"$(PY)" -m sphinx -q -c docs . build/site
 clean: ## delete what git lacks
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	git clean -fdXq data figures

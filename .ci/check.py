@@ -1,10 +1,20 @@
 """Is this Python one that the artifact runs on? Needs nothing installed: `python .ci/check.py`."""
 
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 FIRST, LAST = (3, 11), (3, 13)
+
+
+def installed(name: str) -> bool:
+    """Whether a package of this name is there, in any version."""
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 def main() -> None:
@@ -16,11 +26,8 @@ def main() -> None:
     if "--packages" in sys.argv:
         lines = (Path(__file__).parents[1] / "environment.yml").read_text().splitlines()
         names = [line.strip(" -").split("==")[0] for line in lines if "==" in line]
-        modules = {"scikit-learn": "sklearn", "fpdf2": "fpdf"} | {
-            n: None for n in ("jupyter", "ruff")
-        }
-        wanted = ((n, modules.get(n, n)) for n in [*names, "jinja2", "scipy", "threadpoolctl"])
-        if lacking := [n for n, module in wanted if module and not find_spec(module)]:
+        lacking = [name for name in names if not installed(name)]
+        if lacking:
             sys.exit(f"error: {sys.executable} lacks {', '.join(lacking)}; see environment.yml")
     elif not (find_spec("venv") and find_spec("ensurepip")):
         sys.exit("error: Python's venv module is missing (on Debian: apt install python3-venv)")

@@ -8,13 +8,17 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from experiments.profiles import PROFILES, Profile
 from experiments.scenarios import scenario
 from kd_offload import data
 from kd_offload.data import save_json, sha256, written_aside
 from kd_offload.labels import Labelled
+from kd_offload.tasks import feature_names
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("numpy", "numba", "torch", "pandas", "scikit-learn", "matplotlib", "pyarrow")
@@ -72,7 +76,11 @@ def get_run(profile: str, out: str = "") -> Run:
 
 
 def generate(run: Run, name: str, split: str) -> Path:
-    """Make and save a scenario's data set; returns its file."""
+    """Make and save a scenario's data set; returns its file.
+
+    A Parquet file with one row per task: the task vector by name (`tasks.feature_names`, SI units),
+    the optimal placement `x_1..x_n`, its delay `delay_s` and the search's `nodes`.
+    """
     graph, _, workload = scenario(name)
     profile, path = run.profile, run.data_path(name, split)
     labelled = data.generate(
@@ -83,13 +91,32 @@ def generate(run: Run, name: str, split: str) -> Path:
         workload=workload,
         block=profile.block,
     )
-    data.save(path, graph, labelled, provenance(run))
+    columns = dict(zip(feature_names(graph), labelled.tasks.T))
+    columns |= {f"x_{i + 1}": labelled.placements[:, i] for i in range(graph.n)}
+    columns |= {"delay_s": labelled.delays, "nodes": labelled.nodes}
+    table = pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()})
+    with written_aside(path) as aside:
+        pq.write_table(table, aside, compression="none", use_dictionary=False)
+    save_json(path.with_suffix(".json"), {"sha256": sha256(path), **provenance(run)})
     return path
 
 
 def load(run: Run, name: str, split: str) -> Labelled:
-    """A scenario's data set; ValueError naming a file that is missing or altered."""
-    return data.load(run.data_path(name, split), scenario(name).graph)
+    """A scenario's data set, verified; ValueError naming a file that is missing or altered."""
+    path, graph = run.data_path(name, split), scenario(name).graph
+    try:
+        about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if sha256(path) != about["sha256"]:
+            raise ValueError("its SHA-256 differs")
+        table = pq.read_table(path)
+        tasks = np.column_stack([table[name].to_numpy() for name in feature_names(graph)])
+        labels = [table[f"x_{i + 1}"].to_numpy() for i in range(graph.n)]
+        placements = np.column_stack(labels).astype(np.int8)
+        return Labelled(tasks, placements, table["delay_s"].to_numpy(), table["nodes"].to_numpy())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"data: {path} is missing, truncated or altered ({error}); generate the data again"
+        ) from None
 
 
 def provenance(run: Run, **inputs) -> dict:

@@ -1,9 +1,6 @@
-"""Labelled tasks: generated in parallel, the same for any number of workers, one file per split.
+"""Labelled tasks, generated in parallel and the same for any number of workers; whole files.
 
-Tasks are drawn in blocks. A block follows from (seed, graph's name, split, number) alone. A data
-set is a Parquet file with one row per task: the task vector by name (`tasks.feature_names`, SI
-units), the optimal placement `x_1..x_n`, its delay `delay_s` and the search's `nodes`. Beside it, a
-.json has the file's SHA-256 and what it was made from.
+Tasks are drawn in blocks. A block follows from (seed, graph's name, split, number) alone.
 """
 
 from __future__ import annotations
@@ -17,14 +14,12 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .graphs import TaskGraph
 from .labels import Labelled, solve
-from .tasks import Ranges, feature_names, sample_tasks
+from .tasks import Ranges, sample_tasks
 
 SPLITS = ("train", "validation", "test")
 NODE_BUDGET = 200_000_000  # of one task: some ten seconds of search
@@ -135,61 +130,3 @@ def generate(
     total = -(-count // block)
     parts = list(progress(blocks, total, f"{graph.name}/{split}", "block"))
     return Labelled(*map(np.concatenate, zip(*parts)))
-
-
-def save(path: Path, graph: TaskGraph, data: Labelled, about: dict) -> None:
-    """Write a data set as Parquet, with a .json beside it, each whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in .parquet.
-    graph : TaskGraph
-    data : Labelled
-    about : dict
-        What it was made from, for the .json.
-    """
-    columns = dict(zip(feature_names(graph), data.tasks.T))
-    columns |= {f"x_{i + 1}": data.placements[:, i] for i in range(graph.n)}
-    columns |= {"delay_s": data.delays, "nodes": data.nodes}
-    table = pa.table({name: np.ascontiguousarray(column) for name, column in columns.items()})
-    with written_aside(path) as aside:
-        pq.write_table(table, aside, compression="none", use_dictionary=False)
-    save_json(Path(path).with_suffix(".json"), {"sha256": sha256(path), **about})
-
-
-def load(path: Path, graph: TaskGraph) -> Labelled:
-    """Read a data set and verify it.
-
-    Parameters
-    ----------
-    path : Path
-    graph : TaskGraph
-
-    Returns
-    -------
-    Labelled
-
-    Raises
-    ------
-    ValueError
-        Naming a file that is missing, truncated, altered, or of another graph.
-    """
-    path = Path(path)
-    try:
-        known = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
-        if sha256(path) != known:
-            raise ValueError("its SHA-256 differs")
-        table = pq.read_table(path)
-        tasks = np.column_stack([table[name].to_numpy() for name in feature_names(graph)])
-        labels = [table[f"x_{i + 1}"].to_numpy() for i in range(graph.n)]
-        return Labelled(
-            tasks,
-            np.column_stack(labels).astype(np.int8),
-            table["delay_s"].to_numpy(),
-            table["nodes"].to_numpy(),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"data: {path} is missing, truncated or altered ({error}); generate the data again"
-        ) from None

@@ -202,22 +202,7 @@ def schedule_node(j, k, first, source, times, placement, finish, free_at):
 
 
 def check_placements(graph: TaskGraph, placements) -> np.ndarray:
-    """Placements as int8, checked.
-
-    Parameters
-    ----------
-    graph : TaskGraph
-    placements : array_like of int, shape (..., n)
-
-    Returns
-    -------
-    numpy.ndarray of int8, shape (..., n)
-
-    Raises
-    ------
-    ValueError
-        For another shape, a type that is no integer, or a label that is no location.
-    """
+    """Placements as int8 (..., n); ValueError for another shape or type, or no location."""
     x = real_array("placement", placements, [f"x_{i + 1}" for i in range(graph.n)])
     if x.ndim < 1 or x.shape[-1] != graph.n:
         raise ValueError(
@@ -264,22 +249,9 @@ def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
 
 
 def all_delays(graph: TaskGraph, tasks, placements) -> np.ndarray:
-    """Delay of every placement for every task, in seconds.
+    """Delay of every placement (P, n) for every task (S, F): float64 (S, P) in seconds.
 
-    Parameters
-    ----------
-    graph : TaskGraph
-    tasks : array_like of float, shape (S, F), SI units
-    placements : array_like of int, shape (P, n)
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (S, P)
-
-    Raises
-    ------
-    ValueError
-        As `delay` does.
+    Raises ValueError as `delay` does.
     """
     t = np.atleast_2d(check_tasks(graph, tasks))
     x = np.atleast_2d(check_placements(graph, placements))
@@ -297,23 +269,10 @@ def _refuse_overflow(delays: np.ndarray) -> None:
 
 
 def schedule(graph: TaskGraph, task, placement) -> list[Event]:
-    """What happens when, by the compiled kernel's rules in plain Python.
+    """What happens when, by the compiled kernel's rules in plain Python, for Gantt charts.
 
-    Parameters
-    ----------
-    graph : TaskGraph
-    task : array_like of float, shape (F,), SI units
-    placement : array_like of int, shape (n,)
-
-    Returns
-    -------
-    list of Event
-        In the order in which resources are reserved; the last one is the result.
-
-    Raises
-    ------
-    ValueError
-        For a bad task or placement.
+    For one task (F,) and placement (n,). Events are in the order in which resources are reserved;
+    the last one is the result. Raises ValueError for a bad task or placement.
     """
     t, x = check_tasks(graph, task), check_placements(graph, placement)
     if t.ndim != 1 or x.ndim != 1:

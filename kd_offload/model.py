@@ -136,27 +136,10 @@ def check_graph(model: Model, graph: TaskGraph) -> None:
 
 
 def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
-    """Tasks that a model can decide, as contiguous float64.
+    """Tasks (F,) or (S, F) that a model can decide, as contiguous float64.
 
-    Parameters
-    ----------
-    model : Model
-    graph : TaskGraph
-    tasks : array_like of float, shape (F,) or (S, F), SI units
-
-    Returns
-    -------
-    numpy.ndarray of float64, same shape
-
-    Raises
-    ------
-    ValueError
-        For a task that is not positive and finite, or a model of another graph.
-
-    Warns
-    -----
-    UserWarning
-        Naming the first feature with a value outside the range of training.
+    Raises ValueError for a task that is not positive and finite, or a model of another graph; warns
+    of the first feature with a value outside the range of training.
     """
     check_graph(model, graph)
     t = check_tasks(graph, tasks, positive=True)
@@ -240,19 +223,7 @@ def torch_network(model: Model) -> Network:
 
 
 def save(model: Model, path: Path) -> None:
-    """Write a model as .npz, whole or not at all.
-
-    Parameters
-    ----------
-    model : Model
-    path : Path
-        Ends in .npz.
-
-    Raises
-    ------
-    ValueError
-        For another suffix.
-    """
+    """Write a model as .npz, whole or not at all; ValueError for another suffix."""
     if Path(path).suffix != ".npz":
         raise ValueError(f"model: {path}, expected a name that ends in .npz")
     graph = model.graph
@@ -266,21 +237,7 @@ def save(model: Model, path: Path) -> None:
 
 
 def open_model(path: Path) -> Model:
-    """Read a model.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ValueError
-        Naming a file that is missing, altered or of another format.
-    """
+    """Read a model; ValueError naming a file that is missing, altered or of another format."""
     try:
         with np.load(path, allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}

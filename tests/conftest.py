@@ -20,12 +20,14 @@ def _numba_cache() -> str:
 os.environ.setdefault("NUMBA_CACHE_DIR", _numba_cache())
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from filelock import FileLock  # noqa: E402
 
 from experiments.profiles import PROFILES, SMOKE  # noqa: E402
 from experiments.run import Run, generate  # noqa: E402
 from experiments.scenarios import RANDOM, SHOWN, TRAINED  # noqa: E402
 
+torch.set_num_threads(1)  # as everywhere in the artifact
 FEW = tuple((name, 100) for name in SHOWN)
 TINY = replace(
     SMOKE,

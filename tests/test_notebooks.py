@@ -1,56 +1,69 @@
 """Notebooks are clean, the executed copies are theirs, and the runner accepts nothing by halves."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
-from execute import execute
 
+from experiments.execute import execute, main, write_stamp
 from experiments.run import ROOT
-from experiments.profiles import PROFILES
 
-SOURCES = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+STORY = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+WORK = sorted((ROOT / "notebooks").glob("*/[0-9]*.ipynb"))
+WORK = [path for path in WORK if path.parent.name in ("training", "slow")]
+EXECUTED = ROOT / "notebooks" / "executed"
+
+
+def copies(path: Path) -> list[Path]:
+    """The executed copies of a notebook: one, or one for each value of its parameter."""
+    folder = EXECUTED / path.parent.relative_to(ROOT / "notebooks")
+    if path.parent.name == "training" and path.stem == "03_teacher_and_student":
+        return [folder / f"03_{name}.ipynb" for name in ("chain", "dag", "fusion", "networks")]
+    return [folder / path.name]
 
 
 def test_all_are_there():
-    assert [int(p.stem.split("_")[0]) for p in SOURCES] == list(range(1, len(SOURCES) + 1))
-    executed = (ROOT / "notebooks" / "executed").glob("*.ipynb")
-    assert {p.name for p in executed} == {p.name for p in SOURCES}
+    assert [int(p.stem.split("_")[0]) for p in STORY] == list(range(1, 13))
+    expected = {copy for path in (*STORY, *WORK) for copy in copies(path)}
+    assert set(EXECUTED.rglob("*.ipynb")) == expected
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
-def test_sources_are_clean(path):
-    book = nbformat.read(path, as_version=4)
-    nbformat.validate(book)
-    assert len(book.cells) <= 16
-    assert book.cells[0].cell_type == "markdown" and "Run time" in book.cells[0].source
-    assert book.cells[0].source.startswith(f"# {path.stem.split('_')[0].lstrip('0')}. ")
-    assert sum("parameters" in c.metadata.get("tags", []) for c in book.cells) == 1
-    for cell in book.cells:
-        assert set(cell.metadata) <= {"tags"}
-        if cell.cell_type == "code":
-            assert cell.outputs == [] and cell.execution_count is None
+def test_sources_are_clean():
+    for path in (*STORY, *WORK):
+        book = nbformat.read(path, as_version=4)
+        nbformat.validate(book)
+        opening = book.cells[0].source
+        assert opening.startswith(f"# {int(path.stem.split('_')[0])}. "), path.name
+        assert "Run time" in opening, path.name
+        tags = [tag for c in book.cells for tag in c.metadata.get("tags", [])]
+        assert tags == ["parameters"], path.name
+        for cell in book.cells:
+            assert set(cell.metadata) <= {"tags"}, path.name
+            if cell.cell_type == "code":
+                assert cell.outputs == [] and cell.execution_count is None, path.name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.stem)
-def test_executed_copies_are_of_these_sources(path):
-    executed = ROOT / "notebooks" / "executed" / path.name
-    source, copy = (nbformat.read(p, as_version=4).cells for p in (path, executed))
-    copy = [c for c in copy if "injected-parameters" not in c.metadata.get("tags", [])]
-    texts = [[(c.cell_type, c.source) for c in cells] for cells in (source, copy)]
-    assert texts[0] == texts[1]
-    assert all(c.execution_count for c in copy if c.cell_type == "code")
-    assert not [
-        o for c in copy if c.cell_type == "code" for o in c.outputs if o.output_type == "error"
-    ]
-    assert not re.search(
-        r"(?<![\w.])/(?:[\w.-]+/)*(?:site-packages|ipykernel_\d+|kd_offload|home|tmp|root)/",
-        executed.read_text(),
-    )
+def test_executed_copies_are_of_these_sources():
+    machine = r"(?<![\w.])/(?:[\w.-]+/)*(?:site-packages|ipykernel_\d+|kd_offload|home|tmp|root)/"
+    for source in (*STORY, *WORK):
+        cells = [(c.cell_type, c.source) for c in nbformat.read(source, as_version=4).cells]
+        for path in copies(source):
+            book = nbformat.read(path, as_version=4).cells
+            injected = "injected-parameters"
+            book = [c for c in book if injected not in c.metadata.get("tags", [])]
+            assert [(c.cell_type, c.source) for c in book] == cells, path.name
+            code = [c for c in book if c.cell_type == "code"]
+            assert all(c.execution_count for c in code), path.name
+            assert not [o for c in code for o in c.outputs if o.output_type == "error"], path.name
+            assert not re.search(machine, path.read_text(encoding="utf-8")), path.name
 
 
-def notebook(path, *code):
+def notebook(path: Path, *code: str) -> Path:
     cells = [nbformat.v4.new_code_cell(c) for c in code]
     cells[0].metadata["tags"] = ["parameters"]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -68,24 +81,97 @@ def test_the_runner_refuses_and_keeps_what_there_was(tmp_path):
         execute(good, target, {"b": 5})
     with pytest.raises(Exception, match="ZeroDivisionError"):
         execute(notebook(tmp_path / "bad.ipynb", "a = 1", "1 / 0"), target, {})
+    ended = notebook(tmp_path / "quit.ipynb", "a = 1", "import sys; sys.exit(0)", "print(a)")
     with pytest.raises(ValueError, match="stopped before cell 1"):
-        execute(
-            notebook(tmp_path / "quit.ipynb", "a = 1", "import sys; sys.exit(0)", "print(a)"),
-            target,
-            {},
-        )
-    assert target.read_bytes() == before and [p.name for p in target.parent.iterdir()] == [
-        "n.ipynb"
-    ]
+        execute(ended, target, {})
+    assert target.read_bytes() == before
+    assert [p.name for p in target.parent.iterdir()] == ["n.ipynb"]
 
 
-def test_profiles_differ_only_in_size():
-    assert len({p.seed for p in PROFILES.values()}) == 1
-
-
-def test_executed_copies_name_no_folder_of_this_machine(tmp_path):
+def test_an_executed_copy_names_no_folder_and_the_runner_knows_its_imports(tmp_path):
     target = tmp_path / "done.ipynb"
     code = "import pandas, kd_offload; print(pandas.__file__, kd_offload.__file__, '/elsewhere/x')"
-    execute(notebook(tmp_path / "n.ipynb", "a = 1", code), target, {})
-    said = nbformat.read(target, as_version=4).cells[1].outputs[0].text
-    assert said.startswith("lib/") and said.endswith(" kd_offload/__init__.py /elsewhere/x\n")
+    imported = execute(notebook(tmp_path / "n.ipynb", "a = 1", code), target, {})
+    output = nbformat.read(target, as_version=4).cells[1].outputs[0].text
+    assert output.startswith("lib/") and output.endswith(" kd_offload/__init__.py /elsewhere/x\n")
+    names = {str(path.relative_to(ROOT)) for path in imported}
+    assert {"kd_offload/__init__.py", "kd_offload/labels.py"} <= names
+    assert "experiments/run.py" not in names
+    write_stamp(ROOT / "build" / "test_stamp.done", imported)
+    lines = (ROOT / "build" / "test_stamp.d").read_text().splitlines()
+    assert lines[0].startswith("build/test_stamp.done: ") and "kd_offload/labels.py:" in lines
+    (ROOT / "build" / "test_stamp.d").unlink()
+    (ROOT / "build" / "test_stamp.done").unlink()
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        ("notebooks/01_problem.ipynb --profile papper", "error: profile: 'papper'"),
+        ("notebooks/99.ipynb --profile smoke", "error: notebook: notebooks/99.ipynb does not"),
+        ("notebooks/01_problem.ipynb --profile smoke -p speed 3", "error: parameter: 'speed'"),
+        ("notebooks/01_problem.ipynb -p profile smoke", "error: parameter: say --profile instead"),
+        ("notebooks/01_problem.ipynb -p scenario 3", "error: parameter: one that is changed needs"),
+    ],
+)
+def test_bad_arguments_end_in_one_line(arguments, text, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments.split())
+    assert text in str(ended.value)
+
+
+FAKE = """#!{python}
+import pathlib, sys
+if "experiments.execute" in sys.argv:
+    stamp = pathlib.Path(sys.argv[sys.argv.index("--stamp") + 1])
+    stamp.parent.mkdir(parents=True, exist_ok=True)
+    with open("log", "a") as log: log.write(str(stamp.relative_to("build/smoke")) + "\\n")
+    name = stamp.stem.partition("_")[2]
+    modules = ["kd_offload/labels.py", *pathlib.Path(".").glob("experiments/*/" + name + ".py")]
+    stamp.with_suffix(".d").write_text(f"{{stamp}}: {{' '.join(map(str, modules))}}\\n")
+    stamp.write_text("")
+"""
+
+
+def test_make_runs_what_changed_and_what_follows(tmp_path):
+    """The Makefile with a Python that only makes stamps, its dependencies those of its name."""
+    folder = tmp_path / "a folder"
+    for name in ("kd_offload", "experiments", "notebooks"):
+        for path in (*(ROOT / name).rglob("*.py"), *(ROOT / name).rglob("*.ipynb")):
+            if "executed" not in path.parts:
+                target = folder / path.relative_to(ROOT)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text("")
+    for name in ("Makefile", "requirements.txt"):
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    (folder / "anygraph").mkdir()
+    fake, log = folder / "a fake", folder / "log"
+    fake.write_text(FAKE.format(python=sys.executable))
+    fake.chmod(0o755)
+    clock = [fake.stat().st_mtime + 10]
+
+    def make(*touched: str) -> set[str]:
+        log.unlink(missing_ok=True)
+        for name in touched:
+            clock[0] += 10
+            os.utime(folder / name, (clock[0], clock[0]))
+        command = ["make", "reproduce", "PROFILE=smoke", "PYTHON=./a fake"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        made = log.read_text().split() if log.exists() else []
+        assert len(made) == len(set(made))
+        for name in made:
+            clock[0] += 10
+            stamp = folder / "build" / "smoke" / name
+            os.utime(stamp, (clock[0], clock[0]))
+        return {name.removesuffix(".done") for name in made}
+
+    everything = make()
+    assert {p.stem for p in STORY} < everything and {f"slow/{p.stem}" for p in WORK} & everything
+    assert make() == set()
+    assert make("experiments/plots/testbed.py") == {"11_testbed", "slow/11_testbed"}
+    assert make("notebooks/12_claims.ipynb") == {"12_claims"}
+    assert make("notebooks/06_latency.ipynb") == {"06_latency", "08_inference_time", "12_claims"}
+    assert make("requirements.txt") == everything
+    assert make("experiments/execute.py") == everything
+    assert make("kd_offload/labels.py") == everything

@@ -1,4 +1,5 @@
 // The delay model of kd_offload/delay.py, the students as WebAssembly, and the page that shows them.
+// student_data.js, which docs/student_data.py writes, has the constants.
 "use strict";
 const LOCATIONS = ["device", "edge", "cloud"];
 const LINKS = ["wireless up", "wireless down", "WAN up", "WAN down"];
@@ -76,7 +77,7 @@ function students(bytes, graph) {
 }
 
 function element(parent, tag, attributes = {}, text = "") {
-  const svg = ["svg", "rect", "text", "line", "circle"].includes(tag);
+  const svg = ["svg", "rect", "text", "line"].includes(tag);
   const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag)
     : document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -112,31 +113,6 @@ function gantt(parent, { colours }, events, delay, span) {
   element(svg, "line", { x1: x, x2: x, y1: 0, y2: ROWS.length * high, class: "end" });
 }
 
-// The graph, coloured by a placement; `move` is called with the number of a subtask that is clicked.
-function drawGraph(parent, { graph, colours }, placement, move) {
-  const depth = Array(graph.n + 2).fill(0), width = parent.clientWidth, height = 150;
-  for (const [i, j] of graph.edges) depth[j] = Math.max(depth[j], depth[i] + 1);
-  const layer = (v) => depth.flatMap((d, u) => (d === depth[v] ? [u] : []));
-  const step = (width - 40) / depth[graph.n + 1];
-  const at = depth.map((d, v) => [20 + d * step,
-    height / 2 + 48 * (layer(v).indexOf(v) - (layer(v).length - 1) / 2)]);
-  const svg = element(parent, "svg", { width, height });
-  for (const [i, j] of graph.edges) {
-    const [[x1, y1], [x2, y2]] = [at[i], at[j]];
-    element(svg, "line", { x1, y1, x2, y2, class: "edge" });
-  }
-  at.forEach(([cx, cy], v) => {
-    const inner = v > 0 && v <= graph.n, where = LOCATIONS[placement[v - 1]];
-    const circle = { cx, cy, r: 13, fill: inner ? colours[where] : "white", class: "node" };
-    const label = inner ? { tabindex: 0, role: "button", "aria-label": `subtask ${v}: ${where}` } : {};
-    const node = element(svg, "circle", { ...circle, ...label });
-    element(svg, "text", { x: cx, y: cy + 4, "text-anchor": "middle", class: "inside" },
-      v === 0 ? "in" : inner ? `${v}` : "out");
-    if (inner) node.onclick = () => move(v);
-    if (inner) node.onkeydown = (key) => { if (" Enter".includes(key.key)) move(v); };
-  });
-}
-
 // The page. data: graph, tasks (25 quantities each), state [name, label, factor, low, high],
 // colours of the locations, wasm in base64.
 function show(root, data) {
@@ -144,7 +120,7 @@ function show(root, data) {
   const decide = students(Uint8Array.from(atob(data.wasm), (c) => c.charCodeAt(0)), graph);
   const form = element(root, "div", { class: "sliders" });
   const values = state.map(([, , , low, high]) => Math.sqrt(low * high));
-  let task = tasks[0], yours = Array(graph.n).fill(1);
+  let task = tasks[0];
   state.forEach(([name, label, factor, low, high], q) => {
     const box = element(form, "label", {}, label), said = element(box, "output");
     const slider = element(box, "input", { type: "range", min: 0, max: 100, name });
@@ -168,12 +144,10 @@ function show(root, data) {
       ["the best placement", () => optimum(graph, whole, decide.anygraph(whole)), "all tried"],
       ["anygraph", () => decide.anygraph(whole), "one network for every graph"],
       ["student", () => decide.student_dag(whole), "the paper's, trained for this graph"],
-      ["yours", () => yours, "click a subtask below to move it"],
     ];
     const rows = policies.map(([name, call, about]) => {
       const x = call();
-      return { name, about, x, time: name === "yours" ? NaN : microseconds(call),
-        ...schedule(graph, whole, x) };
+      return { name, about, x, time: microseconds(call), ...schedule(graph, whole, x) };
     });
     const best = rows[0].delay, span = Math.max(...rows.map((row) => row.delay));
     for (const { name, about, x, time, delay, events } of rows) {
@@ -183,17 +157,13 @@ function show(root, data) {
       const took = time < 1000 ? `${time.toFixed(0)} µs` : `${(time / 1000).toFixed(0)} ms`;
       element(head, "span", {}, `${(1000 * delay).toFixed(0)} ms`);
       element(head, "span", {}, costs);
-      if (time) element(head, "span", {}, `decided in ${took}`);
+      element(head, "span", {}, `decided in ${took}`);
       const places = element(head, "span", { class: "places", title: x.map((k) => LOCATIONS[k]) });
       x.forEach((k, i) =>
         element(places, "i", { style: `background:${colours[LOCATIONS[k]]}` }, `${i + 1}`));
       element(head, "span", { class: "about" }, about);
       gantt(result, data, events, delay, span);
     }
-    drawGraph(result, data, yours, (v) => {
-      yours = yours.map((k, i) => (i === v - 1 ? (k + 1) % 3 : k));
-      draw();
-    });
   };
   window.onresize = draw;
   draw();

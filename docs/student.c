@@ -1,5 +1,5 @@
 /* What the page student.html calls: the students of exports/, and room for one task.
- * `sh website/wasm.sh` compiles this file and the students into website/student.wasm. */
+ * docs/student_data.py compiles this file and the students into docs/_static/student_data.js. */
 #define KD_HEADER
 #include "../exports/anygraph.c"
 #undef KD_HEADER
@@ -12,12 +12,10 @@ static kd_workspace_t workspace;
 static double task[KD_MOST + KD_MAX_EDGES + 8];
 static int pairs[2 * KD_MAX_EDGES], bad;
 static unsigned char placement[KD_MOST];
-static const char sources[] = SOURCES; /* the digest of the C files, for the tests */
 
 SHOWN("task") double *get_task(void) { return task; }
 SHOWN("pairs") int *get_pairs(void) { return pairs; }
 SHOWN("placement") unsigned char *get_placement(void) { return placement; }
-SHOWN("sources") const char *get_sources(void) { return sources; }
 
 SHOWN("graph") int set_graph(int n, int edges) { return kd_graph(n, edges, pairs, &graph, &bad); }
 SHOWN("anygraph") int any(void) { return kd_decide(&graph, task, placement, &workspace, &bad); }
