@@ -305,12 +305,13 @@ def _side_back(a: dict, g: dict, side: str, result: ForwardPass, flow: np.ndarra
     """One sweep's way back: adds to the gradients g of its parameters a, but for X; see `flow`."""
     sweep = result.backward if side else result.forward
     direction = result.routes.backward if side else result.routes.forward
-    edges = len(direction.edge)
+    taken = direction.first[result.routes.n + 1]  # edges; those to the sink carry nothing
     before, send, take = (np.ascontiguousarray(a[name + side].T) for name in "PUM")
     _sweep_back(result.routes.n, direction, before, send, take, sweep, flow)
     g["P" + side] += _outer(sweep.states[:-1], flow[1:])
     g["U" + side] += _outer(sweep.states, sweep.sent)
-    g["E" + side] += _outer(result.inputs.edges[direction.edge], sweep.messages[:edges])
+    edges = result.inputs.edges[direction.edge[:taken]]
+    g["E" + side] += _outer(edges, sweep.messages[:taken])
     g["M" + side] += _outer(sweep.totals[1:], flow[1:])
     g["G" + side] += result.inputs.task @ flow.sum(0).T
 
