@@ -82,7 +82,7 @@ def write_c(path: Path, source: str, header: str) -> None:
 
 
 def compile_c(path: Path, target: Path, flags: tuple[str, ...] = FAST) -> None:
-    """Compile a file's own command with `cc`; ValueError with the compiler's words if that fails."""
+    """Compile a file's own command with `cc`; ValueError with its words if that fails."""
     command = ["cc", "-std=c99", *flags, "-DKD_MAIN", str(path), "-lm", "-o", str(target)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")

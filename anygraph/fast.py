@@ -78,7 +78,7 @@ def _product(out, x, weights):
 
 
 @njit(cache=True, fastmath=True)
-def _sweep(n, direction, edges, before, send, take, along, sweep):
+def _sweep(n, direction, edges, before, send, take, along, sweep):  # noqa: PLR0913 (compiled)
     """`propose.sweep_one` over lanes; the weights are P, U, M and E."""
     first, width = direction.first, before.shape[0]
     for j in range(n + 1):
@@ -170,7 +170,7 @@ class HeadGradients(NamedTuple):
 
 
 @njit(cache=True, fastmath=True)
-def _head_back(hidden, hypothesis, last, gradient, out):
+def _head_back(hidden, hypothesis, last, gradient, out):  # noqa: C901 (loops over lanes)
     """gradient (LANES, K, n, 3) of the logits -> `out.hidden`; adds to the rest of `out`."""
     n, width = hidden.shape[:2]
     d = np.empty((3, LANES), np.float32)
@@ -471,7 +471,7 @@ def _flips(n, first, source, times, sample, p, stakes, finish, kept, free_at, gr
 
 
 @njit(cache=True, error_model="numpy")
-def flip_gradient(n, first, source, tasks, logits, worst, rng, gradient):
+def flip_gradient(n, first, source, tasks, logits, worst, rng, gradient):  # noqa: PLR0913 (compiled)
     """The delay of the best hypothesis, by a policy gradient.
 
     With r the regret of the best placement drawn, v = r / (1 + r / worst): however bad a placement,

@@ -33,7 +33,8 @@ def design(table: pd.DataFrame) -> Figure:
     means = table.groupby(["variant", "width"]).regret.mean()
     taught = 100 * (means["distilled"] / means["plain"] - 1).mean()
     text = f"A teacher changes the regret of anygraph by {taught:+.0f} % on average;"
-    text += f" the change that costs most is {changes.index[-1]!r}, {changes.mean_of_sets.iloc[-1]:+.0f} %"
+    worst = changes.iloc[-1]
+    text += f" the change that costs most is {worst.name!r}, {worst.mean_of_sets:+.0f} %"
     return st.message(st.finish(fig, columns=4), text)
 
 

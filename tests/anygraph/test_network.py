@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from anygraph.fast import LANES, backward, forward
 from anygraph.families import draw
+from anygraph.fast import LANES, backward, forward
 from anygraph.network import GraphNetwork, open_network, save_network, views
 from anygraph.propose import propose, routes
 from anygraph.torch_form import torch_logits

@@ -19,9 +19,7 @@ from kd_offload.tasks import sample_tasks
 from .networks import FAMILIES
 
 NONE = frozenset()  # held apart
-TINY = TrainingConfig(
-    width=8, hypotheses=4, imitation_steps=2, delay_steps=2, groups=2, graphs=20
-)
+TINY = TrainingConfig(width=8, hypotheses=4, imitation_steps=2, delay_steps=2, groups=2, graphs=20)
 
 
 def test_imitation_gradient():
