@@ -42,7 +42,7 @@ def test_the_study_of_the_design_has_every_variant(fresh, monkeypatch):
     widths = part.groupby("variant").width.apply(sorted).to_dict()
     assert widths.pop("plain") == widths.pop("distilled") == [4, 6]
     assert widths.pop("teacher") == [8]
-    assert widths == dict.fromkeys([*ablations, "imitation alone", "delay alone"], [24])
+    assert widths == {key: [24] for key in [*ablations, "imitation alone", "delay alone"]}
     assert {*table.graphs} == {f"{n} subtasks" for n in any_graph.SIZES}
     assert (table.regret > -1e-3).all() and (table.regret <= table.best_of_k + 1e-12).all()
 
