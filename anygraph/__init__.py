@@ -3,7 +3,19 @@
 Our extension of the paper (see `kd_offload`), a library of its own.
 """
 
-from anygraph.decision import EVALUATIONS, Decision, decide
+from anygraph.decision import EVALUATIONS, STATE_RANGES, Decision, decide
+from anygraph.families import MAX_SUBTASKS
 from anygraph.network import GraphNetwork, open_network, save_network
+from anygraph.training import TrainingConfig
 
-__all__ = ["EVALUATIONS", "Decision", "GraphNetwork", "decide", "open_network", "save_network"]
+__all__ = [
+    "EVALUATIONS",
+    "MAX_SUBTASKS",
+    "STATE_RANGES",
+    "Decision",
+    "GraphNetwork",
+    "TrainingConfig",
+    "decide",
+    "open_network",
+    "save_network",
+]

@@ -1,4 +1,4 @@
-"""The network for any graph, with look-ahead, moves and delay model, as one C99 file: any.c.in."""
+"""The network for any graph, with lookahead, moves and delay model, as one C99 file: any.c.in."""
 
 from __future__ import annotations
 
@@ -6,76 +6,157 @@ from pathlib import Path
 
 import numpy as np
 
-from anygraph.decision import EVALUATIONS, STATES, packed
-from anygraph.families import MOST
-from anygraph.network import CAP, LEAST, LINK, NODE, SOON, WHOLE, GraphNetwork, layout
-from anygraph.network import MOST as GREATEST
-from kd_offload.delay import ALWAYS_FREE, SECOND_HOP, FIRST_HOP
+from anygraph.c_text import (
+    LIMIT,
+    Constant,
+    CSize,
+    answers,
+    braces,
+    checked_size,
+    definition,
+    task_lines,
+    template,
+    write_c,
+)
+from anygraph.decision import EVALUATIONS, STATE_RANGES, compile_decider
+from anygraph.families import MAX_EDGES, MAX_SUBTASKS
+from anygraph.network import (
+    CAP,
+    EDGE_INPUTS,
+    HALF,
+    LOG_HIGH,
+    LOG_LOW,
+    NODE_INPUTS,
+    TASK_INPUTS,
+    GraphNetwork,
+)
+from kd_offload.delay import (
+    ALWAYS_FREE,
+    FIRST_HOP,
+    N_LINKS,
+    N_LOCATIONS,
+    N_RESOURCES,
+    N_STATE,
+    PROCESSOR,
+    SECOND_HOP,
+)
 from kd_offload.graphs import TaskGraph, chain
+from kd_offload.labels import ROUNDING
 from kd_offload.tasks import STATE
-from experiments.runtimes.c import LIMIT, TEMPLATE, ask, braces, bytes_of, lines_of, table, write
 
-MAX_EDGES = 1024  # more than any family draws for 128 subtasks
-TEXT = (Path(__file__).parent / "any.c.in").read_text()
+TEMPLATE = Path(__file__).parent / "any.c.in"
+OTHER_CONSTANTS = 8 * 2 * N_STATE + 2 * N_LOCATIONS**2 + N_LOCATIONS  # bytes: ranges, hops
 
 
-def export_any(model: GraphNetwork, path: Path, evaluations: int = EVALUATIONS) -> dict[str, int]:
+def export_any(model: GraphNetwork, path: Path, evaluations: int = EVALUATIONS) -> CSize:
     """Write a C99 file that decides for any graph as `decide` does, and beside it its header.
 
-    Returns {"constants": bytes, "working": bytes of workspace}. Raises ValueError for too few
-    evaluations, or a model whose constants take more than 64 KiB.
+    Parameters
+    ----------
+    model : GraphNetwork
+    path : pathlib.Path
+        Ends in .c.
+    evaluations : int, optional
+        As in `decide`.
+
+    Returns
+    -------
+    CSize
+        Bytes of constants, and of a workspace.
+
+    Raises
+    ------
+    ValueError
+        For too few evaluations, or a model whose constants take more than 64 KiB.
     """
-    packed(model, chain(1), evaluations)  # refuses too few
-    tables = _tables(model)
-    constants = bytes_of(tables, model.role, LIMIT, 8 * 2 * 8 + 21)
-    routes = {name: braces("unsigned char", np.where(links == ALWAYS_FREE, 4, links), ", ")
-              for name, links in (("this", FIRST_HOP), ("that", SECOND_HOP))}  # fmt: skip
-    text = TEMPLATE.environment.from_string(TEXT).render(
-        model=model, most=MOST, edges=MAX_EDGES, width=_up(model.width, 8), node=_up(NODE, 4),
-        lanes=_up(model.hypotheses, 8), whole=WHOLE, node_inputs=NODE, evaluations=evaluations,
-        constants=constants, least=LEAST, greatest=GREATEST, soon=SOON, cap=CAP, quantities=STATE,
-        states=braces("double", STATES), tables=[table(*t) for t in tables], **routes,
-    )  # fmt: skip
+    compile_decider(model, chain(1), evaluations)  # refuses too few
+    constants = _constants(model)
+    size = CSize(
+        constants=checked_size(constants, model.role, LIMIT, OTHER_CONSTANTS),
+        working=_workspace_bytes(model),
+    )
+    text = template(TEMPLATE).render(
+        model=model,
+        max_subtasks=MAX_SUBTASKS,
+        max_edges=MAX_EDGES,
+        width=_rounded_up(model.width, 8),
+        lanes=_rounded_up(model.hypotheses, 8),
+        node=_rounded_up(NODE_INPUTS, 4),
+        node_inputs=NODE_INPUTS,
+        task_inputs=TASK_INPUTS,
+        evaluations=evaluations,
+        constants=size.constants,
+        log_low=LOG_LOW,
+        log_high=LOG_HIGH,
+        half=HALF,
+        cap=CAP,
+        rounding=ROUNDING,
+        always_free=N_LINKS,
+        first_hop=_resources(FIRST_HOP),
+        second_hop=_resources(SECOND_HOP),
+        processor=_resources(PROCESSOR),
+        quantities=STATE,
+        ranges=braces("double", [STATE_RANGES[name] for name in STATE]),
+        tables=[definition(constant) for constant in constants],
+    )
     header = f'#define KD_HEADER\n#include "{path.name}"\n#undef KD_HEADER\n'
-    write(path, text, header)
-    return {"constants": constants, "working": _working(model)}
+    write_c(path, text, header)
+    return size
 
 
-def _up(size: int, to: int) -> int:
-    return -(-size // to) * to
+def _rounded_up(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
 
 
-def _tables(model: GraphNetwork) -> list[tuple[str, str, np.ndarray]]:
+def _resources(resources: np.ndarray) -> str:
+    """A table of resources in C, where ALWAYS_FREE follows the links: a row of holds is shorter."""
+    moved = np.where(resources >= N_LINKS, resources + 1, resources)
+    moved = np.where(resources == ALWAYS_FREE, N_LINKS, moved)
+    return braces("unsigned char", moved, between_rows=", ")
+
+
+def _constants(model: GraphNetwork) -> list[Constant]:
     """The network's constants, filled up with zeros so that all inner loops are whole vectors."""
-    a = dict(zip(layout(model.width, model.hypotheses), model.arrays))
-    arrays = {letter: a[letter] for letter in "SAB"}
-    for prefix, side in (("", ""), ("BACK_", "'")):
-        arrays |= {prefix + letter: a[letter + side] for letter in "GXPUME"}
-    arrays |= {"HYPOTHESIS": a["h"].T, "LAST": a["O"], "LAST_BIAS": a["o"].T}
-    w, k, tables = _up(model.width, 8), _up(model.hypotheses, 8), []
-    shapes = {"HYPOTHESIS": (w, k), "LAST": (w, 3), "LAST_BIAS": (3, k)}
-    shapes |= {"G": (WHOLE, w), "X": (_up(NODE, 4), w), "E": (LINK, w)}
-    for name, a in arrays.items():
-        rows, columns = shapes.get(name.removeprefix("BACK_"), (w, w))
-        padding = (0, rows - a.shape[0]), (0, columns - a.shape[1])
-        tables.append(("float", name, np.pad(a, padding)))
-    return tables
+    a = model.arrays
+    width, lanes = _rounded_up(model.width, 8), _rounded_up(model.hypotheses, 8)
+    square = (width, width)
+    shapes = {name: square for name in "SABPUM"}
+    shapes |= {"G": (TASK_INPUTS, width), "X": (_rounded_up(NODE_INPUTS, 4), width)}
+    shapes |= {"E": (EDGE_INPUTS, width)}
+
+    def padded(name: str, values: np.ndarray, shape: tuple[int, int]) -> Constant:
+        rows, columns = values.shape
+        padding = ((0, shape[0] - rows), (0, shape[1] - columns))
+        return Constant("float", name, np.pad(values, padding))
+
+    constants = [padded(name, a[name], shapes[name]) for name in "SAB"]
+    constants += [padded(name, a[name], shapes[name]) for name in "GXPUME"]
+    constants += [padded(f"BACK_{name}", a[f"{name}'"], shapes[name]) for name in "GXPUME"]
+    constants += [
+        padded("HYPOTHESIS", a["h"].T, (width, lanes)),
+        padded("LAST", a["O"], (width, 3)),
+    ]
+    return [*constants, padded("LAST_BIAS", a["o"].T, (3, lanes))]
 
 
-def _working(model: GraphNetwork) -> int:
+def _workspace_bytes(model: GraphNetwork) -> int:
     """Bytes of kd_workspace_t."""
-    nodes, width = MOST + 2, _up(model.width, 8)
-    doubles = nodes * (3 * 3 + 2 + 2 * 8) + 5 + 5 * MAX_EDGES + 3 * 8
-    floats = nodes * _up(NODE, 4) + LINK * MAX_EDGES + WHOLE + 3 * (MOST + 1) * width
-    return _up(8 * doubles + 4 * floats + 2 * nodes + model.hypotheses * MOST, 8)
+    nodes, width = MAX_SUBTASKS + 2, _rounded_up(model.width, 8)
+    holds = N_LINKS + 1
+    doubles = nodes * (3 * N_LOCATIONS + 2 + 2 * N_RESOURCES)
+    doubles += holds + holds * MAX_EDGES + N_LOCATIONS * N_RESOURCES
+    floats = nodes * _rounded_up(NODE_INPUTS, 4) + EDGE_INPUTS * MAX_EDGES + TASK_INPUTS
+    floats += 3 * (MAX_SUBTASKS + 1) * width
+    labels = 2 * nodes + model.hypotheses * MAX_SUBTASKS
+    return _rounded_up(8 * doubles + 4 * floats + labels, 8)
 
 
 def text_of(graph: TaskGraph, tasks: np.ndarray) -> str:
     """A graph and its tasks (S, F) as the command reads them."""
     pairs = " ".join(f"{i} {j}" for i, j in graph.edges)
-    return f"{graph.n} {len(graph.edges)}\n{pairs}\n{lines_of(tasks)}"
+    return f"{graph.n} {len(graph.edges)}\n{pairs}\n{task_lines(tasks)}"
 
 
 def run_any(binary: Path, graph: TaskGraph, tasks: np.ndarray, mode: str = "") -> np.ndarray:
-    """See `c_file.ask`: what the command says of tasks (S, F) of any graph."""
-    return ask(binary, text_of(graph, tasks), mode)
+    """What the command answers for tasks (S, F) of any graph; see `c_text.answers`."""
+    return answers(binary, text_of(graph, tasks), mode)

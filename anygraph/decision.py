@@ -1,10 +1,10 @@
-"""`anygraph`: propose, verify and mend, for any task graph of 1 to 128 subtasks.
+"""`anygraph`: propose, verify and improve, for any task graph of 1 to 128 subtasks.
 
 The decision for one task:
 1. lookahead places subtask after subtask where its finish plus the least time from there to the
    result is least: the first candidate. If its delay is the least that there could be if nothing
    ever waited, it is optimal, and the decision is taken;
-2. the sweep network's placements and the three single locations are run through the delay model;
+2. the network's placements and the three single locations are run through the delay model;
 3. the best is spliced: a stretch of subtasks is placed as another proposal has it. A stretch is as
    long as the two differ, but for single subtasks in between;
 4. moves are tried until none helps: one subtask to another location, the last ones first; then
@@ -22,177 +22,249 @@ n.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import schedule_node, prepare
+from anygraph.network import GraphNetwork
+from anygraph.propose import (
+    Direction,
+    Routes,
+    check_task_graph,
+    flat_weights,
+    new_network_workspace,
+    propose_one,
+    routes,
+    unflattened,
+)
+from kd_offload.delay import N_LOCATIONS, N_RESOURCES, N_STATE, prepare, schedule_node
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import ROUNDING
 from kd_offload.tasks import STATE
-from anygraph.propose import check_task_graph, compiled, propose_one, routes, space, unpacked
-from anygraph.network import GraphNetwork
 
 EVALUATIONS = 40
-FIXED = 8  # evaluations that lookahead, the pass backwards and the single locations take, at most
-STATES = (  # low, high of the states trained on: speeds, bandwidths, propagation delays, SI units
-    (1e8, 1e10), (2e9, 4e10), (8e9, 1e11), (1.25e4, 2.5e7), (1.25e4, 7.5e7), (6.25e5, 1.25e8),
-    (5e-4, 0.15), (5e-4, 0.15),
-)  # fmt: skip
+FIRST_EVALUATIONS = N_LOCATIONS + 1  # of lookahead and the pass backwards
+FIXED_EVALUATIONS = FIRST_EVALUATIONS + 4  # with the single locations, at most
+STATE_RANGES = {  # low, high of the states trained on, in SI units
+    "f_0": (1e8, 1e10),
+    "f_1": (2e9, 4e10),
+    "f_2": (8e9, 1e11),
+    "B_up": (1.25e4, 2.5e7),
+    "B_down": (1.25e4, 7.5e7),
+    "B_wan": (6.25e5, 1.25e8),
+    "tau_wireless": (5e-4, 0.15),
+    "tau_wan": (5e-4, 0.15),
+}
 
 
 def moves(graph: TaskGraph) -> np.ndarray:
-    """Moves in the order tried: int64 (M, 3) of subtask, second subtask or 0, location."""
+    """Moves in the order in which they are tried.
+
+    Returns
+    -------
+    numpy.ndarray of int64, shape (M, 3)
+        A subtask, a second one or 0, and the location that they are moved to.
+    """
     n = graph.n
-    single = [(i, 0, k) for i in range(n, 0, -1) for k in (2, 1, 0)]
-    inner = sorted(((i, j) for i, j in graph.edges if i > 0 and j <= n), reverse=True)
-    return np.array(single + [(i, j, k) for i, j in inner for k in (2, 1, 0)], np.int64)
+    locations = (2, 1, 0)
+    single = [(i, 0, k) for i in range(n, 0, -1) for k in locations]
+    inner = sorted([(i, j) for i, j in graph.edges if i > 0 and j <= n], reverse=True)
+    return np.array(single + [(i, j, k) for i, j in inner for k in locations], np.int64)
+
+
+class Workspace(NamedTuple):
+    """Memory of `lookahead` and `improve`, for up to n subtasks; rows are nodes."""
+
+    placement: np.ndarray  # uint8 (n + 2,): the candidate in hand
+    finish: np.ndarray  # float64 (n + 2,): its finish times
+    best_placement: np.ndarray
+    best_finish: np.ndarray
+    best_free_at: np.ndarray  # (n + 2, N_RESOURCES): before each node, in the best
+    free_at: np.ndarray  # the same, in the candidate
+    options: np.ndarray  # (N_LOCATIONS, N_RESOURCES): scratch of `lookahead`
 
 
 @njit(cache=True)
-def board(nodes):
-    """Memory of a verification, for up to `nodes` subtasks.
+def new_workspace(n):
+    """A `Workspace` for graphs of up to n subtasks."""
+    nodes = n + 2
+    return Workspace(
+        np.zeros(nodes, np.uint8),
+        np.zeros(nodes),
+        np.zeros(nodes, np.uint8),
+        np.zeros(nodes),
+        np.zeros((nodes, N_RESOURCES)),
+        np.zeros((nodes, N_RESOURCES)),
+        np.zeros((N_LOCATIONS, N_RESOURCES)),
+    )
 
-    x, finish: of the candidate in hand; kept_x, kept: of the best; free, trial (nodes + 2, 8): when
-    resources are free before each subtask, of the best and of the candidate; after (3, 8).
-    """
-    most = nodes + 2
-    x, finish = np.zeros(most, np.uint8), np.zeros(most)
-    free, trial, after = np.zeros((most, 8)), np.zeros((most, 8)), np.zeros((3, 8))
-    return x, finish, x.copy(), finish.copy(), free, trial, after
+
+@njit(cache=True, inline="always")
+def _copy(origin, target):
+    for r in range(N_RESOURCES):  # quicker than numba's slices
+        target[r] = origin[r]
 
 
 @njit(cache=True, error_model="numpy")
-def look_ahead(n, first, source, times, state):
-    """Place subtask after subtask at the least finish + time to go -> its delay; fills all of
-    `state`.
+def lookahead(n, first, source, times, workspace):
+    """Place subtask after subtask at the least finish + time to the result. Unchecked.
+
+    Fills all of `workspace`, whose best placement it is; returns its delay.
     """
-    run, hold, tau, time_to_result, _ = times
-    x, finish, kept_x, kept, free, _, after = state
-    free[1] = 0.0
-    x[0], finish[0] = 0, 0.0
+    placement, finish = workspace.placement, workspace.finish
+    free_at, options = workspace.best_free_at, workspace.options
+    free_at[1] = 0.0
+    placement[0], finish[0] = 0, 0.0
     for j in range(1, n + 1):
-        best, least, done = 0, np.inf, 0.0
-        for k in range(3):
-            for r in range(8):  # quicker than numba's slices
-                after[k, r] = free[j, r]
-            at = schedule_node(j, k, first, source, times, x, finish, after[k])
-            if at + time_to_result[j, k] < least:
-                best, least, done = k, at + time_to_result[j, k], at
-        x[j], finish[j] = best, done
-        for r in range(8):
-            free[j + 1, r] = after[best, r]
-    kept_x[:], kept[:] = x, finish
-    return schedule_node(n + 1, 0, first, source, times, x, finish, free[n + 1])
+        location, least = 0, np.inf
+        for k in range(N_LOCATIONS):
+            _copy(free_at[j], options[k])
+            done = schedule_node(j, k, first, source, times, placement, finish, options[k])
+            result = done + times.time_to_result[j, k]
+            if result < least:
+                location, least = k, result
+                finish[j] = done
+        placement[j] = location
+        _copy(options[location], free_at[j + 1])
+    workspace.best_placement[:] = placement
+    workspace.best_finish[:] = finish
+    return schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
+
+
+class Progress(NamedTuple):
+    """How far an improvement has come."""
+
+    delay: float  # s, of the best placement
+    subtasks_run: int
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _run(a, n, first, source, times, state, best):
-    """The candidate from subtask a on -> (its delay, or inf once `best` is out of reach; next
-    subtask).
+def _run(start, n, first, source, times, workspace, best):
+    """The candidate, which equals the best before subtask `start`, becomes the best or is dropped.
+
+    It is run until its result cannot be earlier than `best`. -> (best delay, subtasks run here)
     """
-    run, hold, tau, time_to_result, _ = times
-    x, finish, trial = state[0], state[1], state[5]
-    trial[a] = state[4][a]
-    for j in range(a, n + 1):
-        trial[j + 1] = trial[j]
-        finish[j] = schedule_node(j, x[j], first, source, times, x, finish, trial[j + 1])
-        if finish[j] + time_to_result[j, x[j]] >= best:
-            return np.inf, j + 1
-    return schedule_node(n + 1, 0, first, source, times, x, finish, trial[n + 1]), n + 1
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _settle(a, after, n, better, state):
-    """The candidate, run from a until `after`, becomes the best; or the best is restored."""
-    x, finish, kept_x, kept, free, trial, _ = state
-    if better:
-        kept_x[a : n + 1], kept[a : n + 1] = x[a : n + 1], finish[a : n + 1]
-        free[a + 1 : n + 1] = trial[a + 1 : n + 1]
-    else:
-        x[a : n + 1], finish[a:after] = kept_x[a : n + 1], kept[a:after]
+    placement, finish, free_at = workspace.placement, workspace.finish, workspace.free_at
+    _copy(workspace.best_free_at[start], free_at[start])
+    j, hopeless = start, False
+    while j <= n and not hopeless:
+        k = placement[j]
+        _copy(free_at[j], free_at[j + 1])
+        finish[j] = schedule_node(j, k, first, source, times, placement, finish, free_at[j + 1])
+        hopeless = finish[j] + times.time_to_result[j, k] >= best
+        j += 1
+    delay = np.inf
+    if not hopeless:
+        delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
+    if delay < best:
+        for i in range(start, n + 1):
+            workspace.best_placement[i] = placement[i]
+            workspace.best_finish[i] = finish[i]
+            if i > start:
+                _copy(free_at[i], workspace.best_free_at[i])
+        return Progress(delay, j - start)
+    for i in range(start, n + 1):
+        placement[i] = workspace.best_placement[i]
+    for i in range(start, j):
+        finish[i] = workspace.best_finish[i]
+    return Progress(best, j - start)
 
 
 @njit(cache=True, error_model="numpy")
-def _spliced(n, first, source, times, proposals, budget, state, best, spent):
-    """Stretches of every proposal tried in the best placement, the last ones first -> (delay,
-    subtasks run).
-    """
-    x = state[0]
-    for c in range(len(proposals)):
+def _splice(n, first, source, times, proposals, budget, workspace, progress):  # noqa: PLR0913 (compiled)
+    """Stretches of every proposal tried in the best placement, the last ones first."""
+    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
+    for proposal in proposals:
         end = n
         while end > 0:
-            a, j = end, end - 1
-            while j > 0 and a - j <= 2:
-                if proposals[c, j - 1] != x[j]:
-                    a = j
-                j -= 1
-            if proposals[c, end - 1] != x[end] and a < end:
-                if spent + n + 1 - a > budget:
-                    return best, spent
-                for j in range(a, end + 1):
-                    x[j] = proposals[c, j - 1]
-                delay, after = _run(a, n, first, source, times, state, best)
-                spent += after - a
-                _settle(a, after, n, delay < best, state)
-                best = min(best, delay)
-                end = a
-            end -= 1
-    return best, spent
+            start = end
+            if proposal[end - 1] != placement[end]:
+                j = end - 1
+                while j > 0 and start - j <= 2:
+                    if proposal[j - 1] != placement[j]:
+                        start = j
+                    j -= 1
+            if start < end:
+                if spent + n + 1 - start > budget:
+                    return Progress(best, spent)
+                for j in range(start, end + 1):
+                    placement[j] = proposal[j - 1]
+                found = _run(start, n, first, source, times, workspace, best)
+                best = found.delay
+                spent += found.subtasks_run
+            end = start - 1
+    return Progress(best, spent)
 
 
 @njit(cache=True, error_model="numpy")
-def _moved(n, first, source, times, tried, budget, state, best, spent):
-    """Moves (M, 3) tried until none helps -> (delay, subtasks run)."""
-    x, since, at = state[0], 0, 0
-    while since < len(tried):
-        a, b, k = tried[at, 0], tried[at, 1], tried[at, 2]
-        if spent + n + 1 - a > budget:
+def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa: PLR0913 (compiled)
+    """Moves (M, 3) tried until none helps."""
+    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
+    index, in_vain = 0, 0
+    while in_vain < len(tried):
+        i, j, k = tried[index, 0], tried[index, 1], tried[index, 2]
+        if spent + n + 1 - i > budget:
             break
-        at = at + 1 if at + 1 < len(tried) else 0
-        since += 1
-        if x[a] == k or (b > 0 and x[b] == k):
+        index = index + 1 if index + 1 < len(tried) else 0
+        in_vain += 1
+        if placement[i] == k or (j > 0 and placement[j] == k):
             continue
-        x[a] = k
-        if b > 0:
-            x[b] = k
-        delay, after = _run(a, n, first, source, times, state, best)
-        spent += after - a
-        _settle(a, after, n, delay < best, state)
-        if delay < best:
-            best, since = delay, 0
-    return best, spent
+        placement[i] = k
+        if j > 0:
+            placement[j] = k
+        found = _run(i, n, first, source, times, workspace, best)
+        spent += found.subtasks_run
+        if found.delay < best:
+            best = found.delay
+            in_vain = 0
+    return Progress(best, spent)
 
 
 @njit(cache=True, error_model="numpy")
-def mend(n, first, source, times, proposals, tried, budget, state, best, out):
-    """The best of all candidates, proposals (K, n) among them, mended -> `out` (n,). Unchecked.
+def improve(n, first, source, times, proposals, tried, budget, workspace, best, out):  # noqa: PLR0913 (compiled)
+    """The best of lookahead, proposals and single locations, improved. Unchecked.
 
-    times, state: as `look_ahead`, which found the delay `best`, has left them; tried (M, 3): the
-    moves; budget in subtasks. Returns (delay, subtasks run, with those of `look_ahead`).
+    Parameters
+    ----------
+    times, workspace, best
+        As `lookahead` has left them, and the delay that it found.
+    proposals : int8 (K, n)
+    tried : int64 (M, 3)
+        The `moves`.
+    budget : int
+        Subtasks to be run at most.
+    out : int8 (n,)
+        Filled with the placement.
+
+    Returns
+    -------
+    Progress
+        With the subtasks that `lookahead` ran.
     """
-    x, spent = state[0], 4 * n
-    for c in range(len(proposals) + 3):
-        a = 0
+    placement, spent = workspace.placement, FIRST_EVALUATIONS * n
+    for c in range(len(proposals) + N_LOCATIONS):
+        start = 0
         for j in range(1, n + 1):
             k = proposals[c, j - 1] if c < len(proposals) else c - len(proposals)
-            if a == 0 and k != x[j]:
-                a = j
-            x[j] = k
-        if a > 0:
-            delay, after = _run(a, n, first, source, times, state, best)
-            spent += after - a
-            _settle(a, after, n, delay < best, state)
-            best = min(best, delay)
-    graph, before = (n, first, source, times), np.inf
-    best, spent = _spliced(*graph, proposals, budget, state, best, spent)
-    while best < before:
-        before, spent = _moved(*graph, tried, budget, state, best, spent)
-        best, spent = _spliced(*graph, proposals, budget, state, before, spent)
+            if start == 0 and k != placement[j]:
+                start = j
+            placement[j] = k
+        if start > 0:
+            found = _run(start, n, first, source, times, workspace, best)
+            best = found.delay
+            spent += found.subtasks_run
+    progress = Progress(best, spent)
+    progress = _splice(n, first, source, times, proposals, budget, workspace, progress)
+    before = np.inf
+    while progress.delay < before:
+        progress = _move(n, first, source, times, tried, budget, workspace, progress)
+        before = progress.delay
+        progress = _splice(n, first, source, times, proposals, budget, workspace, progress)
     for j in range(n):
-        out[j] = x[j + 1]
-    return best, spent
+        out[j] = placement[j + 1]
+    return progress
 
 
 class Decision(NamedTuple):
@@ -203,112 +275,167 @@ class Decision(NamedTuple):
     evaluations: np.ndarray  # float64 (S,): delay evaluations that it took
 
 
-class Packed(NamedTuple):
-    """A decider in two vectors, since every argument of a compiled call costs its time."""
+class CompiledDecider(NamedTuple):
+    """A model's decider for one graph, packed into two vectors for `decide_batch`.
 
-    # n, width, K, budget in subtasks, number of edges, of edges between subtasks or to the sink, of
-    # moves; then the graph's `Routes` and the moves
+    numba unboxes a NamedTuple field by field: with `Routes`, moves and weights in one, a call takes
+    2.6 us longer (3.0 for 0.35), which is more than a tenth of a decision for `dag`.
+    """
+
+    # n, width, K, budget in subtasks, number of edges, of edges of the way back, and of moves;
+    # then the graph's `Routes` and its moves
     layout: np.ndarray  # int64
-    weights: np.ndarray  # float32, `propose.compiled`
+    weights: np.ndarray  # float32, `flat_weights`
 
 
-def packed(model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS) -> Packed:
+def compile_decider(
+    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
+) -> CompiledDecider:
     """A model's whole decider for a graph. Raises ValueError for too few evaluations."""
-    least = model.hypotheses + FIXED
+    least = model.hypotheses + FIXED_EVALUATIONS
     if not isinstance(evaluations, (int, np.integer)) or evaluations < least:
-        raise ValueError(f"evaluations: {evaluations!r}, expected at least K + {FIXED} = {least}")
-    _, *route = routes(graph)
-    tried = moves(graph)
-    head = [graph.n, model.width, model.hypotheses, evaluations * graph.n]
-    head += [len(graph.edges), len(route[-1]), len(tried)]
-    return Packed(np.concatenate([head, *route, tried.ravel()]), compiled(model))
+        expected = f"expected at least K + {FIXED_EVALUATIONS} = {least}"
+        raise ValueError(f"evaluations: {evaluations!r}, {expected}")
+    route, tried = routes(graph), moves(graph)
+    sizes = (
+        graph.n,
+        model.width,
+        model.hypotheses,
+        evaluations * graph.n,
+        len(route.forward.source),
+        len(route.backward.source),
+        len(tried),
+    )
+    layout = np.concatenate([sizes, *route.forward, *route.backward, tried.ravel()])
+    return CompiledDecider(layout, flat_weights(model))
+
+
+@njit(cache=True, inline="always")
+def _direction(vector, nodes, edges):
+    """A `Direction` from the first numbers of a vector, with `nodes` entries in `first`."""
+    source, edge = nodes, nodes + edges
+    return Direction(vector[:source], vector[source:edge], vector[edge : edge + edges])
 
 
 @njit(cache=True)
-def _routed(layout):
-    """Of a `Packed` layout: the `Routes` and the moves."""
-    n, edges, back, count = layout[0], layout[4], layout[5], layout[6]
-    first, at = layout[7 : 10 + n], 10 + n
-    source, at = layout[at : at + edges], at + edges
-    back_first, at = layout[at : at + n + 2], at + n + 2
-    back_source, at = layout[at : at + back], at + back
-    back_edge, at = layout[at : at + back], at + back
-    route = (n, first, source, back_first, back_source, back_edge)
-    return route, layout[at:].reshape(count, 3)
+def _routes_of(layout):
+    """The `Routes` of a `CompiledDecider`."""
+    n, edges, back = layout[0], layout[4], layout[5]
+    forward = layout[7:]
+    backward = forward[n + 3 + 2 * edges :]
+    return Routes(n, _direction(forward, n + 3, edges), _direction(backward, n + 2, back))
 
 
 @njit(cache=True, error_model="numpy")
-def decide_batch(layout, weights, tasks, out, delays, spent):
-    """Tasks (S, F) -> `out` int8 (S, n), `delays` (S,) s, `spent` (S,) subtasks run. Unchecked.
+def decide_batch(layout, weights, tasks, placements, delays, subtasks_run):
+    """Decide for many tasks, unchecked.
 
-    layout, weights: a `Packed`.
+    Parameters
+    ----------
+    layout, weights
+        A `CompiledDecider`.
+    tasks : float64 (S, F), SI units
+    placements : int8 (S, n)
+        Filled, as are `delays` float64 (S,) in s and `subtasks_run` int64 (S,).
     """
-    n, width, hypotheses, budget = layout[0], layout[1], layout[2], layout[3]
-    route, tried = _routed(layout)
-    _, first, source, _, _, _ = route
-    room, state, net = space(width, n, len(source)), board(n), unpacked(weights, width, hypotheses)
+    n, width, hypotheses, budget, count = layout[0], layout[1], layout[2], layout[3], layout[6]
+    tried = layout[len(layout) - 3 * count :].reshape(count, 3)
+    route = _routes_of(layout)
+    first, source = route.forward.first, route.forward.source
+    parameters = unflattened(weights, width, hypotheses)
+    network, workspace = new_network_workspace(width, n, len(source)), new_workspace(n)
+    times = network.times
     proposals = np.empty((hypotheses, n), np.int8)
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, room.times)
-        best = look_ahead(n, first, source, room.times, state)
-        if best <= room.times.time_to_result[0, 0] * (1 + ROUNDING):
-            delays[s], spent[s], out[s] = best, 4 * n, state[0][1 : n + 1]
+        prepare(n, first, source, tasks[s], 0, 0, times)
+        best = lookahead(n, first, source, times, workspace)
+        if best <= times.time_to_result[0, 0] * (1 + ROUNDING):
+            placements[s] = workspace.placement[1 : n + 1]
+            delays[s], subtasks_run[s] = best, FIRST_EVALUATIONS * n
             continue
-        propose_one(route, tasks[s], net, room, 0, proposals)
-        delays[s], spent[s] = mend(
-            n, first, source, room.times, proposals, tried, budget, state, best, out[s]
+        propose_one(route, tasks[s], parameters, network, proposals)
+        found = improve(
+            n, first, source, times, proposals, tried, budget, workspace, best, placements[s]
         )
+        delays[s], subtasks_run[s] = found.delay, found.subtasks_run
 
 
 def warn_outside(tasks: np.ndarray) -> None:
-    """One warning, naming the first quantity of a state outside the training range, if there is
-    one.
-    """
-    for name, (low, high), values in zip(STATE, STATES, tasks[:, -8:].T):
+    """One warning of the first quantity, if any, that leaves the range that it was trained on."""
+    for name, values in zip(STATE, tasks[:, -N_STATE:].T):
+        low, high = STATE_RANGES[name]
         if values.min() < low * (1 - 1e-9) or values.max() > high * (1 + 1e-9):
-            text = f"task: {name} from {values.min():.4g} to {values.max():.4g} lies outside the"
             warnings.warn(
-                f"{text} training range {low:.4g} to {high:.4g}; decided all the same", stacklevel=3
+                f"task: {name} from {values.min():.4g} to {values.max():.4g} lies outside the "
+                f"training range {low:.4g} to {high:.4g}; decided all the same",
+                stacklevel=3,
             )
             return
 
 
-def decide(model: GraphNetwork, graph: TaskGraph, tasks, evaluations: int = EVALUATIONS):
-    """`anygraph` for any graph -> placements int8 (S, n), delays (S,) s, evaluations spent (S,).
+def decide(
+    model: GraphNetwork, graph: TaskGraph, tasks, evaluations: int = EVALUATIONS
+) -> Decision:
+    """Decide where each subtask of each task runs.
 
-    tasks (S, F) in SI units. Raises ValueError naming what is wrong: more than 128 subtasks, a bad
-    task or one without a finite delay, too few evaluations. States outside the training range are
-    decided, with one warning.
+    The first decision on a machine compiles for about a minute; numba keeps the result.
+
+    Parameters
+    ----------
+    model : GraphNetwork
+    graph : TaskGraph
+        Of 1 to 128 subtasks.
+    tasks : array_like of float, shape (F,) or (S, F), SI units
+        States outside STATE_RANGES are decided all the same, with one warning.
+    evaluations : int, optional
+        Delay evaluations of one decision, at most; at least K + FIXED_EVALUATIONS.
+
+    Returns
+    -------
+    Decision
+
+    Raises
+    ------
+    ValueError
+        For a larger graph, a bad task or one without a finite delay, or too few evaluations.
     """
     t = check_task_graph(graph, tasks)
     warn_outside(t)
-    out, delays = np.empty((len(t), graph.n), np.int8), np.empty(len(t))
-    spent = np.empty(len(t), np.int64)
-    decide_batch(*packed(model, graph, evaluations), t, out, delays, spent)
-    if not np.isfinite(delays).all():
-        raise ValueError(f"task {np.argmin(np.isfinite(delays))}: no finite delay was found")
-    return Decision(out, delays, spent / graph.n)
+    placements, delays = np.empty((len(t), graph.n), np.int8), np.empty(len(t))
+    subtasks_run = np.empty(len(t), np.int64)
+    compiled = compile_decider(model, graph, evaluations)
+    decide_batch(*compiled, t, placements, delays, subtasks_run)
+    finite = np.isfinite(delays)
+    if not finite.all():
+        raise ValueError(f"task {np.argmin(finite)}: no finite delay was found")
+    return Decision(placements, delays, subtasks_run / graph.n)
 
 
-def decider(model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS):
+def decider(
+    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
+) -> Callable[[np.ndarray], np.ndarray]:
     """`decide` for one task (F,) at a time, unchecked -> int8 (n,), overwritten by the next."""
-    layout, weights = packed(model, graph, evaluations)
-    rows = np.empty((1, graph.n), np.int8), np.empty(1), np.empty(1, np.int64)
+    layout, weights = compile_decider(model, graph, evaluations)
+    placements, delays = np.empty((1, graph.n), np.int8), np.empty(1)
+    subtasks_run = np.empty(1, np.int64)
 
-    def decide(task: np.ndarray) -> np.ndarray:
-        decide_batch(layout, weights, task[None], *rows)
-        return rows[0][0]
+    def decide_one(task: np.ndarray) -> np.ndarray:
+        decide_batch(layout, weights, task[None], placements, delays, subtasks_run)
+        return placements[0]
 
-    return decide
+    return decide_one
 
 
-def loop(model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS):
+def loop(
+    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
+) -> Callable[[np.ndarray], np.ndarray]:
     """`decide` for tasks (S, F) in a compiled loop, unchecked -> int8 (S, n)."""
-    pack, n = packed(model, graph, evaluations), graph.n
+    layout, weights = compile_decider(model, graph, evaluations)
 
-    def decide(tasks: np.ndarray) -> np.ndarray:
-        out, count = np.empty((len(tasks), n), np.int8), len(tasks)
-        decide_batch(*pack, tasks, out, np.empty(count), np.empty(count, np.int64))
-        return out
+    def decide_all(tasks: np.ndarray) -> np.ndarray:
+        count = len(tasks)
+        placements = np.empty((count, graph.n), np.int8)
+        decide_batch(layout, weights, tasks, placements, np.empty(count), np.empty(count, np.int64))
+        return placements
 
-    return decide
+    return decide_all

@@ -1,58 +1,64 @@
 """Families of random task graphs: what `anygraph` is trained on, and what it is tested on.
 
-Six families are trained on, four are kept for tests as a whole. The comparison's own graphs are
-never trained on either: a graph drawn for training is refused when its edges equal those of a test
-graph, whatever its name or index.
+Six families are trained on, four are kept for tests as a whole. A graph drawn for training is
+refused when its edges equal those of a graph that the caller holds apart for tests, whatever its
+name.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from kd_offload.graphs import TaskGraph, chain, random_graph
+from kd_offload.graphs import TaskGraph
 
-MOST = 128  # subtasks of the largest graph decided
-TEST_INDICES = 50  # random_<n>_<index> with an index below this one are test graphs
+MAX_SUBTASKS = 128  # of the largest graph decided
+MAX_EDGES = 1024  # of a graph given as text or in C: more than any family draws
 Edges = list[tuple[int, int]]
 
 
 def ended(n: int, edges: Iterable[tuple[int, int]]) -> Edges:
     """The edges, and those from the source and to the sink that loose ends need."""
     edges = sorted(set(edges))
-    fed, used = {j for _, j in edges}, {i for i, _ in edges}
+    fed = {j for _, j in edges}
+    used = {i for i, _ in edges}
     edges += [(0, j) for j in range(1, n + 1) if j not in fed]
     return edges + [(i, n + 1) for i in range(1, n + 1) if i not in used]
 
 
 def renumbered(n: int, edges: Edges, rng: np.random.Generator) -> Edges:
     """The edges in another topological numbering: deepest first, or at random."""
-    waits, feeds = [0] * (n + 1), [[] for _ in range(n + 1)]
+    waits_for, feeds = [0] * (n + 1), [[] for _ in range(n + 1)]
     for i, j in edges:
-        waits[j] += 1
+        waits_for[j] += 1
         feeds[i].append(j)
-    ready, number = [j for j in range(1, n + 1) if not waits[j]], {}
-    deep = rng.random() < 0.5
+    ready = [j for j in range(1, n + 1) if not waits_for[j]]
+    number = {}
+    deepest_first = rng.random() < 0.5
     while ready:
-        i = ready.pop(-1 if deep else int(rng.integers(len(ready))))
+        i = ready.pop(-1 if deepest_first else int(rng.integers(len(ready))))
         number[i] = len(number) + 1
         for j in feeds[i]:
-            waits[j] -= 1
-            if not waits[j]:
+            waits_for[j] -= 1
+            if not waits_for[j]:
                 ready.append(j)
     return [(number[i], number[j]) for i, j in edges]
+
+
+def _chosen(rng: np.random.Generator, nodes: Sequence[int], every: bool = False) -> list[int]:
+    """One to three of some nodes, at random, or `every` one."""
+    count = len(nodes) if every else min(int(rng.integers(1, 4)), len(nodes))
+    return [int(i) for i in rng.choice(nodes, count, replace=False)]
 
 
 def _window(n: int, rng: np.random.Generator, width: int) -> Edges:
     """Each subtask takes one to three inputs among the `width` nodes before it."""
     edges = []
     for j in range(1, n + 1):
-        before = np.arange(max(0, j - width), j)
-        count = min(int(rng.integers(1, 4)), len(before))
-        edges += [(int(i), j) for i in rng.choice(before, count, replace=False)]
+        edges += [(i, j) for i in _chosen(rng, np.arange(max(0, j - width), j))]
     return edges
 
 
@@ -71,83 +77,97 @@ def pipelines(n: int, rng: np.random.Generator) -> Edges:
     tail = int(rng.integers(1, max(2, n // 6)))
     count = min(int(rng.integers(2, 5)), max(1, (n - tail) // 2))
     inner = n - tail
-    owner = np.arange(inner) % count if rng.random() < 0.5 else rng.integers(0, count, inner)
+    in_turn = rng.random() < 0.5
+    pipeline_of = np.arange(inner) % count if in_turn else rng.integers(0, count, inner)
     edges, ends = [], []
-    for branch in range(count):
-        own = [0, *(int(v) + 1 for v in np.flatnonzero(owner == branch))]
-        local = _window(len(own) - 1, rng, int(rng.integers(2, 4)))
-        edges += [(own[i], own[j]) for i, j in local]
+    for pipeline in range(count):
+        nodes = [0, *(int(i) + 1 for i in np.flatnonzero(pipeline_of == pipeline))]
+        local = _window(len(nodes) - 1, rng, int(rng.integers(2, 4)))
+        edges += [(nodes[i], nodes[j]) for i, j in local]
         used = {i for i, _ in local}
-        ends += [own[v] for v in range(1, len(own)) if v not in used]
+        ends += [nodes[i] for i in range(1, len(nodes)) if i not in used]
     edges += [(i, inner + 1) for i in ends]
     return ended(n, edges + [(j, j + 1) for j in range(inner + 1, n)])
 
 
 def layers(n: int, rng: np.random.Generator) -> Edges:
-    """Layers of one to some eight subtasks, each fed by one to three of the layer before, or by
-    all.
-    """
-    widest, edges, before, j = int(rng.integers(2, 9)), [], [], 0
+    """Layers of one to some eight subtasks, each fed by one to three of the one before, or all."""
+    widest = int(rng.integers(2, 9))
     dense = rng.random() < 0.25
-    while j < n:
-        size = min(int(rng.integers(1, widest + 1)), n - j)
-        layer = list(range(j + 1, j + size + 1))
-        for k in layer if before else []:
-            count = len(before) if dense else min(int(rng.integers(1, 4)), len(before))
-            edges += [(int(i), k) for i in rng.choice(before, count, replace=False)]
-        before, j = layer, j + size
+    edges, before, last = [], [], 0
+    while last < n:
+        size = min(int(rng.integers(1, widest + 1)), n - last)
+        layer = list(range(last + 1, last + size + 1))
+        if before:
+            for j in layer:
+                edges += [(i, j) for i in _chosen(rng, before, dense)]
+        before = layer
+        last += size
     return ended(n, edges)
 
 
 def fork_join(n: int, rng: np.random.Generator) -> Edges:
     """Stages in sequence: a subtask forks into branches of one to three, which a subtask joins."""
-    edges, at, widest = [], 1, int(rng.integers(2, 11))
-    while at < n:
-        count, ends, here = int(rng.integers(1, widest + 1)), [], at
-        for _ in range(count):
-            last, length = here, int(rng.integers(1, 4))
-            for _ in range(length):
-                if at >= n - 1:
+    widest, edges, last = int(rng.integers(2, 11)), [], 1
+    while last < n:
+        fork, ends = last, []
+        for _ in range(int(rng.integers(1, widest + 1))):
+            end = fork
+            for _ in range(int(rng.integers(1, 4))):
+                if last >= n - 1:
                     break
-                at += 1
-                edges.append((last, at))
-                last = at
-            if last != here:
-                ends.append(last)
-        at += 1
-        edges += [(i, at) for i in ends or [here]]
+                last += 1
+                edges.append((end, last))
+                end = last
+            if end != fork:
+                ends.append(end)
+        last += 1
+        edges += [(i, last) for i in ends or [fork]]
     return ended(n, renumbered(n, edges, rng))
+
+
+class _Block(NamedTuple):
+    """Subtasks composed in series or in parallel."""
+
+    starts: list[int]  # without input
+    ends: list[int]  # that feed nothing
+
+
+class _Composer:
+    """Composes blocks, numbers their subtasks and collects their edges."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.rng, self.edges, self.count = rng, [], 0
+
+    def subtask(self) -> _Block:
+        self.count += 1
+        return _Block([self.count], [self.count])
+
+    def compose(self, size: int) -> _Block:
+        """A block of `size` subtasks."""
+        if size == 1:
+            return self.subtask()
+        cut = int(self.rng.integers(1, size))
+        first = self.compose(cut)
+        if self.rng.random() < 0.5 and size > 2:
+            second = self.compose(size - cut)
+            return _Block(first.starts + second.starts, first.ends + second.ends)
+        ends = first.ends
+        if len(ends) > 1 and size - cut > 1:  # many would meet many
+            joint = self.subtask()
+            self.edges += [(i, joint.starts[0]) for i in ends]
+            ends = joint.ends
+            cut += 1
+        second = self.compose(size - cut)
+        self.edges += [(i, j) for i in ends for j in second.starts]
+        return _Block(first.starts, second.ends)
 
 
 def series_parallel(n: int, rng: np.random.Generator) -> Edges:
-    """Composed in series and in parallel, again and again; where many meet many, a subtask joins
-    them.
-    """
-    edges, made = [], [0]
-
-    def node() -> tuple[list[int], list[int]]:
-        made[0] += 1
-        return [made[0]], [made[0]]
-
-    def compose(size: int) -> tuple[list[int], list[int]]:
-        """Of `size` subtasks -> (those without input, those that feed nothing)."""
-        if size == 1:
-            return node()
-        cut = int(rng.integers(1, size))
-        starts, ends = compose(cut)
-        if rng.random() < 0.5 and size > 2:
-            more, others = compose(size - cut)
-            return starts + more, ends + others
-        if len(ends) > 1 and size - cut > 1:
-            joint, cut = node()[0], cut + 1
-            edges.extend((i, joint[0]) for i in ends)
-            ends = joint
-        more, others = compose(size - cut)
-        edges.extend((i, j) for i in ends for j in more)
-        return starts, others
-
-    compose(n)
-    return ended(n, renumbered(n, edges, rng))
+    """Composed in series and in parallel, again and again; a subtask joins many to many."""
+    composer = _Composer(rng)
+    composer.compose(n)
+    return ended(n, renumbered(n, composer.edges, rng))
 
 
 def tree(n: int, rng: np.random.Generator) -> Edges:
@@ -177,67 +197,103 @@ def butterfly(n: int, rng: np.random.Generator) -> Edges:
 
 
 def elimination(n: int, rng: np.random.Generator) -> Edges:
-    """Never trained on: Gaussian elimination; a pivot feeds its columns, each feeds the next
-    step's.
-    """
+    """Never trained on: Gaussian elimination; a pivot feeds its columns, each the next step's."""
     size = 2
     while size * (size + 1) // 2 - 1 < n:
         size += 1
-    edges, made, before = [], 0, {}
+    edges, last, updated = [], 0, {}  # updated: column -> the subtask that did it last
     for step in range(size - 1):
-        pivot, now = made + 1, {}
-        edges += [(before[step], pivot)] if step in before else []
-        made += 1
+        last += 1
+        pivot, before, updated = last, updated, {}
+        if step in before:
+            edges.append((before[step], pivot))
         for column in range(step + 1, size):
-            made += 1
-            edges += [(pivot, made)] + ([(before[column], made)] if column in before else [])
-            now[column] = made
-        before = now
+            last += 1
+            edges.append((pivot, last))
+            if column in before:
+                edges.append((before[column], last))
+            updated[column] = last
     return ended(n, [(i, j) for i, j in edges if j <= n])
 
 
 Family = Callable[[int, np.random.Generator], Edges]
-TRAINED: dict[str, Family] = {
-    f.__name__: f for f in (near, wide, pipelines, layers, fork_join, series_parallel)
+TRAINING_FAMILIES: dict[str, Family] = {
+    "near": near,
+    "wide": wide,
+    "pipelines": pipelines,
+    "layers": layers,
+    "fork_join": fork_join,
+    "series_parallel": series_parallel,
 }
-UNSEEN: dict[str, Family] = {f.__name__: f for f in (tree, wavefront, butterfly, elimination)}
+UNSEEN_FAMILIES: dict[str, Family] = {
+    "tree": tree,
+    "wavefront": wavefront,
+    "butterfly": butterfly,
+    "elimination": elimination,
+}
 
 
 def draw(family: str, n: int, rng: np.random.Generator) -> TaskGraph:
-    """A random graph of 1 to 128 subtasks. Raises ValueError naming another n or family."""
-    families = TRAINED | UNSEEN
+    """A random graph of a family.
+
+    Parameters
+    ----------
+    family : str
+        A name in TRAINING_FAMILIES or UNSEEN_FAMILIES.
+    n : int
+        Subtasks, 1 to MAX_SUBTASKS.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    TaskGraph
+
+    Raises
+    ------
+    ValueError
+        Naming another family or n.
+    """
+    families = TRAINING_FAMILIES | UNSEEN_FAMILIES
     if family not in families:
         raise ValueError(f"family: {family!r}, expected one of {', '.join(families)}")
-    if not 1 <= n <= MOST:
-        raise ValueError(f"family {family!r}: n must be 1 to {MOST}, got {n}")
-    edges = families[family](n, rng) if n > 2 else ended(n, [(i, i + 1) for i in range(1, n)])
+    if not 1 <= n <= MAX_SUBTASKS:
+        raise ValueError(f"family {family!r}: n must be 1 to {MAX_SUBTASKS}, got {n}")
+    if n > 2:
+        edges = families[family](n, rng)
+    else:  # no family has a choice
+        edges = ended(n, [(i, i + 1) for i in range(1, n)])
     return TaskGraph(f"{family}_{n}", n, tuple(edges))
 
 
 def edges_hash(graph: TaskGraph) -> str:
-    """What two graphs share exactly when they have the same subtasks and edges, whatever their
-    names.
-    """
+    """Equal for two graphs exactly when their subtasks and edges are, whatever their names."""
     return hashlib.sha256(repr((graph.n, graph.edges)).encode()).hexdigest()
 
 
-@lru_cache
-def held_apart(most: int = 64) -> frozenset[str]:
-    """Hashes of all scenarios' graphs, and of chains and random ones of up to `most` subtasks."""
-    from experiments.scenarios import SCENARIOS, scenario
-
-    graphs = [*(scenario(name).graph for name in SCENARIOS), *map(chain, range(1, most + 1))]
-    graphs += [random_graph(n, i) for n in range(1, most + 1) for i in range(TEST_INDICES)]
-    return frozenset(map(edges_hash, graphs))
-
-
 def training_graph(
-    rng: np.random.Generator, sizes: tuple[int, int], apart: frozenset[str], names=tuple(TRAINED)
+    rng: np.random.Generator,
+    sizes: tuple[int, int],
+    held_apart: frozenset[str],
+    families: tuple[str, ...] = tuple(TRAINING_FAMILIES),
 ) -> TaskGraph:
-    """A graph of one of the families, its size log-uniform in `sizes`, that is none held apart."""
+    """A random graph of one of the families that is not held apart.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    sizes : tuple of int
+        Fewest and most subtasks; the size is log-uniform between them.
+    held_apart : frozenset of str
+        The `edges_hash` of every graph that is kept for tests.
+    families : tuple of str
+
+    Returns
+    -------
+    TaskGraph
+    """
+    low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
     while True:
-        low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
         n = int(np.exp(rng.uniform(low, high)))
-        graph = draw(names[int(rng.integers(len(names)))], n, rng)
-        if edges_hash(graph) not in apart:
+        graph = draw(families[int(rng.integers(len(families)))], n, rng)
+        if edges_hash(graph) not in held_apart:
             return graph

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import onnx
 
+from anygraph.families import MAX_SUBTASKS
 from kd_offload.graphs import TaskGraph
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -32,7 +33,6 @@ FILES = {
     "inception_v1": "inception_v1", "inception_v2": "inception_v2", "resnet50": "resnet50",
     "shufflenet": "shufflenet", "densenet121": "densenet121",
 }  # fmt: skip
-MOST = 128  # subtasks
 BYTES_PER_VALUE = 4  # float32
 CYCLES_PER_FLOP = 1 / 8  # eight operations in a cycle: SIMD with fused multiply-add
 SHAPE_ONLY = {"Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze"}
@@ -48,8 +48,8 @@ class Part(NamedTuple):
     gives: frozenset[str]
 
 
-def _flops(node, shape) -> float:
-    """Floating-point operations of one operator; shape: tensor -> tuple of sizes."""
+def _flops(node, shape: dict[str, tuple[int, ...]]) -> float:
+    """Floating-point operations of one operator; shape: of every tensor."""
     out = prod(shape[node.output[0]])
     if node.op_type == "Conv":
         return 2.0 * out * prod(shape[node.input[1]][1:])  # weights: (out, in / groups, h, w)
@@ -59,74 +59,110 @@ def _flops(node, shape) -> float:
     return float(out)
 
 
-def read(file: Path) -> tuple[list[Part], dict, set[str], set[str]]:
-    """A file's operators in order, tensors' shapes, and the names of its input and its output."""
-    model = onnx.shape_inference.infer_shapes(onnx.load(file), strict_mode=True).graph
-    known = [*model.value_info, *model.input, *model.output]
-    shape = {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in known}
-    shape |= {w.name: tuple(w.dims) for w in model.initializer}
-    fixed, parts = {w.name for w in model.initializer} | {""}, []
-    entering = {v.name for v in model.input} - fixed
-    for node in model.node:
-        if takes := frozenset(node.input) - fixed:
-            parts.append(Part(node.op_type, _flops(node, shape), takes, frozenset(node.output)))
+class Network(NamedTuple):
+    """What a file says of a network, without its weights."""
+
+    parts: list[Part]  # its operators, in order
+    shapes: dict[str, tuple[int, ...]]  # of every tensor
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+
+def read(file: Path) -> Network:
+    """A network from its file."""
+    graph = onnx.shape_inference.infer_shapes(onnx.load(file), strict_mode=True).graph
+    weights = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    shapes = {
+        value.name: tuple(d.dim_value for d in value.type.tensor_type.shape.dim)
+        for value in [*graph.value_info, *graph.input, *graph.output]
+    }
+    shapes |= weights
+    fixed, parts = {*weights, ""}, []  # fixed: what does not depend on the input
+    inputs = frozenset(value.name for value in graph.input) - fixed
+    for node in graph.node:
+        takes = frozenset(node.input) - fixed
+        if takes:
+            parts.append(Part(node.op_type, _flops(node, shapes), takes, frozenset(node.output)))
         else:
             fixed |= set(node.output)
-    return parts, shape, entering, {v.name for v in model.output}
+    return Network(parts, shapes, inputs, frozenset(value.name for value in graph.output))
 
 
-def _joined(a: Part, b: Part) -> Part:
-    """b after a, in one subtask. What b takes from a no longer travels."""
-    return Part(a.kind, a.flops + b.flops, a.takes | (b.takes - a.gives), a.gives | b.gives)
+def _joined(first: Part, then: Part) -> Part:
+    """Two parts in one subtask. What the second takes from the first no longer travels."""
+    takes = first.takes | (then.takes - first.gives)
+    return Part(first.kind, first.flops + then.flops, takes, first.gives | then.gives)
 
 
-def _before(parts: list[Part]) -> list[list[int]]:
+def _predecessors(parts: list[Part]) -> list[list[int]]:
     """Of every part, the numbers of those that feed it, in increasing order."""
     maker = {tensor: i for i, part in enumerate(parts) for tensor in part.gives}
-    return [sorted({maker[t] for t in part.takes if t in maker}) for part in parts]
+    return [sorted({maker[tensor] for tensor in part.takes if tensor in maker}) for part in parts]
 
 
-def merged(parts: list[Part], most: int) -> list[Part]:
-    """At most `most` parts, in topological order: 2. and 3. of the module's text.
+def merged(parts: list[Part], max_parts: int) -> list[Part]:
+    """At most `max_parts` parts, in topological order: 2. and 3. of the module's text.
 
     More only where all that is left is fed by the input alone.
     """
     out: list[Part] = []
     for part in parts:
-        fed_by = next((i for i, other in enumerate(out) if part.takes <= other.gives), None)
-        if part.kind in ELEMENTWISE and fed_by is not None:
-            out[fed_by] = _joined(out[fed_by], part)
+        feeding = [i for i, other in enumerate(out) if part.takes <= other.gives]
+        if part.kind in ELEMENTWISE and feeding:
+            out[feeding[0]] = _joined(out[feeding[0]], part)
         else:
             out.append(part)
-    while len(out) > most:
-        before = _before(out)
-        fed = [j for j, b in enumerate(before) if b]
+    while len(out) > max_parts:
+        predecessors = _predecessors(out)
+        fed = [j for j in range(len(out)) if predecessors[j]]
         if not fed:
             break
-        j = min(fed, key=lambda j: (out[j].flops, j))
-        out[before[j][-1]] = _joined(out[before[j][-1]], out[j])
-        del out[j]
+        cheapest = min(fed, key=lambda j: (out[j].flops, j))
+        last = predecessors[cheapest][-1]
+        out[last] = _joined(out[last], out[cheapest])
+        del out[cheapest]
     return out
 
 
-@lru_cache
-def cut(name: str, most: int = MOST) -> tuple[TaskGraph, np.ndarray]:
-    """Network `name` as a task graph of at most `most` subtasks, and its workload: cycles and
-    bytes, float64 (n + edges,).
+class Workload(NamedTuple):
+    """A network as a task."""
 
-    ValueError for an unknown name, or if `most` is no positive integer.
+    graph: TaskGraph
+    workload: np.ndarray  # float64 (n + edges,): cycles, then bytes
+
+
+@lru_cache
+def cut(name: str, max_subtasks: int = MAX_SUBTASKS) -> Workload:
+    """A network as a task graph, with its cycles and bytes.
+
+    Parameters
+    ----------
+    name : str
+        A name in FILES.
+    max_subtasks : int, optional
+
+    Returns
+    -------
+    Workload
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, or a number of subtasks that is no positive integer.
     """
     if name not in FILES:
         raise ValueError(f"network: {name!r}, expected one of {', '.join(FILES)}")
-    if not isinstance(most, (int, np.integer)) or most < 1:
-        raise ValueError(f"most: {most!r}, expected a positive integer")
-    parts, shape, entering, leaving = read(LIGHT / f"light_{FILES[name]}.onnx")
-    source, sink = Part("", 0.0, frozenset(), frozenset(entering)), Part("", 0.0, leaving, set())
-    parts, sizes = [source, *merged(parts, most), sink], {}
-    for j, before in enumerate(_before(parts)):
-        for i in before:
+    if not isinstance(max_subtasks, (int, np.integer)) or max_subtasks < 1:
+        raise ValueError(f"max_subtasks: {max_subtasks!r}, expected a positive integer")
+    network = read(LIGHT / f"light_{FILES[name]}.onnx")
+    source = Part("", 0.0, frozenset(), network.inputs)
+    sink = Part("", 0.0, network.outputs, frozenset())
+    parts = [source, *merged(network.parts, max_subtasks), sink]
+    sizes = {}
+    for j, predecessors in enumerate(_predecessors(parts)):
+        for i in predecessors:
             tensors = parts[j].takes & parts[i].gives
-            sizes[i, j] = sum(prod(shape[t]) for t in tensors) * BYTES_PER_VALUE
+            sizes[i, j] = sum(prod(network.shapes[t]) for t in tensors) * BYTES_PER_VALUE
     graph = TaskGraph(f"operators_{name}", len(parts) - 2, tuple(sizes))
     cycles = [part.flops * CYCLES_PER_FLOP for part in parts[1:-1]]
-    return graph, np.array(cycles + [sizes[e] for e in graph.edges], dtype=np.float64)
+    return Workload(graph, np.array(cycles + [sizes[e] for e in graph.edges], dtype=np.float64))

@@ -1,7 +1,6 @@
-"""One pass of the sweep network in compiled code: a task's inputs, both sweeps, K placements.
+"""One pass of the network in compiled code: a task's inputs, both sweeps, K placements.
 
-The form that decides: for one task at a time, in memory of the caller's, unchecked but for
-`propose`.
+The form that decides: for one task at a time, in the caller's memory, unchecked but for `propose`.
 """
 
 from __future__ import annotations
@@ -12,111 +11,207 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import Times, new_times, prepare
+from anygraph.families import MAX_SUBTASKS
+from anygraph.network import (
+    CAP,
+    EDGE_INPUTS,
+    HALF,
+    LOG_HIGH,
+    LOG_LOW,
+    NODE_INPUTS,
+    TASK_INPUTS,
+    GraphNetwork,
+)
+from kd_offload.delay import (
+    FIRST_HOP,
+    N_LINKS,
+    N_LOCATIONS,
+    SECOND_HOP,
+    Times,
+    new_times,
+    prepare,
+)
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import check_tasks
-from anygraph.families import MOST as LARGEST
-from anygraph.network import CAP, LEAST, LINK, MOST, NODE, SOON, WHOLE, GraphNetwork
+
+N_RATES = 6  # of the system state: speeds and bandwidths, without propagation delays
+TINY = 1e-300  # added to what may be zero before its logarithm, which is cut anyway
+
+
+class Direction(NamedTuple):
+    """A graph's edges in the order in which a sweep takes them."""
+
+    first: np.ndarray  # int64: node j has the edges first[j] to first[j + 1] - 1
+    source: np.ndarray  # int64: the node that an edge comes from
+    edge: np.ndarray  # int64: the edge's number in a task
 
 
 class Routes(NamedTuple):
-    """A graph and its reverse, as kernels take them. Edge e of the reverse is edge `edge[e]`."""
+    """Both directions of a graph; node r of the way back is node n + 1 - r of the graph."""
 
     n: int
-    first: np.ndarray  # int64 (n + 3,)
-    source: np.ndarray  # int64 (E,)
-    back_first: np.ndarray  # int64 (n + 2,): of node r = n + 1 - j, without the source
-    back_source: np.ndarray  # int64 (E,)
-    back_edge: np.ndarray  # int64 (E,)
+    forward: Direction  # `first` is long enough for kernels of the delay model: (n + 3,)
+    backward: Direction  # without the edges of the source
 
 
 @lru_cache(maxsize=4096)
 def routes(graph: TaskGraph) -> Routes:
     """The `Routes` of a graph."""
     n = graph.n
-    back = sorted((n + 1 - i, n + 1 - j, e) for e, (i, j) in enumerate(graph.edges) if i > 0)
-    target, source, edge = (np.array(column, np.int64) for column in zip(*back))
+    reverse = sorted((n + 1 - i, n + 1 - j, e) for e, (i, j) in enumerate(graph.edges) if i > 0)
+    target, source, edge = np.array(reverse, np.int64).T.copy()
     first = np.searchsorted(target, np.arange(n + 2)).astype(np.int64)
-    return Routes(n, graph.first, graph.source, first, source, edge)
+    forward = Direction(graph.first, graph.source, np.arange(len(graph.edges)))
+    return Routes(n, forward, Direction(first, source, edge))
+
+
+class Inputs(NamedTuple):
+    """What the network sees of one task, float32: see `describe`."""
+
+    nodes: np.ndarray  # (n + 2, NODE_INPUTS)
+    edges: np.ndarray  # (E, EDGE_INPUTS)
+    task: np.ndarray  # (TASK_INPUTS,)
+
+
+class NetworkWorkspace(NamedTuple):
+    """All memory that one pass of the network needs; the last five are float32."""
+
+    times: Times
+    earliest_finish: np.ndarray  # (n + 2, N_LOCATIONS), s
+    log_rates: np.ndarray  # (N_RATES,): of f_0 f_1 f_2 B_up B_down B_wan
+    inputs: Inputs
+    forward: np.ndarray  # activations (n + 2, width)
+    backward: np.ndarray  # the same, by node of the way back
+    sent: np.ndarray  # what each node sends along its edges (n + 2, width)
+    total: np.ndarray  # scratch (width,)
+    hidden: np.ndarray  # scratch (width,)
+
+
+@njit(cache=True)
+def new_network_workspace(width, n, edges):
+    """Memory for graphs of up to n subtasks."""
+    nodes = n + 2
+    inputs = Inputs(
+        np.zeros((nodes, NODE_INPUTS), np.float32),
+        np.zeros((edges, EDGE_INPUTS), np.float32),
+        np.zeros(TASK_INPUTS, np.float32),
+    )
+    return NetworkWorkspace(
+        new_times(n, edges),
+        np.empty((nodes, N_LOCATIONS)),
+        np.empty(N_RATES),
+        inputs,
+        np.empty((nodes, width), np.float32),
+        np.empty((nodes, width), np.float32),
+        np.empty((nodes, width), np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
 
 
 @njit(cache=True, error_model="numpy")
-def reach(n, first, source, times, early):
-    """early[j, k] (n + 2, 3): the earliest finish of node j at k, in s, if nothing ever waited."""
-    run, hold, tau, _, _ = times
-    early[0, 0], early[0, 1], early[0, 2] = 0.0, np.inf, np.inf
+def fill_earliest_finish(n, first, source, times, earliest_finish):
+    """earliest_finish (n + 2, N_LOCATIONS): of every node at every location, if nothing waited."""
+    alone = times.alone
+    earliest_finish[0, 0] = 0.0
+    for k in range(1, N_LOCATIONS):
+        earliest_finish[0, k] = np.inf
     for j in range(1, n + 2):
-        at_0, at_1, at_2 = 0.0, 0.0, 0.0
+        for k in range(N_LOCATIONS):
+            earliest_finish[j, k] = 0.0
         for e in range(first[j], first[j + 1]):
-            a, b, c = early[source[e], 0], early[source[e], 1], early[source[e], 2]
-            up, down, wan = hold[e, 0] + tau[0], hold[e, 1] + tau[1], hold[e, 2] + tau[2]
-            at_0 = max(at_0, min(a, min(b + down, c + wan + down)))
-            at_1 = max(at_1, min(a + up, min(b, c + wan)))
-            at_2 = max(at_2, min(a + up + wan, min(b + wan, c)))
-        early[j, 0], early[j, 1], early[j, 2] = at_0 + run[j, 0], at_1 + run[j, 1], at_2 + run[j, 2]
+            for link in range(N_LINKS):
+                alone[link] = times.hold[e, link] + times.propagation[link]
+            for k in range(N_LOCATIONS):
+                arrival = np.inf
+                for origin in range(N_LOCATIONS):
+                    sent = earliest_finish[source[e], origin] + alone[FIRST_HOP[origin, k]]
+                    arrival = min(arrival, sent + alone[SECOND_HOP[origin, k]])
+                earliest_finish[j, k] = max(earliest_finish[j, k], arrival)
+        for k in range(N_LOCATIONS):
+            earliest_finish[j, k] += times.execution[j, k]
+
+
+@njit(cache=True, inline="always")
+def _scaled(log_time):
+    """A logarithm of a time in units of LB, cut and scaled to about -2 to 3."""
+    return (min(max(log_time, LOG_LOW), LOG_HIGH) + 3.0) * 0.5
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _describe_nodes(n, task, total_cycles, workspace):
+    """Of a node: its execution times; its earliest finish e and time to the result t at each
+    location, as v / (v + LB); how much later e + t is than at the best location, as
+    v / (v + HALF LB); the best e + t; the share of cycles up to it, and its position.
+    """
+    earliest_finish, log_rates = workspace.earliest_finish, workspace.log_rates
+    time_to_result = workspace.times.time_to_result
+    unit = time_to_result[0, 0]
+    log_unit, per_unit = np.log(unit), 1.0 / unit
+    done = 0.0
+    for j in range(1, n + 1):
+        x = workspace.inputs.nodes[j]
+        log_cycles = np.log(task[j - 1] + TINY) - log_unit
+        best = np.inf
+        for k in range(N_LOCATIONS):
+            best = min(best, earliest_finish[j, k] + time_to_result[j, k])
+        for k in range(N_LOCATIONS):
+            early, late = earliest_finish[j, k], time_to_result[j, k]
+            x[k] = log_cycles - log_rates[k]
+            x[k] = _scaled(x[k])
+            x[3 + k] = early / (early + unit)
+            x[6 + k] = late / (late + unit)
+            x[9 + k] = early + late - best
+            x[9 + k] = x[9 + k] / (x[9 + k] + HALF * unit)
+        done += task[j - 1]
+        x[12] = best * per_unit
+        x[13] = done / total_cycles
+        x[14] = j / (n + 1)
+
+
+@njit(cache=True, error_model="numpy")
+def describe(n, first, source, task, workspace):
+    """Fill `workspace.inputs` for one task, whose times are prepared.
+
+    Of an edge: how long it holds the links. Of the task: all cycles at each location, all holds,
+    both propagation delays, the first once more as v / (v + HALF LB), and sizes. LB is above zero:
+    what takes no time needs no network (see `decision`). So there are cycles, too.
+    """
+    log_rates, propagation = workspace.log_rates, workspace.times.propagation
+    fill_earliest_finish(n, first, source, workspace.times, workspace.earliest_finish)
+    unit = workspace.times.time_to_result[0, 0]
+    log_unit = np.log(unit)
+    edges = first[n + 2]
+    for q in range(N_RATES):
+        log_rates[q] = np.log(task[n + edges + q])
+    total_cycles, total_bytes = 0.0, 0.0
+    for j in range(1, n + 1):
+        total_cycles += task[j - 1]
+    _describe_nodes(n, task, total_cycles, workspace)
+    for e in range(edges):
+        x, log_bytes = workspace.inputs.edges[e], np.log(task[n + e] + TINY) - log_unit
+        for link in range(3):  # wireless up, wireless down, WAN
+            x[link] = log_bytes - log_rates[3 + link]
+            x[link] = _scaled(x[link])
+        x[3] = 1.0
+        total_bytes += task[n + e]
+    x = workspace.inputs.task
+    log_cycles, log_bytes = np.log(total_cycles), np.log(total_bytes + TINY)
+    for q in range(N_RATES):
+        x[q] = (log_cycles if q < N_LOCATIONS else log_bytes) - log_rates[q]
+        x[q] = min(max(x[q] - log_unit, -5.0), 7.0) * 0.5
+    wireless, wan = propagation[0], propagation[2]
+    x[6] = _scaled(np.log(wireless + 1e-12 * unit) - log_unit)
+    x[7] = _scaled(np.log(wan + 1e-12 * unit) - log_unit)
+    x[8] = wireless / (wireless + HALF * unit)
+    x[9] = np.log(n) * 0.5
+    x[10] = np.log(edges / n)
+    x[11] = 1.0
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _log(v, unit):
-    """Logarithm of v / unit, cut and scaled to about -2 to 3."""
-    return (min(max(np.log(v) - unit, LEAST), MOST) + 3.0) * 0.5
-
-
-@njit(cache=True, error_model="numpy")
-def describe(n, first, source, task, times, early, inputs):
-    """A task's inputs, times prepared: (nodes (n + 2, NODE), edges (E, LINK), whole (WHOLE,))
-    float32.
-
-    Of a node: its run times; its earliest finish e and time to go t at each location, as v / (v +
-    1); how much later than at its best location, as v / (v + SOON); the best e + t; the share of
-    all work and of the positions before it. Of an edge: how long it holds the links. Of the task:
-    the total work at each location, the total holds, the propagation delays, both tau over LB, and
-    sizes.
-    """
-    nodes, links, whole = inputs
-    _, _, tau, time_to_result = times
-    unit, edges = time_to_result[0, 0], first[n + 2]
-    state = task[n + edges :]
-    one, log_unit = 1.0 / unit, np.log(unit)
-    f_0, f_1, f_2 = np.log(state[0]), np.log(state[1]), np.log(state[2])
-    b_0, b_1, b_2 = np.log(state[3]), np.log(state[4]), np.log(state[5])
-    work, size = 0.0, 0.0
-    for j in range(1, n + 1):
-        work += task[j - 1]
-    done = 0.0
-    for j in range(1, n + 1):
-        x, cycles = nodes[j], np.log(task[j - 1] + 1e-300) - log_unit
-        x[0], x[1], x[2] = cycles - f_0, cycles - f_1, cycles - f_2
-        through_0 = early[j, 0] + time_to_result[j, 0]
-        through_1, through_2 = (
-            early[j, 1] + time_to_result[j, 1],
-            early[j, 2] + time_to_result[j, 2],
-        )
-        best = min(through_0, min(through_1, through_2))
-        x[9], x[10], x[11] = through_0 - best, through_1 - best, through_2 - best
-        for k in range(3):
-            x[k] = (min(max(x[k], LEAST), MOST) + 3.0) * 0.5
-            x[3 + k] = early[j, k] / (early[j, k] + unit)
-            x[6 + k] = time_to_result[j, k] / (time_to_result[j, k] + unit)
-            x[9 + k] = x[9 + k] / (x[9 + k] + SOON * unit)
-        x[12] = best * one
-        done += task[j - 1]
-        x[13], x[14] = done / work, j / (n + 1)
-    for e in range(edges):
-        y, held = links[e], np.log(task[n + e] + 1e-300) - log_unit
-        size += task[n + e]
-        y[0], y[1], y[2], y[3] = held - b_0, held - b_1, held - b_2, 1.0
-        for k in range(3):
-            y[k] = (min(max(y[k], LEAST), MOST) + 3.0) * 0.5
-    work, size = np.log(work), np.log(size + 1e-300)
-    whole[0], whole[1], whole[2] = work - f_0, work - f_1, work - f_2
-    whole[3], whole[4], whole[5] = size - b_0, size - b_1, size - b_2
-    for k in range(6):
-        whole[k] = min(max(whole[k] - log_unit, -5.0), 7.0) * 0.5
-    whole[6] = _log(tau[0] + 1e-12 * unit, log_unit)
-    whole[7] = _log(tau[2] + 1e-12 * unit, log_unit)
-    whole[8] = tau[0] / (tau[0] + SOON * unit)
-    whole[9], whole[10], whole[11] = np.log(n) * 0.5, np.log(edges / n), 1.0
+def _clipped(v):
+    return min(max(v, np.float32(0)), np.float32(CAP))
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -125,198 +220,235 @@ def _add(out, x, weights):
     rows, width = weights.shape
     r = 0
     while r + 4 <= rows:
-        a, b, c, d = x[r], x[r + 1], x[r + 2], x[r + 3]
-        p, q, s, t = weights[r], weights[r + 1], weights[r + 2], weights[r + 3]
+        x_0, x_1, x_2, x_3 = x[r], x[r + 1], x[r + 2], x[r + 3]
+        w_0, w_1, w_2, w_3 = weights[r], weights[r + 1], weights[r + 2], weights[r + 3]
         for o in range(width):
-            out[o] += a * p[o] + b * q[o] + c * s[o] + d * t[o]
+            out[o] += x_0 * w_0[o] + x_1 * w_1[o] + x_2 * w_2[o] + x_3 * w_3[o]
         r += 4
     while r < rows:
-        a, p = x[r], weights[r]
+        x_0, w_0 = x[r], weights[r]
         for o in range(width):
-            out[o] += a * p[o]
+            out[o] += x_0 * w_0[o]
         r += 1
 
 
-@njit(cache=True, fastmath=True)
-def sweep_one(n, first, source, edge, links, weights, states, scratch):
-    """One sweep over a graph: states (n + 1, W) hold all terms without a neighbour -> the
-    activations.
+class SweepWeights(NamedTuple):
+    """The parameters of one sweep, float32, with their letters in `network`."""
 
-    weights: P, U, M, E. Edge e of this graph is row edge[e] of `links`, or row e if `edge` is
-    empty. scratch: sent (n + 1, W), message (W,), total (W,).
-    """
-    before, send, take, along = weights
-    sent, _, total = scratch
-    width, turned = before.shape[0], len(edge) > 0
-    for j in range(n + 1):
-        h = states[j]
-        if j > 0:
-            _add(h, states[j - 1], before)
-            total[:] = 0
-            for e in range(first[j], first[j + 1]):
-                y, u = links[edge[e] if turned else e], sent[source[e]]
-                a, b, c, d = y[0], y[1], y[2], y[3]
-                for o in range(width):
-                    v = u[o] + a * along[0, o] + b * along[1, o] + c * along[2, o] + d * along[3, o]
-                    total[o] += min(max(v, np.float32(0)), np.float32(CAP))
-            scale = np.float32(1 / np.sqrt(np.float32(first[j + 1] - first[j])))
-            for o in range(width):
-                total[o] *= scale
-            _add(h, total, take)
-        for o in range(width):
-            h[o] = min(max(h[o], np.float32(0)), np.float32(CAP))
-        sent[j] = 0
-        _add(sent[j], h, send)
+    task: np.ndarray  # G (TASK_INPUTS, W)
+    node: np.ndarray  # X (NODE_INPUTS, W)
+    before: np.ndarray  # P (W, W)
+    send: np.ndarray  # U (W, W)
+    take: np.ndarray  # M (W, W)
+    edge: np.ndarray  # E (EDGE_INPUTS, W)
 
 
-class Space(NamedTuple):
-    """All memory that one decision of the network needs; `space` makes it."""
+class Weights(NamedTuple):
+    """All parameters, as `propose_one` takes them."""
 
-    times: Times
-    early: np.ndarray
-    inputs: tuple  # nodes, edges, whole: see `describe`
-    states: tuple  # forward and backward activations, (most + 1, W) each
-    scratch: tuple  # of `sweep_one`
-
-
-@njit(cache=True)
-def space(width, nodes, edges):
-    """Memory for graphs of up to `nodes` subtasks and `edges` edges."""
-    most, f = nodes + 2, np.float32
-    inputs = np.zeros((most, NODE), f), np.zeros((edges, LINK), f), np.zeros(WHOLE, f)
-    states = np.empty((most, width), f), np.empty((most, width), f)
-    scratch = np.empty((most, width), f), np.empty(width, f), np.empty(width, f)
-    return Space(new_times(nodes, edges), np.empty((most, 3)), inputs, states, scratch)
+    forward: SweepWeights
+    backward: SweepWeights
+    state: np.ndarray  # S (W, W)
+    head_forward: np.ndarray  # A (W, W)
+    head_backward: np.ndarray  # B (W, W)
+    hypothesis: np.ndarray  # h (W, K)
+    last: np.ndarray  # O (W, 3)
+    last_bias: np.ndarray  # o (3, K)
 
 
-@njit(cache=True, fastmath=True, inline="always")
-def _head(j, row, weights, hidden, out, proposals):
-    """Logits of subtask j -> its label in every hypothesis, proposals[:, j - 1]. out (3, K) is
-    scratch.
-    """
-    hypothesis, last, last_bias = weights  # (W, K), (W, 3), (3, K)
-    width, count = hypothesis.shape
-    out[:] = last_bias
-    for o in range(width):
-        z, a, b, c = hidden[o], last[o, 0], last[o, 1], last[o, 2]
-        for k in range(count):
-            v = min(max(z + hypothesis[o, k], np.float32(0)), np.float32(CAP))
-            out[0, k] += a * v
-            out[1, k] += b * v
-            out[2, k] += c * v
-    for k in range(count):
-        best = 0 if out[0, k] >= out[1, k] else 1
-        top = max(out[0, k], out[1, k])
-        proposals[row + k, j - 1] = 2 if out[2, k] > top else best
-
-
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def propose_one(route, task, weights, room, row, proposals):
-    """Placements of one task -> proposals[row :] int8 (K, n), `room.times` prepared. Unchecked.
-
-    weights: `unpacked`. Allocates nothing in a loop.
-    """
-    n, first, source, back_first, back_source, back_edge = route
-    forward, back, (state, head_f, head_b), last = weights
-    nodes, links, whole = room.inputs
-    f, b = room.states
-    hidden = room.scratch[1]
-    reach(n, first, source, room.times, room.early)
-    describe(n, first, source, task, room.times, room.early, room.inputs)
-    base = room.scratch[0][n + 1]
-    base[:] = 0
-    _add(base, whole, forward[0])
-    f[0] = base
-    for j in range(1, n + 1):
-        f[j] = base
-        _add(f[j], nodes[j], forward[1])
-    empty = back_edge[:0]
-    sweep_one(n, first, source, empty, links, forward[2], f, room.scratch)
-    base[:] = 0
-    _add(base, whole, back[0])
-    b[0] = base
-    for r in range(1, n + 1):
-        b[r] = base
-        _add(b[r], nodes[n + 1 - r], back[1])
-        _add(b[r], f[n + 1 - r], state)
-    sweep_one(n, back_first, back_source, back_edge, links, back[2], b, room.scratch)
-    out = np.empty_like(last[2])
-    for j in range(1, n + 1):
-        hidden[:] = 0
-        _add(hidden, f[j], head_f)
-        _add(hidden, b[n + 1 - j], head_b)
-        _head(j, row, last, hidden, out, proposals)
-
-
-def compiled(model: GraphNetwork) -> np.ndarray:
-    """A model's parameters as `unpacked` reads them: flat, its head with hypotheses last."""
-    *before, h, last, bias = model.arrays
-    return np.concatenate([a.ravel() for a in (*before, h.T, last, bias.T)])
+def flat_weights(model: GraphNetwork) -> np.ndarray:
+    """A model's parameters as `unflattened` reads them: its head with hypotheses last."""
+    a = model.arrays
+    turned = a | {"h": a["h"].T, "o": a["o"].T}
+    return np.concatenate([array.ravel() for array in turned.values()])
 
 
 @njit(cache=True, inline="always")
-def _matrix(flat, at, rows, columns):
-    return flat[at : at + rows * columns].reshape(rows, columns)
+def _matrix(flat, start, rows, columns):
+    return flat[start : start + rows * columns].reshape(rows, columns)
 
 
 @njit(cache=True)
-def _side(flat, width):
-    """The weights of one sweep, from the first of `flat` on: G, X, (P, U, M, E)."""
-    at, square = (WHOLE + NODE) * width, width * width
-    whole, nodes = _matrix(flat, 0, WHOLE, width), _matrix(flat, WHOLE * width, NODE, width)
-    before, send = _matrix(flat, at, width, width), _matrix(flat, at + square, width, width)
-    take = _matrix(flat, at + 2 * square, width, width)
-    return whole, nodes, (before, send, take, _matrix(flat, at + 3 * square, LINK, width))
-
-
-@njit(cache=True)
-def unpacked(flat, width, hypotheses):
-    """`compiled` parameters as `propose_one` takes them: both sweeps, (S, A, B), (h, O, o)."""
+def _sweep_weights(flat, start, width):
     square = width * width
-    half = (WHOLE + NODE + LINK) * width + 3 * square
-    at = 2 * half
-    state, forward = _matrix(flat, at, width, width), _matrix(flat, at + square, width, width)
-    backward = _matrix(flat, at + 2 * square, width, width)
-    at += 3 * square
-    shift, at = _matrix(flat, at, width, hypotheses), at + hypotheses * width
-    last, bias = _matrix(flat, at, width, 3), _matrix(flat, at + 3 * width, 3, hypotheses)
-    both = _side(flat, width), _side(flat[half:], width)
-    return *both, (state, forward, backward), (shift, last, bias)
+    node = start + TASK_INPUTS * width
+    before = node + NODE_INPUTS * width
+    send = before + square
+    take = send + square
+    edge = take + square
+    return SweepWeights(
+        _matrix(flat, start, TASK_INPUTS, width),
+        _matrix(flat, node, NODE_INPUTS, width),
+        _matrix(flat, before, width, width),
+        _matrix(flat, send, width, width),
+        _matrix(flat, take, width, width),
+        _matrix(flat, edge, EDGE_INPUTS, width),
+    )
+
+
+@njit(cache=True)
+def unflattened(flat, width, hypotheses):
+    """`flat_weights` as `Weights` that share its memory."""
+    square = width * width
+    sweep = (TASK_INPUTS + NODE_INPUTS + EDGE_INPUTS) * width + 3 * square
+    state = 2 * sweep
+    head_forward = state + square
+    head_backward = head_forward + square
+    hypothesis = head_backward + square
+    last = hypothesis + width * hypotheses
+    last_bias = last + 3 * width
+    return Weights(
+        _sweep_weights(flat, 0, width),
+        _sweep_weights(flat, sweep, width),
+        _matrix(flat, state, width, width),
+        _matrix(flat, head_forward, width, width),
+        _matrix(flat, head_backward, width, width),
+        _matrix(flat, hypothesis, width, hypotheses),
+        _matrix(flat, last, width, 3),
+        _matrix(flat, last_bias, 3, hypotheses),
+    )
+
+
+@njit(cache=True, fastmath=True)
+def sweep_one(n, direction, weights, states, workspace):
+    """One sweep: `states` (n + 1, W) hold all terms without a neighbour, and become activations."""
+    sent, total, edges = workspace.sent, workspace.total, workspace.inputs.edges
+    first, along = direction.first, weights.edge
+    width = along.shape[1]
+    for j in range(n + 1):
+        h = states[j]
+        if j > 0:
+            _add(h, states[j - 1], weights.before)
+            total[:] = 0
+            for e in range(first[j], first[j + 1]):
+                x, u = edges[direction.edge[e]], sent[direction.source[e]]
+                x_0, x_1, x_2, x_3 = x[0], x[1], x[2], x[3]
+                for o in range(width):
+                    message = u[o] + x_0 * along[0, o] + x_1 * along[1, o]
+                    message += x_2 * along[2, o] + x_3 * along[3, o]
+                    total[o] += _clipped(message)
+            scale = np.float32(1 / np.sqrt(np.float32(first[j + 1] - first[j])))
+            for o in range(width):
+                total[o] *= scale
+            _add(h, total, weights.take)
+        for o in range(width):
+            h[o] = _clipped(h[o])
+        sent[j] = 0
+        _add(sent[j], h, weights.send)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _label(j, weights, hidden, logits, proposals):
+    """A subtask's label in every hypothesis -> proposals[:, j - 1]; logits (3, K) are scratch."""
+    hypothesis, last = weights.hypothesis, weights.last
+    width, count = hypothesis.shape
+    logits[:] = weights.last_bias
+    for o in range(width):
+        z, device, edge, cloud = hidden[o], last[o, 0], last[o, 1], last[o, 2]
+        for k in range(count):
+            v = _clipped(z + hypothesis[o, k])
+            logits[0, k] += device * v
+            logits[1, k] += edge * v
+            logits[2, k] += cloud * v
+    for k in range(count):
+        best = 0 if logits[0, k] >= logits[1, k] else 1
+        top = max(logits[0, k], logits[1, k])
+        proposals[k, j - 1] = 2 if logits[2, k] > top else best
+
+
+@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def propose_one(route, task, weights, workspace, proposals):
+    """Placements of one task -> proposals int8 (K, n). Unchecked.
+
+    route: `Routes`; weights: `Weights`; the workspace's times are prepared.
+    """
+    n, forward, backward = route.n, workspace.forward, workspace.backward
+    nodes, task_inputs = workspace.inputs.nodes, workspace.inputs.task
+    hidden = workspace.hidden
+    describe(n, route.forward.first, route.forward.source, task, workspace)
+    hidden[:] = 0
+    _add(hidden, task_inputs, weights.forward.task)
+    forward[0] = hidden
+    for j in range(1, n + 1):
+        forward[j] = hidden
+        _add(forward[j], nodes[j], weights.forward.node)
+    sweep_one(n, route.forward, weights.forward, forward, workspace)
+    hidden[:] = 0
+    _add(hidden, task_inputs, weights.backward.task)
+    backward[0] = hidden
+    for r in range(1, n + 1):
+        backward[r] = hidden
+        _add(backward[r], nodes[n + 1 - r], weights.backward.node)
+        _add(backward[r], forward[n + 1 - r], weights.state)
+    sweep_one(n, route.backward, weights.backward, backward, workspace)
+    logits = np.empty_like(weights.last_bias)
+    for j in range(1, n + 1):
+        hidden[:] = 0
+        _add(hidden, forward[j], weights.head_forward)
+        _add(hidden, backward[n + 1 - j], weights.head_backward)
+        _label(j, weights, hidden, logits, proposals)
 
 
 @njit(cache=True, error_model="numpy")
-def _propose_many(route, tasks, flat, shape, proposals):
-    width, hypotheses = shape
-    weights, room = unpacked(flat, width, hypotheses), space(width, route[0], len(route[2]))
+def _propose_many(route, tasks, flat, width, hypotheses, proposals):
+    n, first, source = route.n, route.forward.first, route.forward.source
+    weights = unflattened(flat, width, hypotheses)
+    workspace = new_network_workspace(width, n, len(source))
     for s in range(len(tasks)):
-        prepare(route[0], route[1], route[2], tasks[s], 0, 0, room.times)
-        propose_one(route, tasks[s], weights, room, 0, proposals[s])
+        prepare(n, first, source, tasks[s], 0, 0, workspace.times)
+        if workspace.times.time_to_result[0, 0] > 0:
+            propose_one(route, tasks[s], weights, workspace, proposals[s])
+        else:  # nothing takes any time on the device
+            proposals[s] = 0
 
 
 def check_task_graph(graph: TaskGraph, tasks) -> np.ndarray:
     """Tasks (S, F) as contiguous float64. Raises ValueError for a bad task or too large a graph."""
-    if graph.n > LARGEST:
-        raise ValueError(f"graph {graph.name!r}: {graph.n} subtasks, expected at most {LARGEST}")
-    return np.atleast_2d(check_tasks(graph, tasks, positive=True))
+    if graph.n > MAX_SUBTASKS:
+        raise ValueError(
+            f"graph {graph.name!r}: {graph.n} subtasks, expected at most {MAX_SUBTASKS}"
+        )
+    return np.atleast_2d(check_tasks(graph, tasks))
 
 
 def propose(model: GraphNetwork, graph: TaskGraph, tasks) -> np.ndarray:
-    """The model's K placements of every task: tasks (S, F) in SI units -> int8 (S, K, n)."""
-    t, shape = check_task_graph(graph, tasks), (model.width, model.hypotheses)
-    out = np.empty((len(t), model.hypotheses, graph.n), np.int8)
-    _propose_many(tuple(routes(graph)), t, compiled(model), shape, out)
-    return out
+    """The model's placements of every task, before any is run.
 
+    Parameters
+    ----------
+    model : GraphNetwork
+    graph : TaskGraph
+        Of at most MAX_SUBTASKS subtasks.
+    tasks : array_like of float, shape (F,) or (S, F), SI units
 
-def described(graph: TaskGraph, tasks: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Inputs of tasks (S, F): nodes (S, n + 2, NODE), edges (S, E, LINK), whole (S, WHOLE),
-    float32.
+    Returns
+    -------
+    numpy.ndarray of int8, shape (S, K, n)
+
+    Raises
+    ------
+    ValueError
+        For a bad task or too large a graph.
     """
-    s, n, edges = len(tasks), graph.n, len(graph.edges)
-    room, out = space(1, n, edges), []
-    for task in tasks:
-        prepare(n, graph.first, graph.source, task, 0, 0, room.times)
-        reach(n, graph.first, graph.source, room.times, room.early)
-        describe(n, graph.first, graph.source, task, room.times, room.early, room.inputs)
-        out.append([a.copy() for a in room.inputs])
-    return tuple(np.stack(parts).reshape(s, *parts[0].shape) for parts in zip(*out))
+    t = check_task_graph(graph, tasks)
+    proposals = np.empty((len(t), model.hypotheses, graph.n), np.int8)
+    flat = flat_weights(model)
+    _propose_many(routes(graph), t, flat, model.width, model.hypotheses, proposals)
+    return proposals
+
+
+def described(graph: TaskGraph, tasks: np.ndarray) -> Inputs:
+    """The network's inputs of tasks (S, F), whose LB is above zero; arrays start with (S,)."""
+    n, first, source = graph.n, graph.first, graph.source
+    workspace = new_network_workspace(1, n, len(source))
+    inputs = Inputs(
+        np.empty((len(tasks), n + 2, NODE_INPUTS), np.float32),
+        np.empty((len(tasks), len(source), EDGE_INPUTS), np.float32),
+        np.empty((len(tasks), TASK_INPUTS), np.float32),
+    )
+    for s, task in enumerate(tasks):
+        prepare(n, first, source, task, 0, 0, workspace.times)
+        describe(n, first, source, task, workspace)
+        for out, values in zip(inputs, workspace.inputs):
+            out[s] = values
+    return inputs

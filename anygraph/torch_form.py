@@ -1,47 +1,68 @@
-"""The sweep network in torch: the plainest form, which the compiled ones are held against."""
+"""The network in torch: the plainest form, the oracle of the two fast ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from kd_offload.graphs import TaskGraph
-from anygraph.propose import described, routes
 from anygraph.network import CAP, layout
+from anygraph.propose import Direction, described, routes
+from kd_offload.graphs import TaskGraph
+
+Weights = dict[str, torch.Tensor]
 
 
-def torch_logits(flat: torch.Tensor, shape: tuple[int, int], graph: TaskGraph, tasks: np.ndarray):
-    """Logits (S, K, n, 3) of tasks (S, F) in torch, with gradients to `flat`; shape: width,
-    hypotheses.
+def torch_logits(
+    flat: torch.Tensor, width: int, hypotheses: int, graph: TaskGraph, tasks: np.ndarray
+) -> torch.Tensor:
+    """Logits of tasks of one graph, with gradients to `flat`.
 
-    The plainest form of the network: what the compiled ones are held against.
+    Parameters
+    ----------
+    flat : torch.Tensor, shape (parameters,)
+        In the order of `network.layout`.
+    width, hypotheses : int
+    graph : TaskGraph
+    tasks : numpy.ndarray of float64, shape (S, F), SI units
+
+    Returns
+    -------
+    torch.Tensor, shape (S, K, n, 3)
     """
-    sizes = [a * b for a, b in layout(*shape).values()]
-    parts = [p.reshape(s) for p, s in zip(flat.split(sizes), layout(*shape).values())]
-    a = dict(zip(layout(*shape), parts))
-    nodes, links, whole = (torch.from_numpy(v).to(flat.dtype) for v in described(graph, tasks))
+    shapes = layout(width, hypotheses)
+    parts = flat.split([rows * columns for rows, columns in shapes.values()])
+    a = {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts)}
+    nodes, edges, task = (torch.from_numpy(v).to(flat.dtype) for v in described(graph, tasks))
     route = routes(graph)
+    subtasks = range(1, graph.n + 1)
 
-    def sweep(base, side, first, source, edge):
-        states: list[torch.Tensor] = []
-        for j in range(graph.n + 1):
-            h = base[j]
-            if j > 0:
-                each = range(first[j], first[j + 1])
-                sent = [states[source[e]] @ a["U" + side] for e in each]
-                sent = [u + links[:, edge[e]] @ a["E" + side] for u, e in zip(sent, each)]
-                total = sum(u.clamp(0, CAP) for u in sent) / len(sent) ** 0.5
-                h = h + states[j - 1] @ a["P" + side] + total @ a["M" + side]
-            states.append(h.clamp(0, CAP))
-        return states
+    base = task @ a["G"]
+    start = [base] + [base + nodes[:, j] @ a["X"] for j in subtasks]
+    f = _sweep(start, a, "", route.forward, edges)
 
-    inner = range(1, graph.n + 1)
-    base = whole @ a["G"]
-    base = [base] + [base + nodes[:, j] @ a["X"] for j in inner]
-    f = sweep(base, "", route.first, route.source, np.arange(len(graph.edges)))
-    base = whole @ a["G'"]
-    base = [base] + [base + nodes[:, j] @ a["X'"] + f[j] @ a["S"] for j in reversed(inner)]
-    b = sweep(base, "'", route.back_first, route.back_source, route.back_edge)
-    z = torch.stack([f[j] @ a["A"] + b[graph.n + 1 - j] @ a["B"] for j in inner], 1)  # (S, n, W)
-    v = (z[:, None] + a["h"][:, None]).clamp(0, CAP)  # (S, K, n, W)
-    return v @ a["O"] + a["o"][:, None]
+    base = task @ a["G'"]
+    start = [base] + [base + nodes[:, j] @ a["X'"] + f[j] @ a["S"] for j in reversed(subtasks)]
+    b = _sweep(start, a, "'", route.backward, edges)
+
+    z = [f[j] @ a["A"] + b[graph.n + 1 - j] @ a["B"] for j in subtasks]
+    hidden = torch.stack(z, dim=1)[:, None] + a["h"][:, None]  # (S, K, n, width)
+    return hidden.clamp(0, CAP) @ a["O"] + a["o"][:, None]
+
+
+def _sweep(
+    start: list[torch.Tensor], a: Weights, side: str, direction: Direction, edges: torch.Tensor
+) -> list[torch.Tensor]:
+    """The activations (S, width) of every node; `start` has all terms without a neighbour."""
+    states: list[torch.Tensor] = []
+    for j, h in enumerate(start):
+        if j > 0:
+            fed_by = range(direction.first[j], direction.first[j + 1])
+            messages = [
+                states[direction.source[e]] @ a["U" + side]
+                + edges[:, direction.edge[e]] @ a["E" + side]
+                for e in fed_by
+            ]
+            total = sum(message.clamp(0, CAP) for message in messages) / len(messages) ** 0.5
+            h = h + states[j - 1] @ a["P" + side] + total @ a["M" + side]
+        states.append(h.clamp(0, CAP))
+    return states

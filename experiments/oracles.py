@@ -12,6 +12,10 @@ Arguments, everywhere:
 Delays are in seconds.
 """
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -19,7 +23,7 @@ UNIT = 1e-6  # s, in which CP-SAT counts
 PATIENCE = 60.0  # s of CP-SAT's own deterministic time
 TIE = 1e-9  # placements with D <= D* (1 + TIE) are tied; the label is the lexicographically first
 
-# The links a transfer crosses, in order: the device reaches the cloud through the edge.
+# The links that a transfer crosses, in order: the device reaches the cloud through the edge.
 ROUTE = {
     (0, 0): [], (0, 1): ["up"], (0, 2): ["up", "wan up"],
     (1, 0): ["down"], (1, 1): [], (1, 2): ["wan up"],
@@ -27,26 +31,38 @@ ROUTE = {
 }  # fmt: skip
 
 
-def unpack(n, edges, task):
-    """Name the entries of a task.
+class Task(NamedTuple):
+    """The entries of a task by name."""
 
-    Returns five dicts: cycles[j] for j in 1..n, size[i, j] in bytes, speed[k] in cycles/s for k in
-    0..2, and bandwidth[link] in bytes/s and propagation[link] in s for the four links.
-    """
+    cycles: dict  # by subtask
+    size: dict  # bytes, by edge
+    speed: dict  # cycles/s, by location
+    bandwidth: dict  # bytes/s, by link
+    propagation: dict  # s, by link
+
+
+def unpack(n, edges, task) -> Task:
+    """Name the entries of a task; ValueError for one that does not fit the graph."""
     edges = [(int(i), int(j)) for i, j in edges]
-    values = [float(v) for v in task]
+    values = [float(value) for value in task]
     if len(values) != n + len(edges) + 8:
         raise ValueError(f"task: {len(values)} entries, expected {n + len(edges) + 8}")
     inside = all(0 <= i < j <= n + 1 for i, j in edges)
     if edges != sorted(edges, key=lambda e: (e[1], e[0])) or not inside:
         raise ValueError("edges must be pairs i < j within 0..n+1, sorted by (j, i)")
-    cycles = dict(zip(range(1, n + 1), values[:n], strict=True))
-    size = dict(zip(edges, values[n : n + len(edges)], strict=True))
     f_0, f_1, f_2, b_up, b_down, b_wan, tau_wireless, tau_wan = values[n + len(edges) :]
-    speed = {0: f_0, 1: f_1, 2: f_2}
-    bandwidth = {"up": b_up, "down": b_down, "wan up": b_wan, "wan down": b_wan}
-    propagation = {"up": tau_wireless, "down": tau_wireless, "wan up": tau_wan, "wan down": tau_wan}
-    return cycles, size, speed, bandwidth, propagation
+    return Task(
+        cycles=dict(zip(range(1, n + 1), values[:n], strict=True)),
+        size=dict(zip(edges, values[n : n + len(edges)], strict=True)),
+        speed={0: f_0, 1: f_1, 2: f_2},
+        bandwidth={"up": b_up, "down": b_down, "wan up": b_wan, "wan down": b_wan},
+        propagation={
+            "up": tau_wireless,
+            "down": tau_wireless,
+            "wan up": tau_wan,
+            "wan down": tau_wan,
+        },
+    )
 
 
 def reference_delay(n, edges, task, x):
@@ -131,69 +147,110 @@ def enumerate_best(n, edges, task):
     return x, delay
 
 
+class Tables(NamedTuple):
+    """A task as arrays, for the plain search. Links are numbered 0 to 3."""
+
+    n: int
+    first: np.ndarray  # edges into node j start at first[j]
+    source: np.ndarray  # of every edge
+    run: np.ndarray  # (n + 2, 3), s: of a node at each place
+    hold: np.ndarray  # (edges, 4), s: how long an edge's bytes hold each link
+    propagation: np.ndarray  # (4,), s
+    links: np.ndarray  # (3, 3, 2): links between two places, -1 for none
+    time_to_result: np.ndarray  # (n + 2, 3), s: from a node's finish, if nothing waits
+
+
+def _tables(n, edges, task) -> Tables:
+    cycles, size, speed, bandwidth, propagation = unpack(n, edges, task)
+    names = list(bandwidth)
+    run = np.zeros((n + 2, 3))
+    for j in cycles:
+        run[j] = [cycles[j] / speed[k] for k in speed]
+    links = np.full((3, 3, 2), -1)
+    for (a, b), route in ROUTE.items():
+        links[a, b, : len(route)] = [names.index(link) for link in route]
+    time_to_result = np.zeros((n + 2, 3))
+    for i, j in sorted(edges, key=lambda e: -e[1]):  # all that j feeds is known before j
+        for a in range(3):
+            ways = []
+            for b in range(3) if j <= n else (0,):
+                way = sum(size[i, j] / bandwidth[m] + propagation[m] for m in ROUTE[a, b])
+                ways.append(way + run[j, b] + time_to_result[j, b])
+            time_to_result[i, a] = max(time_to_result[i, a], min(ways))
+    return Tables(
+        n,
+        first=np.searchsorted([j for _, j in edges], range(n + 3)),
+        source=np.array([i for i, _ in edges]),
+        run=run,
+        hold=np.array([[d / bandwidth[link] for link in names] for d in size.values()]),
+        propagation=np.array([propagation[link] for link in names]),
+        links=links,
+        time_to_result=time_to_result,
+    )
+
+
 @njit(cache=True)
-def _step(j, k, first, source, run, hold, tau, links, x, finish, free):
-    """Finish of node j at k after nodes 0..j - 1; `free` (7,) is changed. The rules of
-    `reference_delay` on arrays: resources 0 to 3 are the links, 4 and 5 device and edge, 6 none."""
+def _finish(j, k, tables, x, finish, free):
+    """Finish of node j at k after nodes 0..j - 1; `free` (6,) is changed. The rules of
+    `reference_delay` on arrays: resources 0 to 3 are the links, 4 and 5 device and edge."""
     ready = 0.0
-    for e in range(first[j], first[j + 1]):
-        data = finish[source[e]]
+    for e in range(tables.first[j], tables.first[j + 1]):
+        i = tables.source[e]
+        data = finish[i]
         for hop in range(2):
-            link = links[x[source[e]], k, hop]
+            link = tables.links[x[i], k, hop]
             if link >= 0:
-                free[link] = max(data, free[link]) + hold[e, link]
-                data = free[link] + tau[link]
+                free[link] = max(data, free[link]) + tables.hold[e, link]
+                data = free[link] + tables.propagation[link]
         ready = max(ready, data)
     if k == 2:
-        return ready + run[j, k]
-    free[4 + k] = max(ready, free[4 + k]) + run[j, k]
+        return ready + tables.run[j, k]
+    free[4 + k] = max(ready, free[4 + k]) + tables.run[j, k]
     return free[4 + k]
 
 
 @njit(cache=True)
-def _depth_first(
-    n, first, source, run, hold, tau, links, time_to_result, limit, lexicographic, out
-):
-    """The least delay up to `limit` -> (it, or inf if there is none; prefixes tried); its placement
-    in `out`. Lexicographic: the first placement with a delay up to `limit`. The only bound: what
-    finishes at t cannot lead to a result before t + its time to go."""
+def _depth_first(tables, limit, lexicographic, out):
+    """The least delay up to `limit`, or inf if there is none; its placement in `out`.
+
+    Lexicographic: the first placement with a delay up to `limit`. The only bound: what finishes at
+    t cannot lead to a result before t + its time to the result.
+    """
+    n = tables.n
     x, finish = np.zeros(n + 2, np.int64), np.zeros(n + 2)
-    free, done = np.zeros((n + 2, 3, 7)), np.zeros((n + 2, 3))
+    free, done = np.zeros((n + 2, 3, 6)), np.zeros((n + 2, 3))
     order, turn = np.zeros((n + 2, 3), np.int64), np.zeros(n + 2, np.int64)
-    best, tried, j = np.inf, 0, 1
-    turn[1] = -1
+    best = np.inf
+    j, turn[1] = 1, -1
     while j > 0:
         if turn[j] < 0:  # the three places of subtask j, the most promising first
             for k in range(3):
-                tried += 1
                 if j > 1:
                     free[j, k] = free[j - 1, x[j - 1]]
-                done[j, k] = _step(
-                    j, k, first, source, run, hold, tau, links, x, finish, free[j, k]
-                )
-            keys = np.arange(3.0) if lexicographic else done[j] + time_to_result[j]
-            order[j], turn[j] = np.argsort(keys), 0
+                done[j, k] = _finish(j, k, tables, x, finish, free[j, k])
+            keys = np.arange(3.0) if lexicographic else done[j] + tables.time_to_result[j]
+            order[j] = np.argsort(keys)
+            turn[j] = 0
         if turn[j] == 3:
             j -= 1
             continue
         k = order[j, turn[j]]
         turn[j] += 1
-        if done[j, k] + time_to_result[j, k] > limit:
+        if done[j, k] + tables.time_to_result[j, k] > limit:
             continue
         x[j], finish[j] = k, done[j, k]
         if j < n:
             j += 1
             turn[j] = -1
             continue
-        rest = free[n, k].copy()
-        end = _step(n + 1, 0, first, source, run, hold, tau, links, x, finish, rest)
-        end -= run[n + 1, 0]
+        # The sink does not wait for the device: all that ran there leads to it.
+        end = _finish(n + 1, 0, tables, x, finish, free[n, k].copy())
         if end <= limit and end < best:
             best, limit = end, end
             out[:] = x[1 : n + 1]
             if lexicographic:
                 break
-    return best, tried
+    return best
 
 
 def search_best(n, edges, task):
@@ -206,30 +263,11 @@ def search_best(n, edges, task):
     resource is looked at, so it tries far more prefixes than a good search would. The delay is
     computed again with `reference_delay`.
     """
-    cycles, size, speed, bandwidth, propagation = unpack(n, edges, task)
-    names = list(bandwidth)
-    run = np.zeros((n + 2, 3))
-    for j, k in ((j, k) for j in cycles for k in speed):
-        run[j, k] = cycles[j] / speed[k]
-    hold = np.array([[d / bandwidth[link] for link in names] for d in size.values()])
-    tau, links = np.array([propagation[link] for link in names]), np.full((3, 3, 2), -1)
-    for (a, b), route in ROUTE.items():
-        links[a, b, : len(route)] = [names.index(link) for link in route]
-    time_to_result = np.zeros(
-        (n + 2, 3)
-    )  # seconds from a node's finish to the result, if nothing waits
-    for e, (i, j) in reversed(list(enumerate(size))):  # by decreasing j: all that j feeds is known
-        for a in range(3):
-            ways = []
-            for b in range(3) if j <= n else (0,):
-                on_the_way = sum(hold[e, names.index(m)] + propagation[m] for m in ROUTE[a, b])
-                ways.append(on_the_way + run[j, b] + time_to_result[j, b])
-            time_to_result[i, a] = max(time_to_result[i, a], min(ways))
-    first = np.searchsorted([j for _, j in size], range(n + 3))
-    parts = n, first, np.array([i for i, _ in size]), run, hold, tau, links, time_to_result
-    limit, out = min(reference_delay(n, edges, task, [k] * n) for k in range(3)), np.zeros(n, int)
-    limit, _ = _depth_first(*parts, limit * (1 + TIE), False, out)
-    _depth_first(*parts, limit * (1 + TIE), True, out)
+    tables = _tables(n, edges, task)
+    out = np.zeros(n, int)
+    limit = min(reference_delay(n, edges, task, [k] * n) for k in range(3))
+    limit = _depth_first(tables, limit * (1 + TIE), False, out)
+    _depth_first(tables, limit * (1 + TIE), True, out)
     x = tuple(int(k) for k in out)
     return x, reference_delay(n, edges, task, x)
 
@@ -257,12 +295,13 @@ def chain_dp(n, task):
     for j in range(n - 1, -1, -1):
         to_go[j] = [min(step(j + 1, a, b) + to_go[j + 1][b] for b in range(3)) for a in range(3)]
     limit = to_go[0][0] * (1 + TIE)
-    x, spent, here = [], 0.0, 0
+    x, elapsed, place = [], 0.0, 0
     for j in range(1, n + 1):
-        costs = [spent + step(j, here, k) + to_go[j][k] for k in range(3)]
-        # The minimum itself always qualifies, even where rounding pushed every cost over the limit.
-        k = next(k for k in range(3) if costs[k] <= max(limit, min(costs)))
-        spent, here = spent + step(j, here, k), k
+        totals = [elapsed + step(j, place, k) + to_go[j][k] for k in range(3)]
+        # The minimum itself always qualifies, even where rounding pushed all over the limit.
+        k = next(k for k in range(3) if totals[k] <= max(limit, min(totals)))
+        elapsed += step(j, place, k)
+        place = k
         x.append(k)
     return tuple(x), reference_delay(n, chain, task, x)
 
@@ -271,10 +310,10 @@ def cpsat_error(n, edges):
     """How far above D* the delay found by `cpsat_solve` may be, in seconds.
 
     For a given placement the delay is the longest path through a graph whose arcs are execution
-    times, link holding times and propagation delays. A path has at most n of the first and, an edge
-    transfer_time two links at most, 2 len(edges) of each of the others. Each is rounded by half a unit
-    at most: the model's delay is within (n + 4 len(edges)) / 2 units of D(x), for the best
-    placement as for the one returned.
+    times, link holding times and propagation delays. A path has at most n of the first. An edge
+    crosses at most two links, so there are at most 2 len(edges) of each of the others. Each is
+    rounded by half a unit at most: the model's delay is within (n + 4 len(edges)) / 2 units of
+    D(x), for the best placement as for the one returned.
     """
     return (n + 4 * len(edges)) * UNIT
 
@@ -288,19 +327,25 @@ class _Plan:
     """
 
     def __init__(self, model, nodes, horizon, resources):
-        self.model, self.time = model, lambda: model.new_int_var(0, horizon, "")
+        self.model = model
+        self.horizon = horizon
         self.free = dict.fromkeys(resources, 0)  # when the uses so far of each have ended
-        self.at = {(j, k): model.new_bool_var("") for j in range(nodes) for k in range(3)}
+        self.runs_at = {(j, k): model.new_bool_var("") for j in range(nodes) for k in range(3)}
         for j in range(nodes):
-            model.add_exactly_one(self.at[j, k] for k in range(3))
+            model.add_exactly_one(self.runs_at[j, k] for k in range(3))
+
+    def time(self):
+        """A new time, in units."""
+        return self.model.new_int_var(0, self.horizon, "")
 
     def use(self, resource, ready, duration, used):
         """The end of a use of a serial resource; one that is not `used` takes no time."""
-        end, after, before = self.time(), self.time(), self.free[resource]
+        end = self.time()
         self.model.add(end >= ready + duration).only_enforce_if(used)
-        self.model.add(end >= before + duration).only_enforce_if(used)
+        self.model.add(end >= self.free[resource] + duration).only_enforce_if(used)
+        after = self.time()
         self.model.add(after >= end).only_enforce_if(used)
-        self.model.add(after >= before)
+        self.model.add(after >= self.free[resource])
         self.free[resource] = after
         return end
 
@@ -310,31 +355,35 @@ class _Plan:
             used = self.model.new_bool_var("")
             for a, b in ROUTE:  # whether the link is used is a function of the two places
                 crossed = used if link in ROUTE[a, b] else ~used
-                self.model.add_implication(self.at[i, a], crossed).only_enforce_if(self.at[j, b])
-            end, before, data = self.use(link, data, duration, used), data, self.time()
-            self.model.add(data >= end + propagation).only_enforce_if(used)
-            self.model.add(data >= before)  # not used: the data stays where it was
+                implied = self.model.add_implication(self.runs_at[i, a], crossed)
+                implied.only_enforce_if(self.runs_at[j, b])
+            end = self.use(link, data, duration, used)
+            arrival = self.time()
+            self.model.add(arrival >= end + propagation).only_enforce_if(used)
+            self.model.add(arrival >= data)  # not used: the data stays where it was
+            data = arrival
         return data
+
+
+def _units(seconds):
+    return round(seconds / UNIT)
 
 
 def _cpsat_plan(model, n, edges, task):
     """The plan of a task and the sink's arrival."""
-
-    def units(seconds):
-        return round(seconds / UNIT)
-
     cycles, size, speed, bandwidth, propagation = unpack(n, edges, task)
-    run = {(j, k): units(cycles[j] / speed[k]) for j in cycles for k in speed}
+    run = {(j, k): _units(cycles[j] / speed[k]) for j in cycles for k in speed}
     order = ("up", "wan up", "wan down", "down")  # every route is a subsequence of it
     hold = {
-        e: {link: (units(d / bandwidth[link]), units(propagation[link])) for link in order}
+        e: {link: (_units(d / bandwidth[link]), _units(propagation[link])) for link in order}
         for e, d in size.items()
     }
     # One thing after the other, each in its slowest place, with every edge over every link.
     horizon = sum(max(run[j, k] for k in speed) for j in cycles)
     horizon += sum(sum(map(sum, links.values())) for links in hold.values())
-    plan, finish = _Plan(model, n + 2, horizon, [0, 1, *bandwidth]), {0: 0}
-    model.add(plan.at[0, 0] + plan.at[n + 1, 0] == 2)
+    plan = _Plan(model, n + 2, horizon, [0, 1, *bandwidth])
+    model.add(plan.runs_at[0, 0] + plan.runs_at[n + 1, 0] == 2)
+    finish = {0: 0}
     for j in range(1, n + 2):
         ready = plan.time()
         for i in sorted(a for a, b in size if b == j):
@@ -343,9 +392,9 @@ def _cpsat_plan(model, n, edges, task):
             return plan, ready
         finish[j] = plan.time()
         for k in (0, 1):
-            end = plan.use(k, ready, run[j, k], plan.at[j, k])
-            model.add(finish[j] >= end).only_enforce_if(plan.at[j, k])
-        model.add(finish[j] >= ready + run[j, 2]).only_enforce_if(plan.at[j, 2])
+            end = plan.use(k, ready, run[j, k], plan.runs_at[j, k])
+            model.add(finish[j] >= end).only_enforce_if(plan.runs_at[j, k])
+        model.add(finish[j] >= ready + run[j, 2]).only_enforce_if(plan.runs_at[j, 2])
 
 
 def cpsat_solve(n, edges, task):
@@ -358,17 +407,21 @@ def cpsat_solve(n, edges, task):
     """
     from ortools.sat.python import cp_model  # needed here alone: the other oracles do without
 
-    model, solver = cp_model.CpModel(), cp_model.CpSolver()
+    model = cp_model.CpModel()
     plan, arrival = _cpsat_plan(model, n, edges, task)
     model.minimize(arrival)
+    solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
     solver.parameters.max_deterministic_time = PATIENCE
     status = solver.solve(model)
     if status != cp_model.OPTIMAL:
         raise RuntimeError(f"CP-SAT did not prove optimality: {solver.status_name(status)}")
-    x = tuple(next(k for k in range(3) if solver.value(plan.at[j, k])) for j in range(1, n + 1))
-    delay, proved = reference_delay(n, edges, task, x), solver.objective_value * UNIT
+    x = tuple(
+        next(k for k in range(3) if solver.value(plan.runs_at[j, k])) for j in range(1, n + 1)
+    )
+    delay = reference_delay(n, edges, task, x)
+    proved = solver.objective_value * UNIT
     if abs(proved - delay) > cpsat_error(n, edges) / 2 + TIE * delay:
         raise AssertionError(f"the model gives {x} {proved!r} s, the list schedule {delay!r} s")
     return x, delay

@@ -57,7 +57,8 @@ class Profile:
     iterations: int = 50
     """Iterations of boosting."""
     dqn_episodes: tuple = (("dag", (10_000, 100_000)), ("fusion", (30_000,)), ("chain", (40_000,)))
-    """Episodes of DQN by scenario, each number a training of its own; the largest for all of its seeds, smaller ones for the first."""
+    """Episodes of DQN by scenario, each number a training of its own: the largest for all of its
+    seeds, smaller ones for the first."""
     dqn_seeds: int = 3
     """Training seeds of DQN."""
     dqn_hidden: tuple = (256, 256, 256)

@@ -7,8 +7,8 @@
  *   cc -O2 -ftree-vectorize -c FILE.c                        a library, with student_dag.h
  *   cc -O2 -ftree-vectorize -DKD_MAIN FILE.c -lm -o student  a command: ./student < tasks.txt
  *
- * The command reads a task a line, in SI units and in the order of student_dag_feature_names, and
- * prints a placement a line. Bad input ends it with status 1, the line and the field named. */
+ * The command reads one task per line, in SI units and in the order of student_dag_feature_names, and
+ * prints one placement per line. Bad input ends it with status 1, the line and the field named. */
 #if defined __FAST_MATH__ || (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__)
 #error "compile without -ffast-math and -ffinite-math-only: they drop the checks for NaN"
 #endif
@@ -365,7 +365,7 @@ int main(int argc, char **argv)
     if (!strcmp(mode, "--about")) {
         printf("%s %s %s: %d subtasks, %d inputs, "
                "%d bytes of constants, %d of working memory\n",
-               "kd_offload 3", "student", "dag", KD_N, KD_F, KD_CONSTANTS,
+               "kd_offload model 4", "student", "dag", KD_N, KD_F, KD_CONSTANTS,
                KD_WORKING);
         return 0;
     }

@@ -69,7 +69,7 @@ def _labelled_block(graph: TaskGraph, count: int, rng, ranges, workload, node_bu
     return Labelled(tasks, best.placements, best.delays, best.nodes)
 
 
-def generate(
+def generate(  # noqa: PLR0913 (all but the first four are named)
     graph: TaskGraph,
     split: str,
     count: int,

@@ -149,7 +149,7 @@ def new_times(n, edges):
 
 
 @njit(cache=True, error_model="numpy")
-def prepare(n, first, source, task, held, held_at, times):
+def prepare(n, first, source, task, held, held_at, times):  # noqa: C901 (plain loops)
     """Fill `times` for one task. Subtask `held`, if above 0, can only run at `held_at`."""
     execution, hold, propagation, time_to_result, alone = times
     state = task[n + first[n + 2] :]
@@ -179,7 +179,7 @@ def prepare(n, first, source, task, held, held_at, times):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def schedule_node(j, k, first, source, times, placement, finish, free_at):
+def schedule_node(j, k, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (kernel)
     """Finish of node j at location k, after all nodes before it; reserves what it uses.
 
     placement (n + 2,): by node number, so that the source has an entry; times: a `Times`.

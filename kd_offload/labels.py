@@ -120,7 +120,7 @@ class Found(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def join_bound(m, j, first, source, times, placement, finish, free_at):
+def join_bound(m, j, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (kernel)
     """Bound from subtask m and its inputs that are placed, up to j: no resource is free earlier
     than now."""
     best = np.inf
@@ -183,7 +183,7 @@ def _least_open(j, best, scratch):
 
 
 @njit(cache=True, error_model="numpy")
-def search_kernel(graph, ordered, limit, enough, budget, best_placement, scratch):  # noqa: C901, PLR0913 (one loop)
+def search_kernel(graph, ordered, limit, enough, budget, best_placement, scratch):  # noqa: C901, PLR0915 (one loop)
     """Depth-first search of prepared times, unchecked -> a `Found`.
 
     It looks for the least delay below `limit`, but is content with the first one up to `enough`.
@@ -409,7 +409,7 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
 
 
 @njit(cache=True, error_model="numpy")
-def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # noqa: C901, PLR0913
+def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # noqa: C901
     """Fill `all_prices` (S, n, 3) -> -1, or the task of which a search went over the budget."""
     n, first, source = graph.n, graph.first, graph.source
     for s in range(len(tasks)):

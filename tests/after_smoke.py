@@ -2,7 +2,7 @@
 
 import nbformat
 
-from experiments.run import ROOT, get_run, load, read_table
+from experiments.run import get_run, load, read_table
 from experiments.scenarios import RANDOM, SHOWN, TRAINED
 
 SMOKE, PAPER = get_run("smoke"), get_run("paper")

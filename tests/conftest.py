@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def _numba_cache() -> str:
-    """A folder named after all files that compile: numba sees no change in what a function calls."""
+    """A folder named after the code: numba sees no change in what a function calls."""
     files = sorted(p for name in ("kd_offload", "anygraph", "experiments")
                    for p in (ROOT / name).rglob("*.py"))  # fmt: skip
     texts = (p.read_bytes() for p in files)

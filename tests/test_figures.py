@@ -3,8 +3,8 @@
 import pytest
 from pypdf import PdfReader
 
-from experiments.run import ROOT
 from experiments.plots.style import WIDTH
+from experiments.run import ROOT
 
 PDFS = [p for p in sorted((ROOT / "figures").glob("*.pdf")) if p.stem != "claims"]  # that is a page
 

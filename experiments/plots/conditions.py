@@ -1,132 +1,152 @@
-"""Figures of other conditions: states, wrong labels, disturbances."""
+"""Figures of other conditions: states, wrong labels, disturbances, and links over time."""
 
+import numpy as np
 import pandas as pd
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from kd_offload.graphs import LOCATIONS
-from experiments.plots import style as st
+from experiments.plots import style
 from experiments.plots.words import each, number
+from experiments.studies.conditions import ANY, FLIPS
+from experiments.studies.latency import with_added
+from experiments.studies.links import oldest_that_pays
 
-REGRET, PLACES = ["low", "regret", "high"], list(LOCATIONS)
+REGRET = ["low", "regret", "high"]
 MAIN = ("exact", "anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
-FLIPS = {"random": "flips at random", "one_location": "flips to one location"}
-DISTURBED = {
+AGED = ("exact", "anygraph", "lookahead_joins", "student")
+FLIP_NAMES = dict(zip(FLIPS, ("flips at random", "flips to one location")))
+DISTURBANCES = {  # label of the axis, and title
     "out_of_range": ("bandwidths, times", "outside the training range"),
     "noise": ("deviation of measured logarithms", "noisy state"),
 }
+TRACES = 4  # drawn, at most
+TICKS = [-5, 0, 5, 10, 20, 50, 100, 200, 500]  # percent
 
 
 def sweeps(table: pd.DataFrame):
-    """Regret by one quantity of the state at a time, a row of panels a scenario.
+    """Regret by one quantity of the state at a time; one row of panels per scenario.
 
     table: scenario, quantity, value, policy, regret, low, high.
     """
-    fig, cells = _grid(table, "mean regret (%)", log="xy", sharey=True)
-    for ax, part in cells:
-        for policy, look in st.looks(MAIN[1:]).items():
-            one = part[part.policy == policy]
-            st.line(ax, one.value, st.percent(one[REGRET]), look | {"marker": ""}, policy)
-    own = table[table.policy == "student"].groupby(["quantity", "scenario"], sort=False)
-    ratio = own.regret.apply(lambda regret: regret.max() / regret.min()).groupby("quantity").max()
-    most = st.QUANTITIES[ratio.idxmax()][0].split(" (")[0].split(",")[0]
-    said = f"The student's regret depends most on {most}: "
-    said += f"up to {number(ratio.max())} times as much at one end as at the other"
-    return st.finish(st.message(fig, said), columns=7, handlelength=2)
-
-
-def locations(table: pd.DataFrame):
-    """Where subtasks go, by one quantity of the state at a time, a row of panels a scenario.
-
-    table: that of `sweeps`, with device, edge, cloud. Areas are the optimum's shares, lines the
-    boundaries between the students'.
-    """
-    fig, cells = _grid(table, "subtasks (%)", log="x", sharey=True)
-    for ax, part in cells:
-        best = part[part.policy == "exact"]
-        look = {"colors": st.LOCATION_COLOURS.values(), "lw": 0}
-        look["labels"] = [f"optimum: {k}" for k in PLACES]
-        ax.stackplot(best.value, 100 * best[PLACES].T, **look)
-        for policy, dashes in (("student", "-"), ("anygraph", (0, (2, 1.5)))):
-            own = part[part.policy == policy]
-            bounds = 100 * own[PLACES].cumsum(axis=1).to_numpy()[:, :2]
-            look = {"color": st.colour(policy), "ls": dashes, "label": [policy, None]}
-            ax.plot(own.value, bounds, lw=1.6, **look)
-        ax.set(ylim=(0, 100))
-        ax.grid(False)
-    said = "Where subtasks go: the students' shares differ from the optimum's by at most "
-    return st.finish(st.message(fig, f"{said}{each(moved(table).max())}"))
-
-
-def moved(table: pd.DataFrame) -> pd.DataFrame:
-    """By scenario, quantity and value, the share of subtasks by which a student's locations differ
-    from the optimum's (total variation); a column a student. table: that of `locations`."""
-    shares = table.set_index(["policy", "scenario", "quantity", "value"])[PLACES]
-    ours = {p: shares.loc[p] - shares.loc["exact"] for p in ("student", "anygraph")}
-    return pd.DataFrame({p: off.abs().sum(axis=1) / 2 for p, off in ours.items()})
-
-
-def _grid(table: pd.DataFrame, ylabel: str, **options):
-    """A figure and its panels with their parts of the table, values in shown units: a row a
-    scenario, a column a quantity."""
-    names, quantities = st.shown(table), table.quantity.unique()
-    size = len(names), len(quantities), 1.35 * len(names) + 1.1
-    fig, axes = st.panels(*size, sharex="col", **options)
-    cells = []
+    names, quantities = style.shown(table), table.quantity.unique()
+    fig, axes = style.panels(
+        len(names), len(quantities), 1.35 * len(names) + 1.1, log="xy", sharex="col", sharey=True
+    )
+    looks = style.looks(with_added(MAIN[1:], table.policy.unique()))
     for row, name in zip(axes, names):
-        row[0].set_ylabel(f"{name}\n{ylabel}")
+        row[0].set_ylabel(f"{name}\nmean regret (%)")
         for ax, quantity in zip(row, quantities):
-            label, unit = st.QUANTITIES[quantity]
-            part = table[(table.quantity == quantity) & (table.scenario == name)]
-            part = part.assign(value=part.value * unit).sort_values("value")
-            ax.set_xlim(part.value.min(), part.value.max())
-            ax.set_xlabel(label.replace(" (", "\n(") if ax in axes[-1] else "")
-            cells.append((ax, part))
-    return fig, cells
+            label, unit = style.QUANTITIES[quantity]
+            part = table[(table.scenario == name) & (table.quantity == quantity)]
+            for policy, look in looks.items():
+                one = part[part.policy == policy].sort_values("value")
+                values = style.percent(one[REGRET])
+                style.line(ax, one.value * unit, values, look | {"marker": ""}, policy)
+            ax.set_xlim(part.value.min() * unit, part.value.max() * unit)
+            if name == names[-1]:
+                ax.set_xlabel(label.replace(" (", "\n(").replace(", ", ",\n"))
+    student = table[table.policy == "student"].groupby(["quantity", "scenario"], sort=False).regret
+    ratio = (student.max() / student.min()).groupby("quantity").max()
+    most = style.QUANTITIES[ratio.idxmax()][0].split(" (")[0].split(",")[0]
+    text = f"The student's regret depends most on {most}: across its range it changes by a factor "
+    style.message(fig, f"{text}of up to {number(ratio.max())}")
+    return style.finish(fig, columns=6, handlelength=2)
 
 
 def label_cost(table: pd.DataFrame):
-    """Regret by the number of wrong labels: flips of the optimum against policies' own.
+    """Regret by the number of wrong labels, made on purpose and by networks.
 
-    table: scenario, source, wrong_labels, optimum, regret, low, high (nan where cases are few).
+    table: scenario, source, wrong_labels, optimum, regret, low, high (empty where cases are few).
     """
     labels = "wrong labels in the task", "mean regret (%)"
-    fig, (row,) = st.by_scenario(table, 2.9, *labels, sharey=True, log="y")
-    table = table[(table.optimum == "any") & table.low.notna()]
-    looks = st.looks([*FLIPS, "teacher", "student", "anygraph"], dict.fromkeys(FLIPS, "fixed"))
+    fig, (row,) = style.by_scenario(table, 2.9, *labels, sharey=True, log="y")
+    kinds = dict.fromkeys(FLIPS, "fixed")
+    looks = style.looks([*FLIPS, "teacher", "student", "anygraph"], kinds)
     for ax, part in row:
+        part = part[(part.optimum == ANY) & part.low.notna()]
         for source, look in looks.items():
-            one = part[(part.source == source) & (part.optimum == "any") & part.low.notna()]
-            st.line(ax, one.wrong_labels, st.percent(one[REGRET]), look, FLIPS.get(source, source))
+            one = part[part.source == source]
+            values = style.percent(one[REGRET])
+            style.line(ax, one.wrong_labels, values, look, FLIP_NAMES.get(source, source))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    one = table[table.wrong_labels == 1].pivot(index="source", columns="scenario", values="regret")
-    less = each((one.loc["random"] / one.loc["student"])[st.shown(table)], number)
-    said = f"One wrong label of the student's costs less than one at random, by a factor of {less}"
-    return st.finish(st.message(fig, said))
+    one = table[(table.optimum == ANY) & (table.wrong_labels == 1)]
+    one = one.pivot(index="source", columns="scenario", values="regret")
+    ratio = (one.loc["random"] / one.loc["student"])[style.shown(table)].dropna()
+    text = f"One wrong label at random costs {each(ratio, number)} times as much as one of the "
+    return style.finish(style.message(fig, f"{text}student's"))
 
 
 def robustness(table: pd.DataFrame):
-    """Regret under two disturbances, a row of panels a scenario.
+    """Regret under two disturbances; one row of panels per scenario.
 
     table: scenario, disturbance, level, policy, regret, low, high.
     """
-    names, options = st.shown(table), {"sharey": "row", "sharex": "col", "log": "y"}
-    fig, axes = st.panels(len(names), len(DISTURBED), 1.8 * len(names) + 1, **options)
-    for name, row in zip(names, axes):
+    names = style.shown(table)
+    height = 1.8 * len(names) + 1
+    fig, axes = style.panels(
+        len(names), len(DISTURBANCES), height, log="y", sharex="col", sharey="row"
+    )
+    looks = style.looks(with_added(MAIN, table.policy.unique()))
+    for row, name in zip(axes, names):
         row[0].set_ylabel(f"{name}\nmean regret (%)")
-        for ax, (disturbance, (label, title)) in zip(row, DISTURBED.items()):
+        for ax, disturbance in zip(row, DISTURBANCES):
             part = table[(table.scenario == name) & (table.disturbance == disturbance)]
-            for policy, look in st.looks(MAIN).items():
+            for policy, look in looks.items():
                 one = part[part.policy == policy]
-                st.line(ax, one.level, st.percent(one[REGRET]), look, policy)
-            if ax in axes[0]:
-                ax.set_title(title)
-            if ax in axes[-1]:
-                ax.set_xlabel(label)
-            if disturbance == "out_of_range":
-                ax.set_xscale("log")
-                ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
+                style.line(ax, one.level, style.percent(one[REGRET]), look, policy)
+    for column, (label, title) in zip(axes.T, DISTURBANCES.values()):
+        column[0].set_title(title)
+        column[-1].set_xlabel(label)
+    for ax in axes[:, 0]:
+        ax.set_xscale("log")
+        ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
     noisy = table[table.disturbance == "noise"]
     worst = noisy[noisy.level == noisy.level.max()].set_index(["policy", "scenario"]).regret
-    said = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "
-    said += f"the student loses {each(worst['student'])}"
-    return st.finish(st.message(fig, said), columns=7, handlelength=2)
+    text = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "
+    style.message(fig, f"{text}the student loses {each(worst['student'])}")
+    return style.finish(fig, columns=7, handlelength=2)
+
+
+def staleness(table: pd.DataFrame):
+    """What an old state costs: total delay beyond that of the exact search that always knows it.
+
+    table: that of `links.online`. Dotted: the best fixed placement, which looks at nothing. One row
+    of panels per scenario, one column for each of the first traces.
+    """
+    alone = table[~(table.busy | table.stay)]
+    scenarios, traces = style.shown(alone), alone.trace.unique()[:TRACES]
+    height = 0.9 + 1.6 * len(scenarios)
+    fig, axes = style.panels(
+        len(scenarios), len(traces), height, "measured every (s)", sharex=True, sharey="row"
+    )
+    for row, name in zip(axes, scenarios):
+        row[0].set_ylabel(f"{name}\nexcess delay (%)")
+        for ax, trace in zip(row, traces):
+            _by_age(ax, alone[(alone.scenario == name) & (alone.trace == trace)])
+    for ax, trace in zip(axes[0], traces):
+        ax.set_title(trace)
+    until = oldest_that_pays(table)
+    oldest = alone.measure_every_s.max()
+    wins = (until[["anygraph", "student"]] == oldest).sum()
+    text = f"Even with a state of {oldest:g} s, anygraph beats the best fixed placement in "
+    style.message(
+        fig, f"{text}{wins.anygraph} of {len(until)} cases, the student in {wins.student}"
+    )
+    return style.finish(fig, handlelength=2)
+
+
+def _by_age(ax, part: pd.DataFrame) -> None:
+    """A panel of `staleness`: ages at equal distances."""
+    ages = sorted(part.measure_every_s.unique())
+    policies = with_added(AGED, part.policy.unique())
+    for policy, look in style.looks(policies).items():
+        one = part[part.policy == policy].sort_values("measure_every_s")
+        style.line(ax, np.arange(len(ages)), 100 * one[style.interval("excess")], look, policy)
+    fixed = part[part.policy.str.startswith("all_")].excess.min()
+    ax.axhline(100 * fixed, color=style.NEUTRAL, ls=":", label="best fixed placement")
+    ax.set_yscale("symlog", linthresh=10)
+    ax.set_ylim(bottom=-5)  # the best fixed placement may beat even the reference
+    ax.yaxis.set_major_locator(FixedLocator(TICKS))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_major_locator(FixedLocator(range(len(ages))))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticklabels([f"{age:g}" for age in ages])

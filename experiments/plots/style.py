@@ -4,18 +4,25 @@ A figure is WIDTH wide, or COLUMN, with text of at least 7 points and its messag
 A colour has one meaning: a location (pale, for areas) or a kind of policy (strong, for lines).
 """
 
+from __future__ import annotations
+
 from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.stats import t
 
-from experiments.run import Run, provenance, written_aside
-from experiments.baselines import OURS, POLICIES
+from experiments.baselines import ANY, OURS, POLICIES
+from experiments.run import Run, provenance
 from experiments.scenarios import SHOWN
+from kd_offload.data import written_aside
 
 WIDTH, COLUMN = 7.2, 3.5  # inches: a page, and one of its two columns
 LOCATION_COLOURS = {"device": "#FFDD88", "edge": "#99DDFF", "cloud": "#A78BCB"}
@@ -41,7 +48,9 @@ KIND_NAMES = {  # as legends have them
     "ours": "anygraph (ours)",
 }
 NEUTRAL = "#777777"  # for what is neither a location nor a policy
-LINES, POINTS = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))), "os^DvP"
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))
+POINTS = "os^DvP"
+MARGIN = 0.17  # inches at the right, where a figure names a profile that is not the reference's
 FLOOR = 0.01  # percent: regrets are drawn at least this large, on logarithmic axes
 QUANTITIES = {  # label, and factor from SI
     "B_up": ("wireless up (Mbit/s)", 8e-6),
@@ -52,7 +61,7 @@ QUANTITIES = {  # label, and factor from SI
     "f_0": ("device (GHz)", 1e-9),
     "f_1": ("edge (GHz)", 1e-9),
     "f_2": ("cloud (GHz)", 1e-9),
-    "bytes_per_cycle": ("bytes a cycle, times", 1.0),
+    "bytes_per_cycle": ("bytes/cycle (times)", 1.0),
 }
 
 
@@ -71,31 +80,76 @@ def style() -> None:
     plt.rc("grid", linewidth=0.6)
 
 
-def save(run: Run, figure, name: str) -> None:
-    """Write `<name>.png` and `.pdf` whole into the run's figures, provenance inside, no dates.
+def save(run: Run, figure: Figure, name: str) -> None:
+    """Write `<name>.png` and `.pdf` into the run's figures: the same bytes each time.
 
-    Raises ValueError for a figure wider than a page: its text would be printed too small.
+    Provenance is inside. A figure of another profile than the reference's says so at its right.
+
+    Parameters
+    ----------
+    run : Run
+    figure : matplotlib.figure.Figure
+    name : str
+
+    Raises
+    ------
+    ValueError
+        For a figure wider than a page: its text would be printed too small.
     """
-    if (width := figure.get_figwidth()) > WIDTH:
+    width = figure.get_figwidth()
+    if width > WIDTH:
         raise ValueError(f"figure: {name} is {width:g} in wide, expected at most {WIDTH:g}")
-    about = ", ".join(f"{k}={v}" for k, v in provenance(run).items())
-    png = {"Software": None, "Description": about}
-    for suffix, inside in ((".png", png), (".pdf", {"CreationDate": None, "Keywords": about})):
+    if run.profile.name != "paper":
+        _mark(figure, f"profile: {run.profile.name}")
+    about = ", ".join(f"{key}={value}" for key, value in provenance(run).items())
+    metadata = {
+        ".png": {"Software": None, "Description": about},
+        ".pdf": {"CreationDate": None, "Keywords": about},
+    }
+    for suffix, inside in metadata.items():
         with written_aside(run.figures / f"{name}{suffix}") as aside:
             figure.savefig(aside, metadata=inside)
 
 
-def panels(rows: int, columns: int, height: float, xlabel="", ylabel="", log="", **options):
-    """A figure, to be completed by `finish`, and its axes (rows, columns).
+def _mark(figure: Figure, text: str) -> None:
+    """Write `text` along the right edge, beside the panels."""
+    share = 1 - MARGIN / figure.get_figwidth()
+    figure.get_layout_engine().set(rect=(0, 0, share, 1))
+    look = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 7, "color": NEUTRAL}
+    figure.text(1 - 0.02 / figure.get_figwidth(), 0.5, text, **look)
 
-    height: inches, as is `width` in `options`. xlabel, ylabel: of the lowest and the leftmost
-    panels. log: the logarithmic axes, "x", "y" or "xy". Other options: those of `plt.subplots`.
+
+def panels(
+    rows: int,
+    columns: int,
+    height: float,
+    xlabel: str = "",
+    ylabel: str = "",
+    log: str = "",
+    **options,
+) -> tuple[Figure, np.ndarray]:
+    """A figure, to be completed by `finish`, and its axes.
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float, inches
+    xlabel, ylabel : str, optional
+        Of the lowest and of the leftmost panels.
+    log : {"", "x", "y", "xy"}
+        The logarithmic axes.
+    **options
+        `width` in inches, WIDTH by default; others are those of `plt.subplots`.
+
+    Returns
+    -------
+    Figure, numpy.ndarray of Axes, shape (rows, columns)
     """
-    options = {"squeeze": False, "layout": "constrained"} | options
-    options["figsize"] = options.pop("width", WIDTH), height
+    size = (options.pop("width", WIDTH), height)
+    options = {"squeeze": False, "layout": "constrained", "figsize": size} | options
     fig, axes = plt.subplots(rows, columns, **options)
     for ax in axes.flat:
-        ax.set(**{f"{name}scale": "log" for name in log})
+        ax.set(**{f"{axis}scale": "log" for axis in log})
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
     for ax in axes[:, 0]:
@@ -104,12 +158,18 @@ def panels(rows: int, columns: int, height: float, xlabel="", ylabel="", log="",
 
 
 def shown(table: pd.DataFrame) -> list[str]:
-    """The scenarios of a table that figures show."""
+    """The scenarios of SHOWN that a table has."""
     return [name for name in SHOWN if (table.scenario == name).any()]
 
 
-def by_scenario(table: pd.DataFrame, height: float, xlabel="", ylabel="", rows=1, **options):
-    """A figure with a column of panels a scenario; for each row, [(axes, part of the table)]."""
+def by_scenario(
+    table: pd.DataFrame, height: float, xlabel: str = "", ylabel: str = "", rows: int = 1, **options
+) -> tuple[Figure, list[list[tuple[Axes, pd.DataFrame]]]]:
+    """A figure with one column of panels for each scenario that is shown.
+
+    Parameters are those of `panels`. Returns the figure, and for each row of panels a list of
+    (axes, part of the table).
+    """
     names = shown(table)
     fig, axes = panels(rows, len(names), height, xlabel, ylabel, **options)
     for ax, name in zip(axes[0], names):
@@ -118,62 +178,77 @@ def by_scenario(table: pd.DataFrame, height: float, xlabel="", ylabel="", rows=1
     return fig, [list(zip(row, parts)) for row in axes]
 
 
-def finish(fig, *handles, columns: int = 5, **options):
+def finish(fig: Figure, *handles: Line2D, columns: int = 5, **options) -> Figure:
     """The figure, its logarithmic axes in plain numbers, one legend below its panels.
 
     The legend has every label of the panels once, then `handles`. options: those of `fig.legend`.
     """
-    found = {}
+    entries = {}
     for ax in fig.axes:
         for handle, label in zip(*ax.get_legend_handles_labels()):
-            found.setdefault(label, handle)
+            entries.setdefault(label, handle)
         for axis in (ax.xaxis, ax.yaxis):
-            if isinstance(axis.get_major_locator(), LogLocator):
-                low, high = axis.get_view_interval()
-                steps = (1, 2, 5) if high < 300 * low else (1,)
-                steps = (1, 1.5, 2, 3, 5) if high < 10 * low else steps
-                axis.set_major_locator(LogLocator(subs=steps))
-                axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.9g}"))
-            axis.set_minor_locator(NullLocator())
-    found |= {handle.get_label(): handle for handle in handles}
-    if found:
-        where = {"loc": "outside lower center", "ncols": columns}
-        fig.legend(found.values(), found, **where, **options)
+            _plain_numbers(axis)
+    entries |= {handle.get_label(): handle for handle in handles}
+    if entries:
+        place = {"loc": "outside lower center", "ncols": columns}
+        fig.legend(entries.values(), entries, **place, **options)
     return fig
 
 
-def message(fig, text: str):
+def _plain_numbers(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers, close enough to read; no minor ticks."""
+    if isinstance(axis.get_major_locator(), LogLocator):
+        low, high = axis.get_view_interval()
+        if high < 10 * low:
+            steps = (1, 1.5, 2, 3, 5)
+        elif high < 300 * low:
+            steps = (1, 2, 5)
+        else:
+            steps = (1,)
+        axis.set_major_locator(LogLocator(subs=steps))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.9g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def message(fig: Figure, text: str) -> Figure:
     """The figure, with the one thing that it says written above it, in lines as wide as it is."""
-    text = fill(text.replace(" %", "\xa0%").replace(" -", " −"), int(12.5 * fig.get_figwidth()))
+    text = text.replace(" %", "\xa0%").replace(" -", " −")
+    text = fill(text, int(12.5 * fig.get_figwidth()))
     fig.suptitle(text, x=0.01, ha="left", fontsize=9, weight="bold")
     return fig
 
 
-def key(label: str, **look):
+def key(label: str, **look) -> Line2D:
     """An entry of a legend: a line, or with a marker and no line style, a point."""
-    return plt.Line2D([], [], label=label, **{"color": NEUTRAL, "ls": ""} | look)
+    return Line2D([], [], label=label, **{"color": NEUTRAL, "ls": ""} | look)
 
 
-def location_keys(**look) -> list:
+def location_keys(**look) -> list[Line2D]:
     """An entry of a legend for every location."""
     look = {"marker": "o"} | look
-    return [key(k, color=c, **look) for k, c in LOCATION_COLOURS.items()]
+    return [key(name, color=colour, **look) for name, colour in LOCATION_COLOURS.items()]
 
 
-def kind_keys(kinds, **look) -> list:
+def kind_keys(kinds, **look) -> list[Line2D]:
     """An entry of a legend for every kind of policy in `kinds`, in the palette's order."""
     look = {"marker": "o"} | look
-    return [key(KIND_NAMES[k], color=c, **look) for k, c in KIND_COLOURS.items() if k in set(kinds)]
+    present = [kind for kind in KIND_COLOURS if kind in set(kinds)]
+    return [key(KIND_NAMES[kind], color=KIND_COLOURS[kind], **look) for kind in present]
 
 
 def kind(name: str) -> str:
-    """A policy's kind in figures; for a variant of a search or a student, what it varies."""
-    own = {"teacher": "teacher", "student_plain": "plain"}
-    if name in own or name.startswith(("exact", "beam", "chain_dp")):
-        return own.get(name, "search")
-    if name in POLICIES:
-        return POLICIES[name].kind
-    return "ours" if name.startswith("student") else "heuristic"
+    """A policy's kind in figures; for a variant of a search or of anygraph, what it varies."""
+    if name == "teacher":
+        return "teacher"
+    if name == "student_plain":
+        return "plain"
+    if name.startswith(("exact", "beam", "chain_dp")):
+        return "search"
+    if name.startswith(ANY):
+        return "ours"
+    registered = POLICIES[name].kind if name in POLICIES else "heuristic"
+    return "search" if registered == "optimal" else registered
 
 
 def colour(policy: str) -> str:
@@ -184,16 +259,28 @@ def colour(policy: str) -> str:
 def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
     """Line and marker of every policy: the colour says its kind, the rest which one of the kind.
 
-    kinds: the kind of each name that is no policy's and is none's variant.
+    Parameters
+    ----------
+    policies : iterable of str
+    kinds : dict, optional
+        The kind of each name that is neither a policy's nor that of a variant of one.
+
+    Returns
+    -------
+    dict
+        By policy, options of `Axes.plot`.
     """
-    out, seen = {}, {}
+    counts = dict.fromkeys(KIND_COLOURS, 0)
+    result = {}
     for policy in policies:
-        its = (kinds or {}).get(policy) or kind(policy)
-        at = seen[its] = seen.get(its, -1) + 1
-        marker = POINTS[(at + at // 6) % 6]  # the second six differ from the first
-        out[policy] = {"color": KIND_COLOURS[its], "ls": LINES[at % 6], "marker": marker}
-        out[policy] |= {"lw": 2, "zorder": 3} if policy in OURS else {"lw": 1, "alpha": 0.85}
-    return out
+        its_kind = (kinds or {}).get(policy) or kind(policy)
+        number = counts[its_kind]
+        counts[its_kind] += 1
+        look = {"color": KIND_COLOURS[its_kind], "ls": LINES[number % 6]}
+        look["marker"] = POINTS[(number + number // 6) % 6]  # the second six differ from the first
+        emphasis = {"lw": 2, "zorder": 3} if policy in OURS else {"lw": 1, "alpha": 0.85}
+        result[policy] = look | emphasis
+    return result
 
 
 def percent(share, floor: float = FLOOR):
@@ -206,14 +293,14 @@ def interval(column: str) -> list[str]:
     return [f"{column}_low", column, f"{column}_high"]
 
 
-def line(ax, x, values, look: dict, label: str | None = None) -> None:
+def line(ax: Axes, x, values, look: dict, label: str | None = None) -> None:
     """A line with its interval as a band. values (len(x), 3): low, value, high."""
     low, value, high = np.asarray(values, dtype=float).T
     ax.fill_between(x, low, high, color=look["color"], alpha=0.15, lw=0)
     ax.plot(x, value, label=label, **look)
 
 
-def dot(ax, y: float, values, colour: str, bar=(), marker: str = "o") -> None:
+def dot(ax: Axes, y: float, values, colour: str, bar=(), marker: str = "o") -> None:
     """A value with its interval as a black line, on a bar. values: low, value, high; bar: ends."""
     low, value, high = values
     ax.plot(bar, [y] * len(bar), color=colour, alpha=0.4, lw=4)
@@ -222,11 +309,20 @@ def dot(ax, y: float, values, colour: str, bar=(), marker: str = "o") -> None:
 
 
 def over_seeds(rows: pd.DataFrame, x: str, y: str) -> pd.DataFrame:
-    """low, mean, high of column y by value of x, a row a training seed: Student's 95 % interval.
+    """The mean of a column over training seeds, with Student's 95 % interval.
 
-    Where there is one seed, both ends are the mean.
+    Parameters
+    ----------
+    rows : pandas.DataFrame
+        One row per training seed and value of column `x`.
+    x, y : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        low, mean and high by value of `x`; with one seed, both ends are the mean.
     """
-    by = rows.groupby(x)[y]
-    mean = by.mean()
-    half = (by.sem() * t.ppf(0.975, by.count() - 1)).fillna(0)
+    groups = rows.groupby(x)[y]
+    mean = groups.mean()
+    half = (groups.sem() * t.ppf(0.975, groups.count() - 1)).fillna(0)
     return pd.DataFrame({"low": mean - half, "mean": mean, "high": mean + half})

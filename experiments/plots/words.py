@@ -1,6 +1,11 @@
-"""Sentences that are computed from tables: messages of figures, and what notebooks say of them."""
+"""Numbers and lists in sentences: in messages of figures, and in what notebooks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 import matplotlib.pyplot as plt
+import pandas as pd
 from IPython.display import Markdown, display
 
 
@@ -20,18 +25,18 @@ def percent(share: float) -> str:
     return f"{number(100 * share)}\u00a0%" if abs(share) >= 5e-5 else "0\u00a0%"
 
 
-def listed(items, last: str = "and") -> str:
+def listed(items: Iterable, last: str = "and") -> str:
     """Items in a sentence: "a, b and c"; "none" if there is none."""
-    *first, end = list(map(str, items)) or ["none"]
+    *first, end = [str(item) for item in items] or ["none"]
     return f"{', '.join(first)} {last} {end}" if first else end
 
 
-def each(values, of=percent) -> str:
+def each(values: pd.Series, of: Callable = percent) -> str:
     """A value for each name of a series: "3.1 % (chain), 9.3 % (dag) and 34 % (fusion)"."""
     return listed(f"{of(value)} ({name})" for name, value in values.items())
 
 
-def span(values, of=percent) -> str:
+def span(values: Iterable, of: Callable = percent) -> str:
     """The least and the largest of some values: "3.1 % to 34 %", or the one that all are."""
     low, high = of(min(values)), of(max(values))
     return low if low == high else f"{low} to {high}"

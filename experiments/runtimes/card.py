@@ -1,7 +1,8 @@
-"""Write the exports of the trained students, with a model card from `card.md.in`.
+"""The exports: students and `anygraph` as files for a device, with a model card.
 
-`python -m experiments.runtimes.card` writes ONNX and C files of the models of the first seed, and the
-card as README.md, into `exports/`.
+`python -m experiments.runtimes.card` (`make export`) writes the networks of the first seed into
+exports/: the students of the three shown scenarios as ONNX and C, `anygraph` as C, and the card as
+README.md, from `card.md.in`.
 """
 
 from __future__ import annotations
@@ -9,63 +10,104 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
 
-from experiments.run import ROOT, Run, get_run, read_table, written_aside
-from anygraph.decision import STATES
-from kd_offload.graphs import TaskGraph
-from kd_offload.model import Model
-from experiments.baselines import ANY, open_trained, seeds_of
-from experiments.scenarios import SHOWN, scenario
-from kd_offload.tasks import STATE, feature_names, unit
 from anygraph.c import export_any
+from anygraph.c_text import CSize
+from anygraph.decision import STATE_RANGES
+from experiments.baselines import ANY, open_trained, seeds_of
+from experiments.run import ROOT, Run, get_run, read_table
 from experiments.runtimes.c import export_c
-from experiments.runtimes.onnx_file import export_onnx
+from experiments.runtimes.onnx import export_onnx
+from experiments.scenarios import SHOWN
+from kd_offload.data import written_aside
+from kd_offload.model import Model
+from kd_offload.tasks import STATE, feature_names, unit
 
-EXPORTED = ("student", ANY)
-TEMPLATE = jinja2.Template(
-    (Path(__file__).parent / "card.md.in").read_text(),
-    trim_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
-)  # fmt: skip
+TEMPLATE = Path(__file__).parent / "card.md.in"
+
+
+class Student(NamedTuple):
+    """What the card says of one student."""
+
+    model: Model
+    size: CSize
+    regret: float  # mean over the test tasks
+
+
+class Quantity(NamedTuple):
+    """A row of a table of training ranges."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
 
 
 def export(run: Run, folder: Path) -> None:
-    """Write all exports of a run's students into `folder`, and the card.
+    """Write all exports of a run, and the card.
 
-    Raises ValueError naming a model or the table of regrets if it is missing.
+    Parameters
+    ----------
+    run : Run
+        With models and the table `latency`.
+    folder : Path
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing.
     """
-    table = read_table(run, "latency").set_index(["policy", "scenario", "seed"]).regret_mean
-    exported, any_seed = [], seeds_of(run, ANY)[0]
+    latency = read_table(run, "latency").set_index(["policy", "scenario", "seed"])
+    regret = latency.regret_mean
+    seed = run.profile.seeds[0]
+    students = []
     for name in SHOWN:
-        graph, model = (
-            scenario(name).graph,
-            open_trained(run, "student", name, run.profile.seeds[0]),
-        )
-        export_onnx(model, graph, folder / f"student_{name}.onnx")
-        size = export_c(model, graph, folder / f"student_{name}.c")
-        exported.append((model, graph, size, f"{100 * table['student', name, model.seed]:.2f} %"))
-    general = open_trained(run, ANY, SHOWN[0], any_seed)
-    size = export_any(general, folder / f"{ANY}.c")
-    size |= {name: f"{100 * table[ANY, name, any_seed]:.2f} %" for name in SHOWN}
+        model = open_trained(run, "student", name, seed)
+        export_onnx(model, folder / f"student_{name}.onnx")
+        size = export_c(model, folder / f"student_{name}.c")
+        students.append(Student(model, size, regret["student", name, seed]))
+    seed = seeds_of(run, ANY)[0]
+    general = open_trained(run, ANY, SHOWN[0], seed)
+    text = card(
+        students,
+        general=general,
+        general_size=export_any(general, folder / f"{ANY}.c"),
+        general_regrets={name: regret[ANY, name, seed] for name in SHOWN},
+    )
     with written_aside(folder / "README.md") as aside:
-        aside.write_text(card(exported, general, size))
+        aside.write_text(text, encoding="utf-8")
 
 
-def card(exported: list[tuple[Model, TaskGraph, dict[str, int], str]], general, size) -> str:
-    """The model card in Markdown.
+def card(students: list[Student], **general) -> str:
+    """The model card in Markdown; `general`: anygraph's network, size in C and test regrets."""
+    first = students[0].model
+    template = jinja2.Template(
+        TEMPLATE.read_text(encoding="utf-8"),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    states = [Quantity(name, unit(name), *STATE_RANGES[name]) for name in STATE]
+    return template.render(
+        students=students,
+        first=first,
+        feature_names=feature_names(first.graph),
+        ranges=training_ranges(first),
+        states=states,
+        **general,
+    )
 
-    exported: a tuple a student: model, graph, sizes in C, mean test regret; general, size:
-    `anygraph`, its sizes in C and its mean test regrets.
-    """
-    first, graph, *_ = exported[0]
-    names, low, high = feature_names(graph), np.exp(first.low), np.exp(first.high)
-    told = {0: "w_i", graph.n: "d_i_j"} | {names.index(q): q for q in STATE}
-    ranges = [(name, unit(name), low[i], high[i]) for i, name in told.items()]
-    states = [(q, unit(q), *ends) for q, ends in zip(STATE, STATES)]
-    both = {"exported": exported, "first": first, "names": names, "ranges": ranges}
-    return TEMPLATE.render(**both, general=general, size=size, states=states, shown=SHOWN)
+
+def training_ranges(model: Model) -> list[Quantity]:
+    """The training range of each kind of input: of cycles and bytes, those of the first ones."""
+    names = feature_names(model.graph)
+    kinds = {0: "w_i", model.graph.n: "d_i_j"} | {names.index(name): name for name in STATE}
+    low, high = np.exp(model.scaling.low), np.exp(model.scaling.high)
+    return [Quantity(kind, unit(kind), low[i], high[i]) for i, kind in kinds.items()]
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""A multilayer perceptron in compiled code, for one task at a time: what a device would run.
+"""A multilayer perceptron in numba, for one task at a time: what a device would run.
 
-A network that is asked once, with a label a subtask; or a Q network that is asked n times.
+The network lies in two vectors, since every array among the arguments of a compiled call costs a
+part of a microsecond, which is a tenth of a decision.
 """
 
 from __future__ import annotations
@@ -12,161 +13,158 @@ from numba import njit
 
 from kd_offload.model import Model
 
-
-class Packed(NamedTuple):
-    """A network in two vectors, since every argument of a compiled call costs its time."""
-
-    sizes: np.ndarray  # int64: of its layers
-    # mean, 1 / deviation, then pairs of float32: layer after layer rows of weights, then biases,
-    # each row filled up with zeros to a multiple of 8
-    constants: np.ndarray  # float64
+LANES = 8  # rows of weights are filled up with zeros to a multiple of this: whole vectors
+UNROLL = 4  # rows of weights that are added at a time
 
 
-def packed(model: Model) -> Packed:
-    """A model as `decide_one` takes it."""
+class CompiledNetwork(NamedTuple):
+    """A network as `decide_one` takes it."""
 
-    def padded(a):
-        a = np.atleast_2d(a)
-        return np.pad(a, ((0, 0), (0, -a.shape[1] % 8))).ravel()
+    sizes: np.ndarray
+    """int64: inputs, widths of the hidden layers, outputs."""
+    constants: np.ndarray
+    """float64: mean and 1 / deviation of the inputs; then, as pairs of float32, for each layer its
+    weights row by row and its biases, each row filled up to a multiple of LANES."""
 
-    sizes = [len(model.weights[0]), *(w.shape[1] for w in model.weights)]
-    layers = [padded(a) for layer in zip(model.weights, model.biases) for a in layer]
+
+class Scratch(NamedTuple):
+    """Memory of one decision, as long as the widest layer."""
+
+    sums: np.ndarray  # float32: a layer before its biases
+    values: np.ndarray  # float32: those outputs of the layer before that are not 0
+    active: np.ndarray  # int64: which ones
+
+
+def compile_network(model: Model) -> CompiledNetwork:
+    """A model's network for `decide_one` and `decide_batch`."""
+    sizes = [model.graph.n_features, *(len(bias) for bias in model.biases)]
+    layers = []
+    for weights, bias in zip(model.weights, model.biases):
+        layers.append(padded(weights, LANES).ravel())
+        layers.append(padded(bias, LANES).ravel())
+    mean, deviation = model.scaling.mean, model.scaling.deviation
     network = np.concatenate(layers).view(np.float64)
-    constants = [model.mean, 1 / model.deviation, network]
-    return Packed(np.array(sizes, np.int64), np.concatenate(constants))
+    constants = np.concatenate([mean, 1 / deviation, network])
+    return CompiledNetwork(np.array(sizes, np.int64), constants)
+
+
+def padded(array: np.ndarray, multiple: int) -> np.ndarray:
+    """A matrix, or a vector as one row, with rows filled up with zeros to a multiple."""
+    rows = np.atleast_2d(array)
+    return np.pad(rows, ((0, 0), (0, -rows.shape[1] % multiple)))
+
+
+@njit(cache=True, inline="always")
+def _padded(width):
+    return (width + LANES - 1) // LANES * LANES
+
+
+@njit(cache=True, inline="always")
+def _fill(count, active, values):
+    """Add zeros, so that whole groups of UNROLL stand in `values`; how many that are."""
+    whole = (count + UNROLL - 1) // UNROLL * UNROLL
+    for i in range(count, whole):
+        active[i] = 0
+        values[i] = np.float32(0.0)
+    return whole
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _relu(b, bias, width, active, value):
-    """Which of max(b + bias, 0) are not 0, filled up with zeros to a multiple of 4: a ReLU's zeros
-    cost nothing later."""
-    m = 0
-    for i in range(width):
-        v = b[i] + bias[i]
-        active[m], value[m] = i, v
-        m += v > 0
-    for q in range(m, m + 3):
-        active[q], value[q] = 0, np.float32(0.0)
-    return (m + 3) // 4 * 4
-
-
-@njit(cache=True, fastmath=True, inline="always")
-def _product(active, value, m, weights, width, out):
-    """out[:width] += value[:m] @ weights[active[:m]], four rows at a time, so that `out` is loaded
-    and stored seldom."""
-    for q in range(0, m, 4):
-        a, b, c, d = value[q], value[q + 1], value[q + 2], value[q + 3]
-        r = weights[active[q] * width :][:width]
-        s = weights[active[q + 1] * width :][:width]
-        t = weights[active[q + 2] * width :][:width]
-        u = weights[active[q + 3] * width :][:width]
-        for o in range(width):
-            out[o] += a * r[o] + b * s[o] + c * t[o] + d * u[o]
-
-
-@njit(cache=True)
-def _room(sizes):
-    """Scratch of a decision: h, value float32, active int64."""
-    widest = sizes.max() + 8
-    value = np.empty(widest, np.float32)
-    return np.empty(widest, np.float32), value, np.empty(widest, np.int64)
-
-
-@njit(cache=True, fastmath=True, inline="always")
-def _inputs(constants, features, task, active, value):
-    """The standardised logarithms of a task, filled up with zeros to a multiple of 4."""
+def _inputs(constants, features, task, active, values):
+    """The standardised logarithms of a task; how many."""
     for i in range(features):
         active[i] = i
-        value[i] = np.float32((np.log(task[i]) - constants[i]) * constants[features + i])
-    m = features
-    while m % 4:
-        active[m], value[m] = 0, np.float32(0.0)
-        m += 1
-    return m
-
-
-@njit(cache=True, fastmath=True)
-def _decide(sizes, constants, task, out, room):
-    """One task (F,) -> `out` int8 (n,)."""
-    (h, value, active), features, last = room, sizes[0], len(sizes) - 1
-    weights = constants[2 * features :].view(np.float32)
-    m = _inputs(constants, features, task, active, value)
-    at = 0
-    for layer in range(1, last + 1):
-        width = (sizes[layer] + 7) // 8 * 8
-        bias = at + sizes[layer - 1] * width
-        if layer < last:
-            h[:width] = 0.0
-            _product(active, value, m, weights[at:], width, h)
-            m = _relu(h, weights[bias:], sizes[layer], active, value)
-        else:
-            h[:width] = weights[bias : bias + width]
-            _product(active, value, m, weights[at:], width, h)
-        at = bias + width
-    for i in range(len(out)):
-        u, v, w = h[3 * i], h[3 * i + 1], h[3 * i + 2]
-        out[i] = (0 if u >= w else 2) if u >= v else (1 if v >= w else 2)
-
-
-@njit(cache=True)
-def decide_one(sizes, constants, task, out):
-    """One task (F,) -> `out` int8 (n,). Unchecked. sizes, constants: a `Packed`."""
-    _decide(sizes, constants, task, out, _room(sizes))
-
-
-@njit(cache=True)
-def decide_batch(sizes, constants, tasks, out):
-    """`decide_one` for tasks (S, F) -> `out` int8 (S, n)."""
-    room = _room(sizes)
-    for s in range(len(tasks)):
-        _decide(sizes, constants, tasks[s], out[s], room)
+        values[i] = np.float32((np.log(task[i]) - constants[i]) * constants[features + i])
+    return _fill(features, active, values)
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _add_row(row, width, out):
-    for o in range(width):
-        out[o] += row[o]
+def _relu(sums, bias, width, active, values):
+    """Those of max(sums + bias, 0) that are not 0, since zeros cost nothing later; how many."""
+    count = 0
+    for i in range(width):
+        value = sums[i] + bias[i]
+        active[count] = i
+        values[count] = value
+        count += value > 0  # otherwise the next one takes its place
+    return _fill(count, active, values)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _add_product(active, values, count, weights, width, sums):
+    """sums[:width] += values[:count] @ weights[active[:count]].
+
+    UNROLL rows at a time, so that `sums` is loaded and stored seldom.
+    """
+    for i in range(0, count, UNROLL):
+        a = values[i]
+        b = values[i + 1]
+        c = values[i + 2]
+        d = values[i + 3]
+        row_a = weights[active[i] * width :][:width]
+        row_b = weights[active[i + 1] * width :][:width]
+        row_c = weights[active[i + 2] * width :][:width]
+        row_d = weights[active[i + 3] * width :][:width]
+        for o in range(width):
+            sums[o] += a * row_a[o] + b * row_b[o] + c * row_c[o] + d * row_d[o]
+
+
+@njit(cache=True, inline="always")
+def _best_label(device, edge, cloud):
+    """The location of the largest logit; the first one where two are equal."""
+    if device >= edge:
+        return 0 if device >= cloud else 2
+    return 1 if edge >= cloud else 2
+
+
+@njit(cache=True)
+def _new_scratch(sizes):
+    longest = sizes.max() + LANES
+    sums = np.empty(longest, np.float32)
+    values = np.empty(longest, np.float32)
+    return Scratch(sums, values, np.empty(longest, np.int64))
 
 
 @njit(cache=True, fastmath=True)
-def _walk(sizes, constants, task, out, room, base):
-    """One task's placement by a Q network, subtask after subtask.
+def _decide(sizes, constants, task, placement, scratch):
+    sums, values, active = scratch.sums, scratch.values, scratch.active
+    features = sizes[0]
+    network = constants[2 * features :].view(np.float32)
+    count = _inputs(constants, features, task, active, values)
+    start = 0  # of the layer's weights
+    for layer in range(1, len(sizes)):
+        width = _padded(sizes[layer])
+        bias = start + sizes[layer - 1] * width
+        if layer < len(sizes) - 1:
+            sums[:width] = 0.0
+            _add_product(active, values, count, network[start:], width, sums)
+            count = _relu(sums, network[bias:], sizes[layer], active, values)
+        else:
+            sums[:width] = network[bias : bias + width]
+            _add_product(active, values, count, network[start:], width, sums)
+        start = bias + width
+    for v in range(len(placement)):
+        placement[v] = _best_label(sums[3 * v], sums[3 * v + 1], sums[3 * v + 2])
 
-    base float32: the first layer before its biases; a step changes its input by two ones.
+
+@njit(cache=True)
+def decide_one(sizes, constants, task, placement):
+    """Decide one task, unchecked.
+
+    Parameters
+    ----------
+    sizes, constants : numpy.ndarray
+        A `CompiledNetwork`.
+    task : numpy.ndarray of float64, shape (F,), SI units
+    placement : numpy.ndarray of int8, shape (n,)
+        Overwritten.
     """
-    (h, value, active), features, last, n = room, len(task), len(sizes) - 1, len(out)
-    weights = constants[2 * features :].view(np.float32)
-    wide = (sizes[1] + 7) // 8 * 8
-    first = sizes[0] * wide
-    base[:wide] = 0.0
-    m = _inputs(constants, features, task, active, value)
-    _product(active, value, m, weights, wide, base)
-    for i in range(n):
-        h[:wide] = base[:wide]
-        _add_row(weights[(features + 3 * n + i) * wide :], wide, h)
-        bias, at = first, first + wide
-        for layer in range(2, last + 1):
-            m = _relu(h, weights[bias:], sizes[layer - 1], active, value)
-            width = (sizes[layer] + 7) // 8 * 8
-            bias = at + sizes[layer - 1] * width
-            h[:width] = 0.0
-            _product(active, value, m, weights[at:], width, h)
-            at = bias + width
-        u, v, w = h[0] + weights[bias], h[1] + weights[bias + 1], h[2] + weights[bias + 2]
-        k = (0 if u >= w else 2) if u >= v else (1 if v >= w else 2)
-        out[i] = k
-        _add_row(weights[(features + 3 * i + k) * wide :], wide, base)
+    _decide(sizes, constants, task, placement, _new_scratch(sizes))
 
 
 @njit(cache=True)
-def walk_one(sizes, constants, task, out):
-    """One task (F,) -> `out` int8 (n,) by a Q network (see `dqn`). Unchecked."""
-    _walk(sizes, constants, task, out, _room(sizes), np.empty(sizes.max() + 8, np.float32))
-
-
-@njit(cache=True)
-def walk_batch(sizes, constants, tasks, out):
-    """`walk_one` for tasks (S, F) -> `out` int8 (S, n)."""
-    room, base = _room(sizes), np.empty(sizes.max() + 8, np.float32)
+def decide_batch(sizes, constants, tasks, placements):
+    """Decide tasks (S, F), unchecked, into placements int8 (S, n); otherwise as `decide_one`."""
+    scratch = _new_scratch(sizes)
     for s in range(len(tasks)):
-        _walk(sizes, constants, tasks[s], out[s], room, base)
+        _decide(sizes, constants, tasks[s], placements[s], scratch)

@@ -21,16 +21,14 @@ import torch
 from scipy import stats
 from threadpoolctl import threadpool_limits
 
-from experiments.baselines import POLICIES, seeds_of
 from experiments.parallel import progress
 from experiments.run import Run
 from experiments.studies.statistics import bounded, interval
-from kd_offload.data import sha256
 
 RESAMPLES = 400
 COLD_BYTES = 48 * 2**20  # touched between calls: more than one core's share of the last cache
-P99_NEEDS = 367  # so many times are needed for the largest to bound the 99th percentile in 95 % of
-# all cases, both ends alike: 0.99**367 < 0.025
+# So many times are needed for the largest of them to bound the 99th percentile: 0.99**367 < 0.025.
+P99_NEEDS = 367
 OVER = {"student": "over_student", "anygraph": "over_any"}  # the columns of ratios to our policies
 Times = dict[tuple[str, str], np.ndarray]  # microseconds, by (policy, runtime)
 
@@ -43,26 +41,6 @@ def processor() -> str:
         if named:
             return named[1]
     return platform.processor() or platform.machine()
-
-
-def model_digests(run: Run) -> dict[str, str]:
-    """SHA-256 of all trained models and saved decisions of a run, for the provenance of tables.
-
-    Raises
-    ------
-    ValueError
-        Naming a file that is missing.
-    """
-    digests = {}
-    for policy in POLICIES.values():
-        path_of = run.model_path if policy.saved == "network" else run.decisions_path
-        for name in policy.scenarios:
-            for seed in seeds_of(run, policy.name):
-                path = path_of(policy.name, name, seed)
-                if not path.exists():
-                    raise ValueError(f"model: {path} is missing; train {policy.name!r} first")
-                digests[f"{policy.name}_{name}_{seed}"] = sha256(path)
-    return digests
 
 
 def time_interleaved(

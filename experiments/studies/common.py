@@ -29,9 +29,11 @@ from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.data import sha256
 from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph
-from kd_offload.tasks import sample_tasks
+from kd_offload.tasks import STATE, sample_tasks
 
 FEWEST_CASES = 20  # below, an interval would say nothing, and is left empty
+# Where a task vector holds each quantity of the system state, counted from its end.
+COLUMN = {quantity: position - len(STATE) for position, quantity in enumerate(STATE)}
 
 # By policy, functions (graph, tasks (S, F)) -> placements (S, n): one for each training seed.
 Policies = dict[str, list[Callable]]

@@ -1,256 +1,395 @@
-"""How long decisions take: one at a time, and in compiled loops.
+"""How long every policy takes to decide, in every runtime, and what that is worth.
 
-A process differs from the next by where its memory lies and what the machine does meanwhile, so all
-is timed in several fresh processes, one after another; within each, all policies take turns.
+Times are those of `studies.clock`: of several fresh processes, with intervals for a rerun.
 """
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import re
-import time
-from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
-from itertools import product
-from multiprocessing import get_context
+import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from scipy import stats
-from threadpoolctl import threadpool_limits
 
-from experiments.run import Run
-from kd_offload.data import load
-from experiments.parallel import in_parallel, progress
-from experiments.baselines import registry as policies
-from experiments.baselines.classifiers import boosting_decider, forest_decider, grow
-from experiments.baselines.decisions import Decider
+from anygraph import GraphNetwork
+from anygraph.c import export_any, run_any
+from anygraph.c_text import CSize, compile_c
+from experiments.baselines import (
+    ANY,
+    LEARNED,
+    OPTIMAL,
+    POLICIES,
+    Decider,
+    compiled_deciders,
+    loop_deciders,
+    model_deciders,
+    open_trained,
+    policies_for,
+    seeds_of,
+    size_of,
+)
+from experiments.baselines.classifiers import boosting_decider, forest_decider
 from experiments.baselines.dqn import agent_deciders
-from experiments.baselines import LEARNED, OURS, POLICIES, open_trained, path_of, seeds_of
+from experiments.run import Run, load
+from experiments.runtimes.c import export_c, run_c
+from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from experiments.scenarios import SHOWN, TRAINED, scenario
-from experiments.studies.statistics import bounded, interval
+from experiments.studies.clock import (
+    Times,
+    in_fresh_processes,
+    ratios,
+    time_interleaved,
+    timed,
+    together,
+)
+from experiments.studies.other_learners import open_trees
+from kd_offload.graphs import TaskGraph
+from kd_offload.model import Model
 
-RESAMPLES = 400
-COLD_BYTES = 48 * 2**20  # touched between calls: more than a core's share of the last cache
-CHUNK, CHUNKS = 100, 10  # tasks of a compiled loop, and how many such chunks a process times
-BOUNDED = 367  # times that it takes for the largest to bound the 99th percentile: 0.99^n < 0.025
-OVER = {own: f"over_{(prefix or own).rstrip('_')}" for own, prefix in OURS.items()}  # columns
-Spent = dict[tuple[str, str], np.ndarray]  # microseconds of each decision, by (policy, runtime)
+CHUNK = 100  # tasks of one compiled loop
+CHUNKS = 10  # such loops that a process times
+EXPORTED = ("student", ANY, "teacher")  # timed in C and ONNX Runtime
+EXPORT_TASKS = 1000  # tasks timed there, at most
+GRID = np.geomspace(1, 3000, 41)  # of slowdowns, and of delays in ms
 
 
-def processor() -> str:
-    """The processor's name, for the provenance of times."""
-    about = Path("/proc/cpuinfo")
-    named = re.search("model name.*: (.*)", about.read_text()) if about.exists() else None
-    return named[1] if named else platform.processor() or platform.machine()
+class Measured(NamedTuple):
+    """Microseconds of decisions on one scenario."""
+
+    deciders: list[Decider]  # who was timed; without their functions
+    times: Times
+    cold: Times  # with caches cold
 
 
-def model_digests(run: Run) -> dict[str, str]:
-    """Digests of all models and saved decisions of a run: what a table made with them depends on.
+def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
+    """Decision times of every policy in every runtime, from the raw task vector to the placement.
 
-    Raises ValueError naming one that is missing.
+    One task at a time, one thread. Runtime numba_loop is the time of a compiled loop over CHUNK
+    tasks divided by their number, without the cost of a call from Python.
+
+    Parameters
+    ----------
+    run : Run
+        With data and models, trees included.
+    names : tuple of str
+        Scenarios.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each scenario, policy and runtime. median_us, p99_us, mean_us of n_timed tasks or
+        chunks (p99_us of tasks only). cold_us: the median with caches cold, on fewer tasks, numba
+        and SHOWN only. over_student, over_any: the median over that of `student` or `anygraph` in
+        the same runtime. _low and _high: 95 % intervals for a rerun.
     """
-    digests = {}
-    for policy in POLICIES.values():
-        for name, seed in product(policy.scenarios, seeds_of(run, policy.name)):
-            if policy.role:
-                open_trained(run, policy.name, name, seed)  # says so if it is missing
-                content = run.found(path_of(run, policy.name, name, seed)).read_bytes()
-            else:
-                content = np.ascontiguousarray(policy.decided(run, name, seed)).tobytes()
-            digests[f"{policy.name}_{name}_{seed}"] = hashlib.sha256(content).hexdigest()
-    return digests
-
-
-def time_interleaved(
-    functions: list, inputs: list, warmup: int = 5, touch: np.ndarray | None = None
-) -> np.ndarray:
-    """Microseconds of every function on every input: (len(functions), len(inputs)).
-
-    All functions take turns on each input, so that whatever disturbs the machine disturbs all
-    alike. Each call is preceded by an untimed one on another input, so that a function's own code
-    and constants are in the cache and not what the function before it left there; with `touch`, by
-    a pass over that array instead, which leaves the caches cold.
-    """
-    out = np.empty((len(functions), len(inputs)))
-    clock = time.perf_counter_ns
-    for function in functions:
-        for value in inputs[:warmup]:
-            function(value)
-    for s, value in enumerate(inputs):
-        for f, function in enumerate(functions):
-            if touch is None:
-                function(inputs[s - 1])
-            else:
-                touch += 1
-            start = clock()
-            function(value)
-            out[f, s] = clock() - start
-    return out / 1e3
-
-
-def in_fresh_processes(function, run: Run, *arguments, what: str = "processes") -> list:
-    """[function(p, run, *arguments) for p in range(profile.processes)], each in a process of its
-    own, one after another, with one thread. The function is a module's own, all is pickled."""
-    out, context = [], get_context("spawn")
-    count = run.profile.processes
-    for p in progress(range(count), count, what, "process"):
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            out.append(pool.submit(_alone, function, p, run, *arguments).result())
-    return out
-
-
-def _alone(function, *arguments):
-    torch.set_num_threads(1)
-    with threadpool_limits(1):
-        return function(*arguments)
-
-
-@lru_cache(maxsize=8)
-def _draws(processes: int, count: int, seed: int) -> tuple[np.ndarray, ...]:
-    """RESAMPLES draws for times (processes, count): first of processes, then of inputs in each.
-    Of K processes K - 1 are drawn, which keeps the variance over few of them unbiased."""
-    drawn, rng = max(1, processes - 1), np.random.default_rng(seed)
-    which = rng.integers(0, processes, (RESAMPLES, drawn, 1))
-    return which, rng.integers(0, count, (RESAMPLES, drawn, count))
-
-
-def resampled(us: np.ndarray, seed: int, quantile: float = 0.5) -> np.ndarray:
-    """The quantile of times (processes, inputs) in every draw, the same draws for a seed:
-    (RESAMPLES,)."""
-    return np.quantile(us[_draws(*us.shape, seed)].reshape(RESAMPLES, -1), quantile, axis=1)
-
-
-def rerun_interval(value: float, samples: np.ndarray, processes: int) -> np.ndarray:
-    """The 95 % interval in which `value` of a rerun falls, from resamples of a positive quantity.
-
-    Their percentile interval, stretched about `value` on a logarithmic scale: by the square root of
-    2, since a rerun varies as much as this run did, and by Student's t over the normal quantile,
-    since the processes are few.
-    """
-    few = stats.t.ppf(0.975, processes - 1) / stats.norm.ppf(0.975)
-    return value * (interval(samples) / value) ** (2**0.5 * few)
-
-
-def timed(us: np.ndarray, seed: int) -> dict[str, float]:
-    """median_us and p99_us of times (processes, inputs), with intervals that hold for a rerun.
-
-    The interval of p99 is nan where there are too few times to bound it.
-    """
-    row = {}
-    for name, quantile in (("median_us", 0.5), ("p99_us", 0.99)):
-        value, ends = np.quantile(us, quantile), (np.nan, np.nan)
-        if quantile < 0.99 or us.size >= BOUNDED:
-            ends = rerun_interval(value, resampled(us, seed, quantile), len(us))
-        row |= bounded(name, value, ends)
-    return row
-
-
-def ratio(name: str, us: np.ndarray, ours: list[np.ndarray], seed: int) -> dict[str, float]:
-    """The median of times over the mean of the medians of `ours`, with the interval of a rerun."""
-    value = np.median(us) / np.mean([np.median(own) for own in ours])
-    samples = resampled(us, seed) / np.mean([resampled(own, seed) for own in ours], axis=0)
-    return bounded(name, value, rerun_interval(value, samples, len(us)))
-
-
-def ratios(spent: Spent, runtime: str, us: np.ndarray, seed: int) -> dict[str, float]:
-    """over_student and over_any: `ratio` to theirs in a runtime; nan where they were not timed on
-    as many inputs."""
-    row = {}
-    for own, column in OVER.items():
-        ours = spent.get((own, runtime), us[:0])
-        row |= bounded(column, np.nan, (np.nan, np.nan))
-        if ours.shape == us.shape:
-            row |= ratio(column, us, [ours], seed)
-    return row
-
-
-def together(parts: list[Spent]) -> Spent:
-    """What every process measured, as arrays (processes, inputs)."""
-    return {key: np.array([part[key] for part in parts]) for key in parts[0]}
-
-
-def _spent(deciders: list[Decider], tasks: list, **how) -> Spent:
-    spent = time_interleaved([d.decide for d in deciders], tasks, **how)
-    return {(d.policy, d.runtime): us for d, us in zip(deciders, spent)}
-
-
-def inference_time(run: Run, names: tuple[str, ...] = TRAINED, few: bool = True) -> pd.DataFrame:
-    """Decision times on some scenarios: every policy and runtime, a task at a time, one thread.
-
-    From the raw task vector to the placement. Each of several fresh processes times tasks of its
-    own, as calls from Python. Runtime numba_loop: the time of a compiled loop over CHUNK tasks
-    divided by their number, without the cost of a call; it has medians over chunks, and no p99.
-    over_student, over_any: the median over that of `student` or `anygraph` in the same runtime,
-    with an interval from the same draws for both. cold_us: the median with caches cold, from fewer
-    tasks, numba and SHOWN only. n_timed: how many tasks or chunks; few for policies that take
-    milliseconds, which need trees to be grown first and may be left out.
-    """
-    todo = [(run, role, name) for name in SHOWN for role in ("random_forest", "boosting")]
-    grown = iter(in_parallel(_grown, todo, "classifiers to time") if few else ())
-    slow = dict(zip(SHOWN, zip(grown, grown)))
-    parts = in_fresh_processes(_process, run, names, slow, what="timing")
-    return pd.DataFrame(
-        [
-            row
-            for name in names
-            for row in _rows(run, name, slow.get(name), [part[name] for part in parts])
-        ]
-    )
-
-
-def _grown(run: Run, role: str, name: str) -> list:
-    return grow(run, role, name, run.profile.seeds[0])
-
-
-def _deciders(run: Run, name: str, slow: tuple | None) -> tuple[list[Decider], ...]:
-    """Those timed on many tasks; on few, since a decision may take milliseconds; in loops."""
-    graph, seed = scenario(name).graph, run.profile.seeds[0]
-    models = [open_trained(run, role, name, seed) for role in LEARNED]
-    quick, few = policies.compiled_deciders(graph), []
-    for model in models:
-        quick += policies.model_deciders(model, graph)
-    if slow:
-        forest, trees = slow
-        few = [*agent_deciders(graph), forest_decider(graph, forest[0])]
-        few.append(boosting_decider(graph, trees))
-    return quick, few, policies.loop_deciders(graph, models)
-
-
-def _process(p: int, run: Run, names: tuple[str, ...], slow: dict) -> dict[str, tuple]:
-    """What process p measures: by scenario the times of deciders and, numba only, cold ones."""
-    out, count = {}, max(2, run.profile.timing_inputs // run.profile.processes)
+    parts = in_fresh_processes(_time_policies, run, names, what="timing")
+    rows = []
     for name in names:
+        times = together([part[name].times for part in parts])
+        cold = together([part[name].cold for part in parts])
+        for decider in parts[0][name].deciders:
+            about = {"scenario": name, "policy": decider.policy, "runtime": decider.runtime}
+            sizes = {
+                "n_subtasks": scenario(name).graph.n,
+                "parameters": decider.parameters,
+                "macs": decider.macs,
+                "bytes": decider.bytes,
+            }
+            rows.append(about | sizes | _row(run, decider.policy, decider.runtime, times, cold))
+    table = pd.DataFrame(rows)
+    loops = table.runtime == "numba_loop"
+    table.loc[loops, ["p99_us", "p99_us_low", "p99_us_high"]] = np.nan  # of chunks, not of tasks
+    return _in_order(table, "parameters", "macs", "bytes")
+
+
+def _row(run: Run, policy: str, runtime: str, times: Times, cold: Times) -> dict:
+    us = times[policy, runtime]
+    row = timed(us, run.profile.seed)
+    row |= {"mean_us": us.mean(), "n_timed": us.size}
+    row["cold_us"] = np.median(cold.get((policy, runtime), np.nan))
+    return row | ratios(times, runtime, us, run.profile.seed)
+
+
+def _in_order(table: pd.DataFrame, *sizes: str) -> pd.DataFrame:
+    first = ["scenario", "policy", "runtime", "n_subtasks", "median_us", "p99_us", *sizes]
+    return table[first + [column for column in table if column not in first]]
+
+
+def _time_policies(p: int, run: Run, names: tuple[str, ...]) -> dict[str, Measured]:
+    """What process p measures, by scenario, on tasks of its own."""
+    count = max(2, run.profile.timing_inputs // run.profile.processes)
+    measured = {}
+    for name in names:
+        graph = scenario(name).graph
         tasks = load(run, name, "test").tasks
-        mine = list(tasks[np.arange(p * count, (p + 1) * count) % len(tasks)])
-        some = mine[: max(2, count // 40)]
-        quick, few, loops = _deciders(run, name, slow.get(name))
-        spent = _spent(quick, mine) | _spent(few, some, warmup=1)
-        chunks = [
-            np.ascontiguousarray(tasks[np.arange(c * CHUNK, (c + 1) * CHUNK) % len(tasks)])
-            for c in range(CHUNKS)
-        ]
-        in_loops = _spent(loops, chunks, warmup=1)
-        spent |= {key: us / CHUNK for key, us in in_loops.items()}
-        compiled = [d for d in quick if d.runtime == "numba"] if name in SHOWN else []
-        out[name] = spent, _spent(compiled, some, touch=np.zeros(COLD_BYTES // 8))
-    return out
+        models = [open_trained(run, role, name, run.profile.seeds[0]) for role in LEARNED]
+        calls = _calls(graph, models)
+        slow_calls = _slow_calls(run, name) if name in SHOWN else []
+        loops = loop_deciders(graph, models)
+
+        many = list(_part(tasks, p, count))
+        few = many[: max(2, count // 40)]
+        chunks = [np.ascontiguousarray(_part(tasks, c, CHUNK)) for c in range(CHUNKS)]
+        times = _times(calls, many) | _times(slow_calls, few, warmup=1)
+        for key, us in _times(loops, chunks, warmup=1).items():
+            times[key] = us / CHUNK
+        compiled = [decider for decider in calls if decider.runtime == "numba"]
+        cold = _times(compiled, few, cold=True) if name in SHOWN else {}
+
+        deciders = [decider._replace(decide=None) for decider in calls + slow_calls + loops]
+        measured[name] = Measured(deciders, times, cold)
+    return measured
 
 
-def _rows(run: Run, name: str, slow: tuple | None, parts: list[tuple]) -> list[dict]:
-    spent, cold = (together([part[i] for part in parts]) for i in (0, 1))
-    rows, graph, seed = [], scenario(name).graph, run.profile.seed
-    for d in [d for group in _deciders(run, name, slow) for d in group]:
-        us = spent[d.policy, d.runtime]
-        times, row = timed(us, seed), {"scenario": name, "policy": d.policy}
-        if d.runtime == "numba_loop":
-            times |= dict.fromkeys(("p99_us", "p99_us_low", "p99_us_high"), np.nan)
-        row |= {"runtime": d.runtime, "n_subtasks": graph.n, "median_us": times["median_us"]}
-        row |= {"p99_us": times["p99_us"], "parameters": d.parameters, "macs": d.macs}
-        row |= {"bytes": d.bytes, "mean_us": us.mean(), "n_timed": us.size}
-        row["cold_us"] = np.median(cold.get((d.policy, d.runtime), np.nan))
-        rows.append(row | ratios(spent, d.runtime, us, seed) | times)
-    return rows
+def _calls(graph: TaskGraph, models: list[Model | GraphNetwork]) -> list[Decider]:
+    """Every policy as a call from Python."""
+    deciders = compiled_deciders(graph)
+    for name in policies_for(graph):
+        policy = POLICIES[name]
+        if policy.decider is None:  # registered as a function of many tasks alone
+            one_task = partial(_first_of_one, policy.place, graph)
+            deciders.append(Decider(name, "numpy", one_task))
+    for model in models:
+        deciders += model_deciders(model, graph)
+    return deciders
+
+
+def _first_of_one(place, graph: TaskGraph, task: np.ndarray) -> np.ndarray:
+    return place(graph, task[None])[0]
+
+
+def _slow_calls(run: Run, name: str) -> list[Decider]:
+    """Those that take milliseconds, and are therefore timed on few tasks."""
+    graph = scenario(name).graph
+    forest = open_trees(run, "random_forest", name)
+    boosting = open_trees(run, "boosting", name)
+    deciders = agent_deciders(graph)
+    return [*deciders, forest_decider(graph, forest), boosting_decider(graph, boosting)]
+
+
+def _part(tasks: np.ndarray, index: int, count: int) -> np.ndarray:
+    """The part with this index of tasks cut into parts of `count`, round and round."""
+    return tasks[np.arange(index * count, (index + 1) * count) % len(tasks)]
+
+
+def _times(deciders: list[Decider], inputs: list[np.ndarray], **options) -> Times:
+    us = time_interleaved([decider.decide for decider in deciders], inputs, **options)
+    return {(decider.policy, decider.runtime): row for decider, row in zip(deciders, us)}
+
+
+class Exported(NamedTuple):
+    """One network of one scenario, as files."""
+
+    model: Model | GraphNetwork
+    path: Path  # of its command; with .c and .onnx, of its files
+    size: CSize
+
+
+def device_times(run: Run, names: tuple[str, ...] = SHOWN) -> pd.DataFrame:
+    """Decision times in C and ONNX Runtime, for one test task at a time, with one thread.
+
+    The C files are timed by their own command, where a call costs next to nothing; the teacher's
+    too, without a limit on its constants. Without a C compiler: ONNX Runtime alone.
+
+    Parameters
+    ----------
+    run : Run
+        With data and models.
+    names : tuple of str
+        Scenarios.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As that of `inference_time`; cold_us in C only. constants_bytes and working_bytes are what
+        the C file needs.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        exported = {name: _export(run, name, Path(folder)) for name in names}
+        parts = in_fresh_processes(_time_onnx, run, exported, what="ONNX Runtime")
+        for name in names:
+            times = together([part[name] for part in parts])
+            cold = {}
+            if shutil.which("cc"):
+                hot, cold = _time_c(run, name, exported[name])
+                times = hot | times
+            for role, runtime in times:
+                about = {"scenario": name, "policy": role, "runtime": runtime}
+                sizes = _sizes(exported[name][role], scenario(name).graph)
+                rows.append(about | sizes | _row(run, role, runtime, times, cold))
+    return _in_order(pd.DataFrame(rows))
+
+
+def _export(run: Run, name: str, folder: Path) -> dict[str, Exported]:
+    exported = {}
+    for role in EXPORTED:
+        model = open_trained(run, role, name, seeds_of(run, role)[0])
+        path = folder / f"{role}_{name}"
+        if role == ANY:
+            size = export_any(model, path.with_suffix(".c"))
+        else:
+            export_onnx(model, path.with_suffix(".onnx"))
+            size = export_c(model, path.with_suffix(".c"), limit=None)
+        exported[role] = Exported(model, path, size)
+    return exported
+
+
+def _sizes(exported: Exported, graph: TaskGraph) -> dict[str, int]:
+    parameters, macs, _ = size_of(exported.model, graph)
+    return {
+        "n_subtasks": graph.n,
+        "parameters": parameters,
+        "macs": macs,
+        "constants_bytes": exported.size.constants,
+        "working_bytes": exported.size.working,
+    }
+
+
+def _exported_tasks(run: Run, name: str) -> np.ndarray:
+    return load(run, name, "test").tasks[: min(EXPORT_TASKS, run.profile.timing_inputs)]
+
+
+def _time_c(run: Run, name: str, exported: dict[str, Exported]) -> tuple[Times, Times]:
+    """Times of the commands, which take turns; and cold ones, on a twentieth of the tasks."""
+    tasks = _exported_tasks(run, name)
+    few = tasks[: max(2, len(tasks) // 20)]
+    for one in exported.values():
+        compile_c(one.path.with_suffix(".c"), one.path)
+    rounds = range(run.profile.processes)
+    hot = together([_ask_all(name, exported, tasks, "hot") for _ in rounds])
+    cold = together([_ask_all(name, exported, few, "cold") for _ in rounds])
+    return hot, cold
+
+
+def _ask_all(name: str, exported: dict[str, Exported], tasks: np.ndarray, mode: str) -> Times:
+    times = {}
+    for role, one in exported.items():
+        if role == ANY:
+            nanoseconds = run_any(one.path, scenario(name).graph, tasks, mode)
+        else:
+            nanoseconds = run_c(one.path, tasks, mode)
+        times[role, "c"] = nanoseconds / 1e3
+    return times
+
+
+def _time_onnx(p: int, run: Run, exported: dict[str, dict[str, Exported]]) -> dict[str, Times]:
+    """What process p measures, by scenario, on tasks of its own."""
+    measured = {}
+    for name, of_role in exported.items():
+        graph = scenario(name).graph
+        tasks = _exported_tasks(run, name)
+        roles = [role for role in of_role if role != ANY]
+        sessions = [open_onnx(of_role[role].path.with_suffix(".onnx"), graph) for role in roles]
+        functions = [partial(run_onnx, session) for session in sessions]
+        mine = _part(tasks, p, len(tasks) // run.profile.processes)
+        us = time_interleaved(functions, [task[None] for task in mine])
+        measured[name] = {(role, "onnxruntime"): row for role, row in zip(roles, us)}
+    return measured
+
+
+def tradeoff(timing: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
+    """Regret and time of every policy in every runtime.
+
+    Parameters
+    ----------
+    timing : pandas.DataFrame
+        scenario, policy, runtime, mean_us, median_us, p99_us.
+    paired : pandas.DataFrame
+        scenario, policy, regret, regret_low, regret_high.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns of both. named: whether it is the row of its policy that the figure shows, the
+        compiled loop or, where there is none, the quickest runtime.
+    """
+    timing = timing[timing.scenario.isin(SHOWN)].reset_index(drop=True)
+    order = timing.mean_us.where(timing.runtime != "numba_loop", 0.0)
+    shown = order.groupby([timing.scenario, timing.policy]).idxmin()
+    timing["named"] = timing.index.isin(shown)
+    columns = ["scenario", "policy", "runtime", "named", "regret", "regret_low", "regret_high"]
+    both = timing.merge(paired, on=["scenario", "policy"])
+    return both[[*columns, "mean_us", "median_us", "p99_us"]]
+
+
+def effective_latency(
+    latency: pd.DataFrame,
+    timing: pd.DataFrame,
+    names: tuple[str, ...] = SHOWN,
+    slowdowns=GRID,
+    delays_ms=GRID,
+) -> pd.DataFrame:
+    """Who has the least mean effective latency, delay + slowdown * time of a decision.
+
+    A task's scale multiplies its cycles, bytes and propagation delays by one factor. A delay is
+    made by sums and maxima of cycles / speed, bytes / bandwidth and propagation delays, so every
+    placement's delay has that very factor, and the optimum stays where it is. So do decisions: the
+    delay model's users compare delays, and a network trained at that scale sees the same inputs,
+    since standardising takes the logarithm's shift away.
+
+    Parameters
+    ----------
+    latency : pandas.DataFrame
+        scenario, policy, seed, mean_delay_ms.
+    timing : pandas.DataFrame
+        scenario, policy, runtime, mean_us. A policy without a compiled form counts with its
+        quickest one.
+    names : tuple of str
+        Scenarios.
+    slowdowns, delays_ms : array_like of float
+        The grid: times that a device is slower than this machine, and scales of tasks, each given
+        by the least mean delay of any policy at that scale.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each scenario, baselines (all, or without the exact solvers) and point of the
+        grid: winner, its effective_ms, runner_up, and margin, the runner-up's effective latency
+        over the winner's, minus 1.
+
+    Raises
+    ------
+    ValueError
+        For a scenario that fewer than two policies have.
+    """
+    frames = []
+    for name in names:
+        both = _delay_and_time(latency[latency.scenario == name], timing[timing.scenario == name])
+        for baselines, excluded in (("all", ()), ("without exact", OPTIMAL)):
+            part = both.drop(list(excluded), errors="ignore")
+            if len(part) < 2:
+                raise ValueError(f"scenario: {name!r} has policies {[*part.index]}, expected two")
+            grid = _winners(part, both.delay_ms.min(), slowdowns, delays_ms)
+            grid.insert(0, "scenario", name)
+            grid.insert(1, "baselines", baselines)
+            frames.append(grid)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _delay_and_time(latency: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
+    """delay_ms and decision_ms of each policy that has both."""
+    compiled = timing[timing.runtime == "numba"].set_index("policy").mean_us
+    quickest = timing.groupby("policy").mean_us.min()
+    decision_ms = compiled.combine_first(quickest) / 1e3
+    delay_ms = latency.groupby("policy", sort=False).mean_delay_ms.mean()
+    return pd.DataFrame({"delay_ms": delay_ms, "decision_ms": decision_ms}).dropna()
+
+
+def _winners(policies: pd.DataFrame, least_delay: float, slowdowns, delays_ms) -> pd.DataFrame:
+    """The winner and the runner-up among policies at every point of the grid."""
+    pairs = pd.MultiIndex.from_product([slowdowns, delays_ms], names=["slowdown", "best_delay_ms"])
+    grid = pairs.to_frame(index=False)
+    grid.insert(1, "scale", grid.best_delay_ms / least_delay)
+    execution = np.outer(grid.scale, policies.delay_ms)  # (points, policies)
+    total = execution + np.outer(grid.slowdown, policies.decision_ms)
+    order = total.argsort(axis=1, kind="stable")
+    least, second = np.take_along_axis(total, order[:, :2], axis=1).T
+    grid["winner"] = policies.index[order[:, 0]]
+    grid["effective_ms"] = least
+    grid["runner_up"] = policies.index[order[:, 1]]
+    grid["margin"] = second / least - 1
+    return grid

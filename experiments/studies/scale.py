@@ -1,229 +1,393 @@
-"""How good and how quick policies are on graphs of a dozen to a hundred subtasks.
+"""Where exact search is out of reach: larger graphs, real networks, and the worst task of a policy.
 
-The graphs are `random_graph`s that no network was trained on. Where a proof takes too long, regret
-is against the best known: the least delay that any policy or any search found.
+Random graphs of a dozen to a hundred subtasks, which no network was trained on (`scale`,
+`scale_ahead`), and real networks operator by operator (`operators`). Where a proof takes too long,
+regret is against the best known: the least delay that any policy or any search found.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from anygraph import EVALUATIONS, GraphNetwork, decide
+from anygraph.decision import decider
+from anygraph.training import WIDE
+from experiments.baselines import (
+    ANY,
+    LEARNED,
+    POLICIES,
+    as_policy,
+    open_trained,
+    policies_for,
+    seeds_of,
+)
+from experiments.baselines.beam import beam
+from experiments.baselines.environment import scaling_of
+from experiments.baselines.exact import exact
+from experiments.baselines.min_cut import min_cut
+from experiments.parallel import in_parallel
 from experiments.run import Run
-from anygraph.decision import EVALUATIONS, decide, decide_batch, decider, packed
-from anygraph.network import GraphNetwork
+from experiments.scenarios import SCENARIOS, SHOWN, scenario
+from experiments.studies.clock import in_fresh_processes, ratio, time_interleaved
+from experiments.studies.common import generator, placed, regrets, table_of
+from experiments.studies.latency import with_added
+from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph, random_graph
-from kd_offload.labels import TIE, new_scratch, search, solve_kernel, structure
-from experiments.parallel import in_parallel
-from experiments.baselines.heuristics import searched_exactly
-from experiments.baselines.lookahead import beam
-from experiments.baselines import ANY, POLICIES, open_trained, seeds_of
-from kd_offload.tasks import sample_tasks
-from experiments.studies.conditions import generator
-from experiments.studies.statistics import bootstrap_means, bounded, interval
-from experiments.studies.timing import in_fresh_processes, ratio, time_interleaved
+from kd_offload.labels import TIE, search
+from kd_offload.tasks import STATE, Ranges, sample_tasks
 
-Who = tuple[str, object]  # policy and training seed, "" where nothing is trained
 AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
-PLAIN = (*AHEAD[:2], "local_search_3", *AHEAD[2:])
+PLAIN = ("best_single", "split", "local_search_3", *AHEAD[2:])
 WIDTHS = (8, 64, 512)  # of beams
 BUDGETS = (EVALUATIONS, 80, 160, 640)  # of anygraph
-PROVABLE = 40  # subtasks up to which a search is let run until it ends or SPARE times the last stop
-SPARE = 3
+PROVABLE = 40  # subtasks up to which a search may run until it ends, or LONGER times the last stop
+LONGER = 3
 SLOW = 3000.0  # µs: what takes longer is timed on the first task of each graph only
-WITHIN = (1, 10, 100)  # times as long as anygraph
+GIVEN = (1, 10, 100)  # times as long as anygraph takes
+
+OPERATOR_WIDTHS = (8, 64)
+RANGES = {"default": Ranges(), "wide": WIDE}  # of the system state
+
+CHAINS = 32  # searches for a worst task, side by side
+PROVEN_WITHIN = 200_000  # nodes: a task whose optimum takes more is not counted
+MOVED = 3.0  # quantities of a task that a step changes, on average
+TO_END = 0.3  # of them go to an end of their range
+B_UP, B_DOWN = (STATE.index(name) - len(STATE) for name in ("B_up", "B_down"))  # from the end
+RESTART = 20  # steps after which the worse half of the searches goes on from the better
 
 
-def students(run: Run, budgets=(EVALUATIONS,)) -> dict[Who, tuple[GraphNetwork, int]]:
-    """The networks of all seeds at every budget of evaluations; the default one's name is ANY."""
-    names = {e: ANY if e == EVALUATIONS else f"{ANY}_{e}" for e in budgets}
-    seeds = seeds_of(run, ANY)
-    return {(names[e], s): (open_trained(run, ANY, "dag", s), e) for e in budgets for s in seeds}
+class Who(NamedTuple):
+    """A contestant."""
+
+    policy: str
+    seed: int | str = ""  # "" where nothing is trained
+
+
+class Student(NamedTuple):
+    """anygraph with a budget."""
+
+    model: GraphNetwork
+    evaluations: int
+
+
+class Played(NamedTuple):
+    """What all contestants do on S tasks of one graph."""
+
+    regret: dict[Who, np.ndarray]  # against the best known, float64 (S,)
+    proven: np.ndarray  # bool (S,): whether the best known is proven optimal
+    seconds: float  # of CPU, that the longest search took
+
+
+def students(run: Run, budgets: Iterable[int] = (EVALUATIONS,)) -> dict[Who, Student]:
+    """anygraph of all seeds with every budget of evaluations; the default one has no suffix."""
+    found = {}
+    for evaluations in budgets:
+        name = ANY if evaluations == EVALUATIONS else f"{ANY}_{evaluations}"
+        for seed in seeds_of(run, ANY):
+            found[Who(name, seed)] = Student(open_trained(run, ANY, "dag", seed), evaluations)
+    return found
 
 
 def contestants(
-    graph: TaskGraph, trained: dict[Who, tuple[GraphNetwork, int]], plain=PLAIN, widths=WIDTHS
+    graph: TaskGraph, trained: dict[Who, Student], plain=PLAIN, widths=WIDTHS
 ) -> dict[Who, Callable]:
-    """Deciders for one task at a time: policies without training, beams and `students`."""
-    able = {(p, ""): POLICIES[p].decider(graph) for p in plain}
-    able |= {(f"beam_{w}", ""): beam(w, graph) for w in widths}
-    return able | {who: decider(model, graph, e) for who, (model, e) in trained.items()}
+    """Deciders for one task at a time: policies without training, beams and `students`.
+
+    A policy that is registered besides the artifact's own takes part, if it needs no training.
+    """
+    able = {}
+    for name in with_added(plain, policies_for(graph)):
+        able[Who(name)] = _one_task(name, graph)
+    for width in widths:
+        able[Who(f"beam_{width}")] = beam(width, graph)
+    for who, student in trained.items():
+        able[who] = decider(student.model, graph, student.evaluations)
+    return able
+
+
+def _one_task(name: str, graph: TaskGraph) -> Callable:
+    policy = POLICIES[name]
+    if policy.decider is not None:
+        return policy.decider(graph)
+    return lambda task: policy.place(graph, task[None])[0]
 
 
 def searches(run: Run, n: int) -> dict[Who, int]:
     """The exact search by the number of nodes it is stopped at, the longest last."""
-    stops = {(f"exact_{nodes}", ""): nodes for nodes in run.profile.scale_nodes}
-    last = run.profile.scale_nodes[-1]
-    return stops | {("exact", ""): SPARE * last} if n <= PROVABLE else stops
+    stops = {Who(f"exact_{nodes}"): nodes for nodes in run.profile.scale_nodes}
+    if n <= PROVABLE:
+        stops[Who("exact")] = LONGER * run.profile.scale_nodes[-1]
+    return stops
 
 
-def played(graph: TaskGraph, tasks, deciders: dict[Who, Callable], stops: dict[Who, int]):
-    """Regrets {who: (S,)} against the best known; whether that is proven (S,); seconds of the last
-    search."""
-    delays = {
-        who: delay(graph, tasks, np.array([decide(t).copy() for t in tasks]))
-        for who, decide in deciders.items()
-    }
+def play(
+    graph: TaskGraph, tasks: np.ndarray, deciders: dict[Who, Callable], stops: dict[Who, int]
+) -> Played:
+    """All deciders and stopped searches on the same tasks (S, F).
+
+    The best known is proven optimal where it is at most the largest of the searches' lower bounds.
+    """
+    delays = {}
+    for who, decide_one in deciders.items():
+        placements = np.array([np.array(decide_one(task)) for task in tasks])  # copies
+        delays[who] = delay(graph, tasks, placements)
+    bound, seconds = np.zeros(len(tasks)), 0.0
     for who, nodes in stops.items():
         start = time.thread_time()
-        _, delays[who], _, bounds = search(graph, tasks, nodes)
-        seconds = time.thread_time() - start
-    best = np.min([*delays.values()], axis=0)
-    return {who: d / best - 1 for who, d in delays.items()}, bounds >= best * (1 - TIE), seconds
+        found = search(graph, tasks, nodes)
+        seconds = max(seconds, time.thread_time() - start)
+        delays[who] = found.delays
+        bound = np.maximum(bound, found.bounds)
+    best = np.min(list(delays.values()), axis=0)
+    regret = {who: values / best - 1 for who, values in delays.items()}
+    return Played(regret, bound >= best * (1 - TIE), seconds)
 
 
 def regret_rows(regret: dict[Who, np.ndarray], resamples: int, rng) -> list[dict]:
-    """A row a contestant from regrets (graphs, tasks); both are resampled for the interval."""
-    ends, rows = interval(bootstrap_means([*regret.values()], resamples, rng)).T, []
-    for ((policy, seed), r), (low, high) in zip(regret.items(), ends):
-        row = {"policy": policy, "seed": seed, "n_test": r.size, "regret_mean": r.mean()}
-        row |= {"regret_ci_low": low, "regret_ci_high": high}
-        rows.append(row | {"regret_p99": np.quantile(r, 0.99)})
+    """A row for every contestant, from regrets (graphs, tasks); both are resampled for the
+    interval."""
+    lows, highs = interval(bootstrap_means(list(regret.values()), resamples, rng))
+    rows = []
+    for (who, values), low, high in zip(regret.items(), lows, highs):
+        row = {"policy": who.policy, "seed": who.seed, "n_test": values.size}
+        row |= {"regret_mean": values.mean(), "regret_ci_low": low, "regret_ci_high": high}
+        rows.append(row | {"regret_p99": np.quantile(values, 0.99)})
     return rows
 
 
 def scale(run: Run) -> pd.DataFrame:
-    """Regret and time of a decision on random graphs of a dozen to a hundred subtasks.
+    """Regret and time of a decision on random graphs of growing size.
 
-    anygraph_<e>: with e evaluations; beam_<w>: w prefixes kept; exact_<nodes>: the exact search,
-    stopped; exact: until it ends, at most SPARE times as many. Columns: n_subtasks, policy, seed,
-    n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs and tasks), regret_p99;
-    median_us, p99_us, mean_us of n_timed compiled decisions, one thread, in several fresh
-    processes, but the mean of the longest search over all tasks; over_any, over_any_low,
-    over_any_high: the median over that of anygraph, mean of its seeds, and the interval in which
-    a rerun falls; evaluations: of the delay model, on average; proven_share: of the tasks, those
-    whose best known is proven optimal; parameters.
+    anygraph_<e> is anygraph with e evaluations, beam_<w> a beam of w prefixes, exact_<nodes> the
+    exact search stopped there, exact the search until it ends, LONGER times as many nodes at most.
+
+    Returns
+    -------
+    pandas.DataFrame
+        n_subtasks, policy, seed, n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs
+        and tasks), regret_p99; median_us, p99_us, mean_us of n_timed compiled decisions, one
+        thread, in several fresh processes, but the mean of the longest search over all tasks;
+        over_any, over_any_low, over_any_high: the median over that of anygraph, mean of its seeds,
+        and the interval in which a rerun falls; evaluations: of the delay model, on average;
+        proven_share: of the tasks, those whose best known is proven optimal.
     """
-    p, rows = run.profile, []
-    todo = [(run, n, index) for n in p.scale_sizes for index in range(p.scale_graphs)]
-    done = in_parallel(_played, todo, "graphs of all sizes")
-    parts = in_fresh_processes(_process, run, what="timing")
-    for n in p.scale_sizes:
-        cells = [cell for (_, size, _), cell in zip(todo, done) if size == n]
-        regret = {who: np.array([c[0][who] for c in cells]) for who in cells[0][0]}
-        evaluations = pd.DataFrame([c[3] for c in cells]).mean()
-        spent, last = _together([part[n] for part in parts]), [*searches(run, n)][-1]
-        own = [us for (policy, _), us in spent.items() if policy == ANY]
-        sizes = {who: model.parameters for who, (model, _) in students(run, BUDGETS).items()}
-        for row in regret_rows(regret, p.resamples, generator(run, f"scale_{n}")):
-            us = spent[who := (row["policy"], row["seed"])]
-            row |= dict(zip(("median_us", "p99_us"), np.quantile(us, (0.5, 0.99))))
-            row |= {"mean_us": us.mean(), "n_timed": us.size} | ratio("over_any", us, own, p.seed)
-            if who == last:
-                row["mean_us"] = 1e6 * sum(c[2] for c in cells) / row["n_test"]
-            row |= {"evaluations": evaluations.get(who), "parameters": sizes.get(who)}
-            row["proven_share"] = np.mean([c[1] for c in cells])
+    profile = run.profile
+    jobs = [(run, n, index) for n in profile.scale_sizes for index in range(profile.scale_graphs)]
+    results = in_parallel(_play_random, jobs, "graphs of all sizes")
+    processes = in_fresh_processes(_time_all, run, what="timing")
+    rows = []
+    for n in profile.scale_sizes:
+        games = [result for (_, size, _), result in zip(jobs, results) if size == n]
+        times = _merged([process[n] for process in processes])
+        for row in _rows_of_size(run, n, games, times):
             rows.append({"n_subtasks": n} | row)
     return pd.DataFrame(rows)
 
 
-def _case(run, n, index):
+def _rows_of_size(run: Run, n: int, games: list, times: dict[Who, np.ndarray]) -> list[dict]:
+    played = [game for game, _ in games]
+    everywhere = [who for who in played[0].regret if all(who in game.regret for game in played)]
+    regret = {who: np.array([game.regret[who] for game in played]) for who in everywhere}
+    proven = np.mean([game.proven for game in played])
+    ours = [us for who, us in times.items() if who.policy == ANY]
+    *_, longest = searches(run, n)
+    rows = regret_rows(regret, run.profile.resamples, generator(run, f"scale_{n}"))
+    for row in rows:
+        who = Who(row["policy"], row["seed"])
+        us = times[who]
+        row["median_us"], row["p99_us"] = np.quantile(us, (0.5, 0.99))
+        row |= {"mean_us": us.mean(), "n_timed": us.size}
+        if who == longest:
+            row["mean_us"] = 1e6 * sum(game.seconds for game in played) / row["n_test"]
+        row |= ratio("over_any", us, ours, run.profile.seed)
+        row["evaluations"] = np.nan
+        if who in games[0][1]:
+            row["evaluations"] = np.mean([evaluations[who] for _, evaluations in games])
+        row["proven_share"] = proven
+    return rows
+
+
+def _random_case(run: Run, n: int, index: int) -> tuple[TaskGraph, np.ndarray]:
     graph = random_graph(n, index)
     return graph, sample_tasks(graph, run.profile.scale_tasks, generator(run, graph.name))
 
 
-def _played(run, n, index):
-    """`played` on one random graph, and the mean evaluations of every student."""
-    graph, tasks = _case(run, n, index)
+def _play_random(run: Run, n: int, index: int) -> tuple[Played, dict[Who, float]]:
+    """`play` on one random graph, and the mean evaluations of every student."""
+    graph, tasks = _random_case(run, n, index)
     trained = students(run, BUDGETS)
-    spent = {who: decide(m, graph, tasks, e)[2].mean() for who, (m, e) in trained.items()}
-    return *played(graph, tasks, contestants(graph, trained), searches(run, n)), spent
+    evaluations = {
+        who: decide(student.model, graph, tasks, student.evaluations).evaluations.mean()
+        for who, student in trained.items()
+    }
+    return play(graph, tasks, contestants(graph, trained), searches(run, n)), evaluations
 
 
-def _process(_: int, run: Run) -> dict[int, tuple[dict[Who, np.ndarray], ...]]:
-    """What each process measures by size: microseconds of decisions on the first task of each
-    graph; of quick deciders, on half of all tasks."""
-    out = {}
+def _time_all(_: int, run: Run) -> dict[int, tuple[dict, dict]]:
+    """What one process measures, by size: microseconds of all contestants on the first task of each
+    graph, and of those that are quick on half of all tasks."""
+    measured = {}
     for n in run.profile.scale_sizes:
-        few = _times(run, n, slice(1))
-        quick = {who for who, us in few.items() if np.median(us) < SLOW}
-        out[n] = few, _times(run, n, slice((run.profile.scale_tasks + 1) // 2), quick)
-    return out
+        first = _times(run, n, 1)
+        quick = {who for who, us in first.items() if np.median(us) < SLOW}
+        measured[n] = first, _times(run, n, (run.profile.scale_tasks + 1) // 2, quick)
+    return measured
 
 
-def _times(run, n, which: slice, chosen=None) -> dict[Who, np.ndarray]:
-    """Microseconds of all or the chosen contestants on some tasks of each graph."""
-    spent = []
+def _times(run: Run, n: int, count: int, chosen=None) -> dict[Who, np.ndarray]:
+    """Microseconds of all or the chosen contestants on the first `count` tasks of each graph."""
+    by_graph = []
     for index in range(run.profile.scale_graphs):
-        graph, tasks = _case(run, n, index)
+        graph, tasks = _random_case(run, n, index)
         able = contestants(graph, students(run, BUDGETS))
-        able |= {who: searched_exactly(graph, nodes) for who, nodes in searches(run, n).items()}
-        able = {who: f for who, f in able.items() if chosen is None or who in chosen}
-        spent.append(time_interleaved([*able.values()], [*tasks[which]]))
-    return dict(zip(able, np.concatenate(spent, axis=1)))
+        able |= {who: exact(graph, nodes) for who, nodes in searches(run, n).items()}
+        timed = [who for who in able if chosen is None or who in chosen]
+        us = time_interleaved([able[who] for who in timed], list(tasks[:count]))
+        by_graph.append(dict(zip(timed, us)))
+    everywhere = [who for who in by_graph[0] if all(who in one for one in by_graph)]
+    return {who: np.concatenate([one[who] for one in by_graph]) for who in everywhere}
 
 
-def _together(parts: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
-    """Of each decider times (processes, tasks): of many tasks, if it is quick in all processes."""
-    everyone, quick = parts[0][0], set.intersection(*(set(many) for _, many in parts))
-    return {who: np.array([part[who in quick][who] for part in parts]) for who in everyone}
+def _merged(processes: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
+    """Times (processes, tasks) of every contestant: of many tasks, if quick in all processes."""
+    merged = {}
+    for who in processes[0][0]:
+        quick = all(who in many for _, many in processes)
+        merged[who] = np.array([many[who] if quick else first[who] for first, many in processes])
+    return merged
 
 
 def ahead(table: pd.DataFrame) -> pd.DataFrame:
     """How far anygraph is ahead, by number of subtasks, from the table of `scale`.
 
-    by: whether times are medians or means. regret, us: its own, means over seeds. rival_<t>x,
-    regret_<t>x: the best policy of the others that takes at most t times as long. proof: how many
-    times as long the exact search takes, where it was let run until it ended.
+    Returns
+    -------
+    pandas.DataFrame
+        n_subtasks; by: whether times are medians or means; regret and us: anygraph's, means over
+        seeds; given: so many times as long as it takes; baseline and baseline_regret: the best of
+        the others that takes no longer than that, empty if there is none; proof: how many times as
+        long the exact search takes, where it ran until it ended.
     """
     rows = []
     for (n, part), by in product(table.groupby("n_subtasks"), ("median", "mean")):
-        others, us = part[~part.policy.str.startswith(ANY)], f"{by}_us"
-        own = part[part.policy == ANY][["regret_mean", us]].mean()
-        row = {"n_subtasks": n, "by": by, "regret": own.regret_mean, "us": own[us]}
-        for times in WITHIN:
-            baselines = others[others[us] <= times * own[us]]
-            if len(baselines):
-                best = baselines.loc[baselines.regret_mean.idxmin()]
-                row |= {f"rival_{times}x": best.policy, f"regret_{times}x": best.regret_mean}
-        rows.append(row | {"proof": others[others.policy == "exact"][us].mean() / own[us]})
+        column = f"{by}_us"
+        others = part[~part.policy.str.startswith(ANY)]
+        own = part[part.policy == ANY][["regret_mean", column]].mean()
+        proof = others[others.policy == "exact"][column].mean() / own[column]
+        for given in GIVEN:
+            row = {"n_subtasks": n, "by": by, "regret": own.regret_mean, "us": own[column]}
+            row |= {"given": given, "baseline": "", "baseline_regret": np.nan, "proof": proof}
+            in_time = others[others[column] <= given * own[column]]
+            if len(in_time):
+                best = in_time.loc[in_time.regret_mean.idxmin()]
+                row |= {"baseline": best.policy, "baseline_regret": best.regret_mean}
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
-def warm_start(run: Run) -> pd.DataFrame:
-    """Whether anygraph's delay, as the first limit of the exact search, makes labels cheaper.
+def operators(run: Run) -> pd.DataFrame:
+    """Regret on real networks, operator by operator, in the default and in wide ranges of states.
 
-    Columns: n_subtasks, n_test, nodes_cold, nodes_warm (means), ratio (warm over cold, with an
-    interval over graphs and tasks), ms_cold, ms_warm (means of CPU time, anygraph's included),
-    ms_ratio. Tasks that need more nodes than the longest search of `scale` are left out.
+    Returns
+    -------
+    pandas.DataFrame
+        scenario, n_subtasks, ranges, policy, seed, n_test, regret_mean, regret_ci_low,
+        regret_ci_high (over tasks), regret_p99, against the best known; proven_share: of the tasks,
+        those whose best known is proven optimal.
     """
-    p, rows = run.profile, []
-    for n in p.warm_sizes:
-        todo = [(run, n, index) for index in range(p.scale_graphs)]
-        both = np.array(in_parallel(_warm, todo, f"proofs of {n} subtasks"))  # (graphs, 4, tasks)
-        ended = np.isfinite(both).all(axis=1)
-        cold, warm, ms_cold, ms_warm = np.where(ended[:, None], both, 0).transpose(1, 0, 2)
-        draws = bootstrap_means([cold, warm], p.resamples, generator(run, f"warm_{n}"))
-        row = {"n_subtasks": n, "n_test": ended.sum()}
-        names = "nodes_cold", "nodes_warm", "ms_cold", "ms_warm"
-        row |= {k: v.sum() / ended.sum() for k, v in zip(names, (cold, warm, ms_cold, ms_warm))}
-        row |= bounded("ratio", warm.sum() / cold.sum(), interval(draws[:, 1] / draws[:, 0]))
-        rows.append(row | {"ms_ratio": ms_warm.sum() / ms_cold.sum()})
-    return pd.DataFrame(rows)
+    names = [name for name, entry in SCENARIOS.items() if entry.group == "operators"]
+    jobs = [(run, name, ranges) for name in names for ranges in RANGES]
+    return table_of(operator_rows, jobs, "networks by operators")
 
 
-def _warm(run, n, index):
-    """(4, tasks): nodes of a cold and a warm search, inf if stopped; ms of both."""
-    graph, tasks = _case(run, n, index)
-    (model, evaluations), *_ = students(run).values()
-    known, scratch, x = structure(graph), new_scratch(graph), np.empty(n, np.int8)
-    most, out = SPARE * run.profile.scale_nodes[-1], np.empty((4, len(tasks)))
-    batch = packed(model, graph, evaluations)
-    single = np.empty((1, n), np.int8), np.empty(1), np.empty(1, np.int64)
+def operator_rows(run: Run, name: str, ranges: str) -> list[dict]:
+    where = scenario(name)
+    graph = where.graph
+    rng = generator(run, f"{name}_{ranges}")
+    count = run.profile.operators_tasks
+    tasks = sample_tasks(graph, count, rng, RANGES[ranges], where.workload)
+    able = contestants(graph, students(run), AHEAD, OPERATOR_WIDTHS)
+    able[Who("min_cut")] = lambda task: min_cut(graph, task)[0]
+    stops = {Who(f"exact_{nodes}"): nodes for nodes in run.profile.scale_nodes}
+    played = play(graph, tasks, able, stops)
+    regret = {who: values[None] for who, values in played.regret.items()}
+    about = {"scenario": name, "n_subtasks": graph.n, "ranges": ranges}
+    return [
+        about | row | {"proven_share": played.proven.mean()}
+        for row in regret_rows(regret, run.profile.resamples, rng)
+    ]
 
-    def proof(task, warm: bool):
-        start, limit = time.thread_time_ns(), np.inf
-        if warm:
-            decide_batch(*batch, task[None], *single)
-            limit = single[1][0] * (1 + TIE)
-        nodes = solve_kernel(known, task, most, x, scratch, limit)[1]
-        return nodes if nodes <= most else np.inf, (time.thread_time_ns() - start) / 1e6
 
-    for task, column in zip(tasks[[0, *range(len(tasks))]], (out.T[0], *out.T)):  # first: compile
-        (column[0], column[2]), (column[1], column[3]) = proof(task, False), proof(task, True)
-    return out
+def worst(run: Run) -> pd.DataFrame:
+    """The worst task found for every policy that is not random, on chain, dag and fusion.
+
+    Returns
+    -------
+    pandas.DataFrame
+        scenario, policy, seed ("" if untrained), regret_found, tasks_tried, and the task's system
+        state in SI units.
+    """
+    jobs = []
+    for name in SHOWN:
+        policies = [*policies_for(scenario(name).graph), *LEARNED]
+        jobs += [(run, name, policy) for policy in policies if policy not in ("exact", "random")]
+    return table_of(_worst_row, jobs, "worst tasks")
+
+
+def _worst_row(run: Run, name: str, policy: str) -> list[dict]:
+    if policy in LEARNED:
+        seed = run.profile.seeds[0]
+        place = as_policy(open_trained(run, policy, name, seed))
+    else:
+        seed, place = "", POLICIES[policy].place
+    steps = run.profile.worst_steps
+    rng = generator(run, f"worst {name} {policy}")
+    task, regret = worst_task(scenario(name).graph, place, steps, rng)
+    row = {"scenario": name, "policy": policy, "seed": seed, "regret_found": regret}
+    row["tasks_tried"] = CHAINS * (steps + 1)
+    return [row | dict(zip(STATE, task[-len(STATE) :]))]
+
+
+def worst_task(graph: TaskGraph, place, steps: int, rng) -> tuple[np.ndarray, float]:
+    """The worst task (F,) found for `place`, (graph, tasks (S, F)) -> (S, n), and its regret.
+
+    CHAINS searches climb side by side from random tasks. A step draws some quantities of a task
+    anew, or moves them to an end of their range, and is taken if the regret grows. Every regret is
+    exact, since a task whose optimum is not proven does not count: what is found is a lower bound
+    of the true worst case. Searching for bad cases of schedulers is the idea of PISA (Coleman and
+    Krishnamachari, "Comparing task graph scheduling algorithms: an adversarial approach", 2024).
+    """
+    ends = np.exp([scaling_of(graph).low, scaling_of(graph).high])
+    tasks = sample_tasks(graph, CHAINS, rng)
+    regret = _proven_regret(graph, place, tasks)
+    for step in range(1, steps + 1):
+        moved = rng.random(tasks.shape) < MOVED / graph.n_features
+        to_end = rng.random(tasks.shape) < TO_END
+        high = rng.random(tasks.shape) < 0.5
+        for choice in (moved, to_end, high):  # the range of B_down is relative to B_up
+            choice[:, B_DOWN] = choice[:, B_UP]
+        drawn = np.where(to_end, np.where(high, ends[1], ends[0]), sample_tasks(graph, CHAINS, rng))
+        candidates = np.where(moved, drawn, tasks)
+        found = _proven_regret(graph, place, candidates)
+        tasks[found > regret] = candidates[found > regret]
+        regret = np.maximum(found, regret)
+        if step % RESTART == 0:
+            best_first = np.argsort(-regret, kind="stable")
+            better, worse = best_first[: CHAINS // 2], best_first[CHAINS // 2 :]
+            tasks[worse], regret[worse] = tasks[better], regret[better]
+    return tasks[regret.argmax()], float(max(regret.max(), 0.0))
+
+
+def _proven_regret(graph: TaskGraph, place, tasks: np.ndarray) -> np.ndarray:
+    """Regret (S,), -inf where the optimum is not proven."""
+    best = search(graph, tasks, PROVEN_WITHIN)
+    decisions = placed({"": [place]}, graph, tasks)
+    (regret,) = regrets(graph, tasks, best.delays, decisions)[""]
+    return np.where(best.nodes > PROVEN_WITHIN, -np.inf, regret)

@@ -5,21 +5,30 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
-from anygraph.network import open_network
-from kd_offload.delay import ROUTES, delay_kernel
-from kd_offload.graphs import DEVICE
-from kd_offload.model import open_model
 from experiments.testbed.layers import NETWORKS, layers, picture
-from experiments.testbed.link import GivenUp, Head, clock
-from experiments.testbed.node import Job, Node, serve
+from experiments.testbed.link import GivenUp, Header, clock
+from experiments.testbed.node import Event, Job, Node, Tensor, serve
+from kd_offload.delay import (
+    BANDWIDTH,
+    N_LINKS,
+    N_LOCATIONS,
+    N_RESOURCES,
+    PROPAGATION,
+    ROUTES,
+    delay_kernel,
+)
+from kd_offload.graphs import DEVICE
+from kd_offload.tasks import STATE
 
-PATIENCE = (1.0, 4.0)  # s, and predicted delays, after which the device finishes a task by itself
-KEPT = 0.95  # weight of what was known before, at each new transfer or execution
+PATIENCE_S, PATIENCE_DELAYS = 1.0, 4.0  # s, and predicted delays, until the device finishes alone
+WEIGHT = 0.95  # of what was known before, at each new transfer or execution
 DOWN = 1.0  # bytes/s that a link counts as of which nothing has come
-LEAST = 1e-5  # s, of propagation
+LEAST_PROPAGATION = 1e-5  # s
+SEED = 0  # training seed of the networks that decide
 
 
 class Known:
@@ -27,41 +36,57 @@ class Known:
 
     A transfer of d bytes takes tau + d / B seconds. Both are found by least squares over all
     transfers seen on a link since it was last probed; each new one makes the weight of those before
-    KEPT times smaller. B is bytes of tensors a second: headers are part of what a link is found to
-    cost. A speed is cycles over seconds, both summed with such weights.
+    WEIGHT times smaller. B is bytes of tensors per second: headers are part of what a link is found
+    to cost. A speed is cycles over seconds, both summed with such weights.
     """
 
     def __init__(self):
-        self.work = np.zeros((3, 2))  # sums of cycles and of seconds, by location
-        self.moved = np.zeros((4, 5))  # of weights, bytes, s, bytes^2, bytes * s, by link
+        self.cycles = np.zeros(N_LOCATIONS)
+        self.seconds = np.zeros(N_LOCATIONS)
+        self.moments = np.zeros((N_LINKS, 5))  # weights, bytes, s, bytes^2, bytes * s
 
-    def add(self, report: dict) -> None:
-        """A machine's report: transfers [link, bytes, s] and runs [location, cycles, s]."""
-        for link, size, s in report["transfers"]:
-            self.moved[link] = KEPT * self.moved[link] + [1, size, s, size * size, size * s]
-        for where, cycles, s in report["runs"]:
-            self.work[where] = KEPT * self.work[where] + [cycles, s]
+    def add(self, event: Event) -> None:
+        """Take note of a transfer or an execution."""
+        seconds = event.ready - event.start
+        if event.what == "send":
+            link, size = event.resource, event.amount
+            new = [1, size, seconds, size * size, size * seconds]
+            self.moments[link] = WEIGHT * self.moments[link] + new
+        else:
+            location = event.resource
+            self.cycles[location] = WEIGHT * self.cycles[location] + event.amount
+            self.seconds[location] = WEIGHT * self.seconds[location] + seconds
 
     def links(self) -> tuple[np.ndarray, np.ndarray]:
-        """B in bytes/s and tau in s of the four links; B is DOWN where nothing was seen."""
-        w, x, y, xx, xy = self.moved.T
+        """B in bytes/s and tau in s of each link; B is DOWN where nothing was seen."""
+        w, x, y, xx, xy = self.moments.T
         spread = w * xx - x * x
         seen = spread > 0
         slope = np.maximum((w * xy - x * y) / np.where(seen, spread, 1), 1e-10)
-        tau = np.maximum((y - slope * x) / np.where(seen, w, 1), LEAST)
-        return np.where(seen, 1 / slope, DOWN), np.where(seen, tau, LEAST)
-
-    def state(self) -> np.ndarray:
-        """The state (8,) of the delay model, SI units. Each hop has one propagation delay, the WAN
-        one bandwidth: the means of both directions."""
-        speeds = np.maximum(self.work[:, 0], 1) / np.maximum(self.work[:, 1], 1e-9)
-        rate, tau = self.links()
-        wan = rate[2:].mean() if (rate[2:] > DOWN).all() else DOWN
-        return np.array([*speeds, *rate[:2], wan, tau[:2].mean(), tau[2:].mean()])
+        tau = np.maximum((y - slope * x) / np.where(seen, w, 1), LEAST_PROPAGATION)
+        return np.where(seen, 1 / slope, DOWN), np.where(seen, tau, LEAST_PROPAGATION)
 
     def down(self) -> set[int]:
         """The links of which nothing has come."""
-        return {*np.flatnonzero(self.links()[0] == DOWN).tolist()}
+        bandwidths, _ = self.links()
+        return set(np.flatnonzero(bandwidths == DOWN).tolist())
+
+    def state(self) -> np.ndarray:
+        """The state (8,) of the delay model, SI units.
+
+        Links that share a name in it have the mean of what was measured.
+        """
+        state = dict.fromkeys(STATE, 0.0)
+        for location in range(N_LOCATIONS):
+            seconds = max(self.seconds[location], 1e-9)
+            state[f"f_{location}"] = max(self.cycles[location], 1) / seconds
+        bandwidths, taus = self.links()
+        for name in BANDWIDTH:
+            shared = bandwidths[[other == name for other in BANDWIDTH]]
+            state[name] = DOWN if (shared == DOWN).any() else shared.mean()
+        for name in PROPAGATION:
+            state[name] = taus[[other == name for other in PROPAGATION]].mean()
+        return np.array([*state.values()])
 
 
 class Device(Node):
@@ -69,74 +94,100 @@ class Device(Node):
 
     def __init__(self, **settings):
         super().__init__(**settings)
-        self.known, self.deciders = Known(), {}
+        self.known = Known()
+        self.deciders = {}  # by network and policy
 
-    def learn(self, models: dict[str, dict[str, str]]) -> dict:
-        """Make deciders: network -> policy -> file of the trained model, or none."""
+    def learn(self, networks: list[str], policies: list[str], models: str) -> dict:
+        """Make deciders; `models` is the folder of the run whose trained networks decide."""
         # Imported late: a device that only runs tasks starts in half the time.
-        from experiments.baselines import ANY, POLICIES, model_deciders
+        from experiments.baselines import POLICIES, model_deciders, open_trained
+        from experiments.profiles import PAPER
+        from experiments.run import Run
 
-        for network, files in models.items():
-            graph = layers(network).graph
-            some = layers(network).full(np.array([1e8, 1e9, 3e9, 1e6, 1e6, 1e6, 0.01, 0.01]))
-            for policy, file in files.items():
-                if file:
-                    model = open_network(file) if policy == ANY else open_model(file)
-                    decide = model_deciders(model, graph)[0].decide
+        some_state = np.array([1e8, 1e9, 3e9, 1e6, 1e6, 1e6, 0.01, 0.01])
+        for network in networks:
+            net = layers(network)
+            for policy in policies:
+                if POLICIES[policy].saved:
+                    run = Run(PAPER, Path(models))
+                    model = open_trained(run, policy, net.graph.name, SEED)
+                    decide = model_deciders(model, net.graph)[0].decide
                 else:
-                    decide = POLICIES[policy].decider(graph)
-                decide(some)  # compiled now
+                    decide = POLICIES[policy].decider(net.graph)
+                decide(net.full_task(some_state))  # compiled now
                 self.deciders[network, policy] = decide
         return {}
 
-    def observe(self, reports: list[dict], anew: bool = False) -> dict:
-        """Take note of reports, `anew` of them alone -> the state as known, the links down."""
-        self.known = Known() if anew else self.known
-        for report in reports:
-            self.known.add(report)
+    def observe(self, events: list[list], anew: bool) -> dict:
+        """Take note of events, with `anew` of them alone; answers with what is known."""
+        if anew:
+            self.known = Known()
+        for event in events:
+            self.known.add(Event(*event))
         return {"state": self.known.state().tolist(), "down": sorted(self.known.down())}
 
     def decide(self, network: str, policy: str) -> dict:
-        """Decide with the state as known -> placement, the time that took, the predicted delay.
+        """Decide with the state as known; answers as `sessions.Decision`.
 
         With a link down, a placement that crosses it becomes all on the device: nothing that is
         known says when the link comes back.
         """
-        net, down = layers(network), self.known.down()
+        net = layers(network)
+        graph = net.graph
+        down = self.known.down()
         begin = time.perf_counter()
         state = self.known.state()
-        x = np.array(self.deciders[network, policy](net.full(state)), np.int8)
-        took, at, graph = time.perf_counter() - begin, (0, *x.tolist(), 0), net.graph
-        if any(down & {*ROUTES.get((at[i], at[j]), ())} for i, j in graph.edges):
-            x[:] = DEVICE
-        room = np.empty(graph.n + 1), np.empty(6)
-        expected = delay_kernel(graph.n, graph.first, graph.source, net.small(state), x, *room)
-        return {"placement": x.tolist(), "decision_us": 1e6 * took, "predicted_s": float(expected)}
+        placement = np.array(self.deciders[network, policy](net.full_task(state)), np.int8)
+        seconds = time.perf_counter() - begin
+        location = [DEVICE, *placement.tolist(), DEVICE]
+        for i, j in graph.edges:
+            if down.intersection(ROUTES.get((location[i], location[j]), ())):
+                placement[:] = DEVICE
+        finish = np.empty(graph.n + 1)
+        free_at = np.empty(N_RESOURCES)
+        task = net.task(state)
+        predicted_s = delay_kernel(
+            graph.n, graph.first, graph.source, task, placement, finish, free_at
+        )
+        return {
+            "placement": placement.tolist(),
+            "decision_us": 1e6 * seconds,
+            "predicted_s": float(predicted_s),
+            "down": sorted(down),
+        }
 
-    def execute(self, task: int, network: str, seed: int, placement: list, expected: float) -> dict:
-        """Run a task -> measured_s, the result's class and value, its beginning on the clock, and
-        why the device finished it alone, if it did."""
-        image, why, begin = picture(seed), "", clock()
-        patience = PATIENCE[0] + PATIENCE[1] * expected
+    def execute(
+        self, task: int, network: str, seed: int, placement: list[int], predicted_s: float
+    ) -> dict:
+        """Run a task; answers as `sessions.Outcome`."""
+        image = picture(seed)
+        patience = PATIENCE_S + PATIENCE_DELAYS * predicted_s
+        alone = ""
+        begin = clock()
         try:
             result = self._result(task, network, image, placement, begin + patience)
         except GivenUp:
-            why = f"nothing came back within {patience:.2f} s"
-            result = self._result(task, network, image, [DEVICE] * len(placement), np.inf)
-        measured, best = clock() - begin, int(result.argmax())
-        said = {"class": best, "value": float(result[0, best])}
-        return said | {"measured_s": measured, "begin": begin, "alone": why}
+            alone = f"nothing came back within {patience:.2f} s"
+            everything_here = [DEVICE] * len(placement)
+            result = self._result(task, network, image, everything_here, np.inf)
+        measured_s = clock() - begin
+        label = int(result.argmax())
+        value = float(result[0, label])
+        return {"measured_s": measured_s, "label": label, "value": value, "alone": alone}
 
-    def _result(self, task: int, network: str, image, placement: list, until: float):
-        head = Head(self.token, task, 0, NETWORKS.index(network), placement=bytes(placement))
-        job = Job(self, head)
+    def _result(self, task: int, network: str, image, placement: list[int], deadline: float):
+        index = NETWORKS.index(network)
+        header = Header(self.token, task, edge=0, network=index, placement=bytes(placement))
+        job = Job(self, header)
         with self.lock:
-            given_up, self.jobs[task] = self.jobs.get(task), job
+            given_up = self.jobs.get(task)
+            self.jobs[task] = job
         if given_up:
-            given_up.gone = True
-        job.put(job.net.leaving(0), image, clock())
-        [last] = job.net.leaving(job.net.graph.n)  # a network has one output
-        return job.take(last, until)[0]
+            given_up.given_up = True
+        graph = job.net.graph
+        job.put(job.net.edges_from(0), Tensor(image, clock()))
+        (last,) = job.net.edges_from(graph.n)  # a network has one output
+        return job.take(last, deadline).value
 
 
 if __name__ == "__main__":

@@ -15,60 +15,66 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from kd_offload.graphs import TaskGraph
 from experiments.scenarios.networks import BUILDERS, cut
-from experiments.scenarios.networks import PIXELS as FULL
+from experiments.scenarios.networks import PIXELS as FULL_PIXELS
+from kd_offload.graphs import TaskGraph
+from kd_offload.tasks import STATE
 
 NETWORKS = ("resnet18", "mobilenetv2", "inception")
-PIXELS = 64
-SCALE = (FULL / PIXELS) ** 2
-RATES = np.array([SCALE] * 6 + [1.0] * 2)  # full-size state (8,) over the testbed's own
+PIXELS = 64  # of a picture's side
+SCALE = (FULL_PIXELS / PIXELS) ** 2
+# The full-size state over the testbed's: speeds and bandwidths are scaled, propagation is not.
+STATE_SCALE = np.array([1.0 if name.startswith("tau") else SCALE for name in STATE])
 
 
 class Layers(NamedTuple):
-    """A network to run: its graph, the small workload (n + edges,), the blocks of its subtasks."""
+    """A network that can be run subtask by subtask."""
 
     graph: TaskGraph
-    workload: np.ndarray
-    blocks: list
+    workload: np.ndarray  # (n + edges,): cycles and bytes of the small pictures
+    full_workload: np.ndarray  # (n + edges,): those of full-size pictures
+    blocks: list  # the torch modules of subtasks 1..n
 
     def run(self, j: int, inputs: list[torch.Tensor]) -> torch.Tensor:
-        """Subtask j (1..n), really computed: its inputs, in order, to its output."""
+        """Compute subtask j (1..n) from its inputs, in the order of the graph's edges."""
         with torch.inference_mode():
-            return self.blocks[j - 1](torch.cat(inputs, 1) if len(inputs) > 1 else inputs[0])
+            joined = torch.cat(inputs, dim=1) if len(inputs) > 1 else inputs[0]
+            return self.blocks[j - 1](joined)
 
     def outputs(self, image: torch.Tensor) -> list[torch.Tensor]:
-        """What nodes 0..n put out, all computed here."""
-        out, (first, source) = [image], (self.graph.first, self.graph.source)
+        """The outputs of nodes 0..n, all computed here."""
+        outputs = [image]
         for j in range(1, self.graph.n + 1):
-            out.append(self.run(j, [out[i] for i in source[first[j] : first[j + 1]]]))
-        return out
+            sources = self.graph.source[self.graph.first[j] : self.graph.first[j + 1]]
+            outputs.append(self.run(j, [outputs[i] for i in sources]))
+        return outputs
 
-    def small(self, state: np.ndarray) -> np.ndarray:
-        """The task vector (F,) of the testbed: the small workload in its own state (8,)."""
+    def task(self, state: np.ndarray) -> np.ndarray:
+        """The task (F,) that the testbed runs: the small workload in the testbed's state (8,)."""
         return np.concatenate([self.workload, state])
 
-    def full(self, state: np.ndarray) -> np.ndarray:
-        """The task (F,) that a policy sees: the full workload, the state (8,) times RATES."""
-        return np.concatenate([cut(self.graph.name.removeprefix("networks_"))[1], state * RATES])
+    def full_task(self, state: np.ndarray) -> np.ndarray:
+        """The task (F,) that a policy sees: the same, at full size."""
+        return np.concatenate([self.full_workload, state * STATE_SCALE])
 
-    def leaving(self, i: int) -> list[int]:
-        """The edges that leave node i."""
+    def edges_from(self, i: int) -> list[int]:
+        """The numbers of the edges that leave node i."""
         return np.flatnonzero(self.graph.source == i).tolist()
 
-    def size(self, e: int) -> int:
-        """Bytes that edge e carries."""
-        return int(self.workload[self.graph.n + e])
+    def size(self, edge: int) -> int:
+        """Bytes that an edge carries."""
+        return int(self.workload[self.graph.n + edge])
 
 
 @lru_cache
 def layers(name: str) -> Layers:
     """Network `name` of NETWORKS with random weights, the same in every process."""
     graph, workload = cut(name, PIXELS)
+    _, full_workload = cut(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         blocks = [block.eval() for block, _ in BUILDERS[name]()]
-    return Layers(graph, workload, blocks)
+    return Layers(graph, workload, full_workload, blocks)
 
 
 def picture(seed: int) -> torch.Tensor:

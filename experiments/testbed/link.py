@@ -1,7 +1,7 @@
-"""Links between machines: what a message is, a token bucket that paces it, who sends and receives.
+"""Links between machines: what a message is, how it is paced, who sends and who receives.
 
-A message of d bytes on a link of B bytes/s that is free at s has left at s + d/B, and is handed on
-tau seconds later: the delay model's rule. B may follow a trace, zeros included. Without `paced`,
+A message of d bytes on a link of B bytes/s that is free at s has left at s + d / B, and is handed
+on tau seconds later: the delay model's rule. B may follow a trace, zeros included. Without `paced`,
 messages go as fast as the kernel lets them, which then shapes the link, and tau is counted from
 their arrival.
 
@@ -22,140 +22,160 @@ import numpy as np
 import torch
 import zmq
 
+from kd_offload.delay import N_LOCATIONS, ROUTES
+
+# The locations at the two ends of each link, from the routes of one hop.
+SENDER = {links[0]: origin for (origin, _), links in ROUTES.items() if len(links) == 1}
+RECEIVER = {links[0]: target for (_, target), links in ROUTES.items() if len(links) == 1}
+
 clock = time.monotonic  # one clock for all machines: they are processes of one computer
-POLL = 0.05  # s between looks at whether a task was given up
-LATEST = 3600.0  # s: a bucket that fills no sooner counts as one that never does
-FORM = struct.Struct("<16sIHBdd")  # of Head, but for the placement
-MOST = FORM.size + 128  # bytes of a header
-LARGEST = 2**20  # bytes of a tensor
+POLL_S = 0.05  # between looks at whether a task was given up
+NEVER_S = 3600.0  # a message that has not left after so long never will
+LAYOUT = struct.Struct("<16sIHBdd")  # of a Header, without the placement
+LONGEST_HEADER = LAYOUT.size + 128  # bytes
+LARGEST_TENSOR = 2**20  # bytes
 QUEUE = 64  # messages that may wait in a socket, each way
-PROBE = 0xFFFF  # edge of a message that only measures
+PROBE = 0xFFFF  # the edge of a message that only measures
 
 
 class GivenUp(Exception):
-    """The task that something was being done for was given up."""
+    """The task for which something was being done was given up."""
 
 
-class Head(NamedTuple):
-    """A header. start: when sending began; sent: when the last byte has left, negative where the
-    kernel shapes the link, both in s on the clock."""
+class Header(NamedTuple):
+    """What a message says of its tensor."""
 
     token: bytes  # the run's secret
     task: int
     edge: int
-    network: int
-    start: float = 0.0
-    sent: float = -1.0
-    placement: bytes = b""  # one byte a subtask, from which a machine learns what to do
+    network: int  # in layers.NETWORKS
+    start: float = 0.0  # s on the clock: when sending began
+    sent: float = -1.0  # s: when the last byte has left; negative where the kernel shapes the link
+    placement: bytes = b""  # one byte per subtask, from which a machine learns what to do
 
 
-def packed(head: Head) -> bytes:
+def encode(header: Header) -> bytes:
     """A header as bytes."""
-    return FORM.pack(*head[:-1]) + head.placement
+    return LAYOUT.pack(*header[:-1]) + header.placement
 
 
-def unpacked(frames: list[bytes], token: bytes) -> tuple[Head, bytes]:
-    """Header and tensor of what came over a socket. ValueError for anything else than a message."""
-    if len(frames) != 2 or not FORM.size <= len(frames[0]) <= MOST:
+def decode(frames: list[bytes], token: bytes) -> tuple[Header, bytes]:
+    """Header and tensor of what came over a socket; ValueError for anything but a message."""
+    if len(frames) != 2 or not LAYOUT.size <= len(frames[0]) <= LONGEST_HEADER:
         raise ValueError(f"message: {len(frames)} frames, expected a header and a tensor")
-    head = Head(*FORM.unpack_from(frames[0]), frames[0][FORM.size :])
-    if head.token != token:
+    head, tensor = frames
+    header = Header(*LAYOUT.unpack_from(head), head[LAYOUT.size :])
+    if header.token != token:
         raise ValueError("message: not of this run")
-    if any(label > 2 for label in head.placement):
-        raise ValueError(f"message: placement {[*head.placement]}, expected labels 0, 1, 2")
-    if not (abs(head.start) < 1e12 and abs(head.sent) < 1e12):
-        raise ValueError(f"message: sent at {head.sent} s")
-    return head, frames[1]
+    if any(label >= N_LOCATIONS for label in header.placement):
+        raise ValueError(f"message: placement {[*header.placement]}, expected labels 0, 1, 2")
+    if not (abs(header.start) < 1e12 and abs(header.sent) < 1e12):
+        raise ValueError(f"message: sent at {header.sent} s")
+    return header, tensor
 
 
-def plain(value: torch.Tensor) -> memoryview:
+def tensor_bytes(value: torch.Tensor) -> memoryview:
     """A tensor's bytes, without a copy where it is contiguous."""
     return memoryview(value.contiguous().numpy()).cast("B")
 
 
-def sleep_until(due: float, over: Callable[[], bool]) -> None:
-    """Wait for `due` on the clock; raises GivenUp once `over()`."""
-    while (left := due - clock()) > 0:
-        time.sleep(min(left, POLL))
-        if over():
+def sleep_until(due: float, is_over: Callable[[], bool]) -> None:
+    """Wait for `due` on the clock; raises GivenUp once `is_over()`."""
+    while clock() < due:
+        time.sleep(max(min(due - clock(), POLL_S), 0))
+        if is_over():
             raise GivenUp
 
 
-class Rate:
-    """A bandwidth over time: rate[i] bytes/s from times[i] s after `start`; the last one stays."""
+class Pacing:
+    """When bytes have left a link whose bandwidth changes in steps.
 
-    def __init__(self, rate, times=(0.0,), start: float = 0.0):
-        self.rate = np.atleast_1d(np.asarray(rate, dtype=float))
+    bandwidths[i], in bytes/s, holds from times[i] s after `start` on; the last one stays.
+    """
+
+    def __init__(self, bandwidths, times=(0.0,), start: float = 0.0):
+        self.bandwidths = np.asarray(bandwidths, dtype=float)
         self.times = start + np.asarray(times, dtype=float)
 
-    def when(self, begin: float, size: float) -> float:
+    def finish(self, begin: float, size: float) -> float:
         """When `size` bytes, sent from `begin` on, have left: s on the clock, or infinity."""
-        at = max(int(np.searchsorted(self.times, begin, side="right")) - 1, 0)
-        for i in range(at, len(self.rate)):
-            end = self.times[i + 1] if i + 1 < len(self.times) else begin + LATEST
-            if (room := self.rate[i] * (end - begin)) >= size:
-                return begin + size / self.rate[i]
-            size, begin = size - max(room, 0.0), max(end, begin)
+        first = max(int(np.searchsorted(self.times, begin, side="right")) - 1, 0)
+        for step in range(first, len(self.times)):
+            is_last = step + 1 == len(self.times)
+            end = begin + NEVER_S if is_last else self.times[step + 1]
+            room = self.bandwidths[step] * (end - begin)
+            if room >= size:
+                return begin + size / self.bandwidths[step]
+            size -= max(room, 0.0)
+            begin = max(begin, end)
         return np.inf
 
 
 class Sender:
-    """One direction of a link, from the machine that sends."""
+    """One direction of a link, at the machine that sends."""
 
     def __init__(self, context: zmq.Context, address: str, paced: bool):
         self.socket = context.socket(zmq.PUSH)
         self.socket.setsockopt(zmq.SNDHWM, QUEUE)
         self.socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits for a peer that is not there
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.setsockopt(zmq.RECONNECT_IVL, 20)  # ms after which it comes back by itself
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 20)  # ms until it reconnects by itself
         self.socket.connect(address)
-        self.paced, self.rate = paced, Rate(LATEST)
-        self.lock, self.free = threading.Lock(), 0.0
+        self.paced = paced
+        self.pacing = Pacing([1e9])
+        self.lock = threading.Lock()
+        self.free_at = 0.0  # s on the clock
 
-    def send(self, head: Head, data: memoryview, ready: float, over: Callable[[], bool]) -> None:
-        """A message whose data were ready at `ready` s. Raises GivenUp once `over()`."""
+    def send(
+        self, header: Header, data: memoryview, ready: float, is_over: Callable[[], bool]
+    ) -> None:
+        """Send a message whose data were ready at `ready` s; raises GivenUp once `is_over()`."""
         with self.lock:
-            begin, size = max(ready, self.free), FORM.size + len(head.placement) + len(data)
-            left = self.rate.when(begin, size) if self.paced else clock()
-            sleep_until(left, over)
-            while not self.socket.poll(int(1e3 * POLL), zmq.POLLOUT):  # full, or nobody there
-                if over():
+            begin = max(ready, self.free_at)
+            size = LAYOUT.size + len(header.placement) + len(data)
+            left = self.pacing.finish(begin, size) if self.paced else clock()
+            sleep_until(left, is_over)
+            while not self.socket.poll(int(1e3 * POLL_S), zmq.POLLOUT):  # full, or no peer
+                if is_over():
                     raise GivenUp
-            head = head._replace(start=begin, sent=left if self.paced else -1.0)
-            self.socket.send_multipart([packed(head), data])
-            self.free = left
+            header = header._replace(start=begin, sent=left if self.paced else -1.0)
+            self.socket.send_multipart([encode(header), data])
+            self.free_at = left
 
 
 class Receiver(threading.Thread):
-    """One direction of a link, at the machine that receives on a free port of `host` alone.
+    """One direction of a link, at the machine that receives, on a free port of `host` alone.
 
-    check: (head, bytes) -> raises ValueError; hand: (head, tensor's bytes, when it held the link).
+    `check(header, size)` raises ValueError for what is not expected; what passes goes to
+    `deliver(header, data, start, arrived)` once its propagation is over.
     """
 
-    def __init__(self, context: zmq.Context, host: str, token: bytes, check, hand):
+    def __init__(self, context: zmq.Context, host: str, token: bytes, check, deliver):
         super().__init__(daemon=True)
-        self.socket, self.token, self.check, self.hand = (
-            context.socket(zmq.PULL),
-            token,
-            check,
-            hand,
-        )
-        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST)  # a peer that sends more is cut off
+        self.socket = context.socket(zmq.PULL)
+        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_TENSOR)  # a peer that sends more is cut off
         self.socket.setsockopt(zmq.RCVHWM, QUEUE)
         self.port = self.socket.bind_to_random_port(f"tcp://{host}")
-        self.tau, self.last, self.refused = 0.0, 0.0, deque(maxlen=100)
+        self.token = token
+        self.check = check
+        self.deliver = deliver
+        self.propagation = 0.0  # s
+        self.refused = deque(maxlen=100)  # why messages were refused
 
     def run(self) -> None:
+        """Receive for as long as the process lives."""
+        last_arrival = 0.0
         while True:
             try:
-                head, data = unpacked(self.socket.recv_multipart(), self.token)
-                self.check(head, len(data))
+                header, data = decode(self.socket.recv_multipart(), self.token)
+                self.check(header, len(data))
             except ValueError as error:
                 self.refused.append(str(error))
                 continue
-            arrived = head.sent if head.sent >= 0 else clock()
-            busy, self.last = (max(head.start, self.last), arrived), arrived
-            wait = max(arrived + self.tau - clock(), 0)
-            timer = threading.Timer(wait, self.hand, (head, data, busy))
+            arrived = header.sent if header.sent >= 0 else clock()
+            start = max(header.start, last_arrival)
+            last_arrival = arrived
+            wait = max(arrived + self.propagation - clock(), 0)
+            timer = threading.Timer(wait, self.deliver, (header, data, start, arrived))
             timer.daemon = True
             timer.start()

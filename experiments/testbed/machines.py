@@ -13,14 +13,16 @@ import secrets
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from experiments.run import ROOT
-from kd_offload.delay import RATE
-from kd_offload.graphs import LOCATIONS
+from experiments.testbed.link import RECEIVER, SENDER
+from kd_offload.delay import BANDWIDTH_INDEX, N_LINKS
+from kd_offload.graphs import DEVICE, LOCATIONS
 
 LOOPBACK = "127.0.0.1"
-SENDER, RECEIVER = (0, 1, 1, 2), (1, 0, 2, 1)  # locations at the ends of each of `delay.LINKS`
-STARTED, ANSWERED = 600.0, 60.0  # s that a machine may take to start, compiling; to answer
+START_S, ANSWER_S = 600.0, 60.0  # that a machine may take to start, compiling; to answer
 BURST = 1600  # bytes: one packet
 
 
@@ -31,41 +33,53 @@ class Lost(RuntimeError):
 class Machine:
     """One process, and a line of JSON each way."""
 
-    def __init__(self, where: int, settings: dict, prefix: tuple[str, ...] = ()):
-        self.name = LOCATIONS[where]
-        module = f"experiments.testbed.{'node' if where else 'device'}"
-        path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    def __init__(self, location: int, settings: dict, prefix: tuple[str, ...] = ()):
+        self.name = LOCATIONS[location]
+        module = "device" if location == DEVICE else "node"
+        python_path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", module],
-            env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            [*prefix, sys.executable, "-m", f"experiments.testbed.{module}"],
+            env=os.environ | {"PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt from the keyboard reaches the run alone
         )
-        self.tell(settings | {"where": where})
+        self.tell(settings | {"location": location})
 
-    def tell(self, what: dict) -> None:
-        """Send a line. Raises Lost."""
+    def is_running(self) -> bool:
+        """Whether the process lives."""
+        return self.process.poll() is None
+
+    def tell(self, message: dict) -> None:
+        """Send a line; raises Lost."""
         try:
-            self.process.stdin.write(json.dumps(what).encode() + b"\n")
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
-            raise Lost(self.why()) from None
+            raise Lost(self._fate()) from None
 
-    def hear(self, seconds: float) -> dict:
-        """The answer, one line to each that was sent. Raises Lost if there is none within so many
-        seconds, RuntimeError if it is an error."""
-        if not select.select([self.process.stdout], [], [], seconds)[0]:
+    def answer(self, seconds: float) -> dict:
+        """The answer to what was told, one line to each.
+
+        Raises
+        ------
+        Lost
+            If there is none within so many seconds.
+        RuntimeError
+            If the answer is an error.
+        """
+        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
+        if not ready:
             raise Lost(f"{self.name}: no answer within {seconds:g} s")
-        if not (line := self.process.stdout.readline()).endswith(b"\n"):
-            raise Lost(self.why())
+        line = self.process.stdout.readline()
+        if not line.endswith(b"\n"):
+            raise Lost(self._fate())
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
 
-    def why(self) -> str:
-        """What became of the process."""
+    def _fate(self) -> str:
         try:
             return f"{self.name}: the process ended ({self.process.wait(1)})"
         except subprocess.TimeoutExpired:
@@ -78,7 +92,7 @@ class Machine:
 
 
 def refusal() -> str:
-    """Why there can be no namespaces here, or nothing."""
+    """Why there can be no namespaces here; empty if there can."""
     try:
         Namespaces().end()
     except RuntimeError as error:
@@ -87,14 +101,14 @@ def refusal() -> str:
 
 
 class Namespaces:
-    """A network namespace a machine, joined by two pairs of interfaces, each end shaped.
+    """A network namespace per machine, joined by two pairs of interfaces, each end shaped.
 
     Raises RuntimeError where that cannot be: without root, ip or tc.
     """
 
     def __init__(self):
-        self.run = f"kd{secrets.token_hex(3)}"
-        self.names = [f"{self.run}-{where}" for where in LOCATIONS]
+        self.prefix = f"kd{secrets.token_hex(3)}"
+        self.names = [f"{self.prefix}-{location}" for location in LOCATIONS]
         clean = f"cat; for n in {' '.join(self.names)}; do ip netns del $n; done 2>/dev/null"
         self.cleaner = subprocess.Popen(
             ["sh", "-c", clean], stdin=subprocess.PIPE, start_new_session=True
@@ -102,54 +116,85 @@ class Namespaces:
         pin = "sh -c 'echo reno > /proc/sys/net/ipv4/tcp_congestion_control'"
         script = ["tc -V"]
         for name in self.names:
-            script += [f"ip netns add {name}", f"ip -n {name} link set lo up"]
-            script += [f"ip netns exec {name} {pin}"]
+            script.append(f"ip netns add {name}")
+            script.append(f"ip -n {name} link set lo up")
+            script.append(f"ip netns exec {name} {pin}")
         for hop in (0, 1):
-            script += [f"ip link add {self.run}{hop}a type veth peer name {self.run}{hop}b"]
-            for where, end in ((hop, f"{self.run}{hop}a"), (hop + 1, f"{self.run}{hop}b")):
-                here = f"ip -n {self.names[where]}"
-                script += [f"ip link set {end} netns {self.names[where]}"]
-                script += [f"{here} addr add {self.address(where, hop)}/24 dev {end}"]
-                script += [f"{here} link set {end} up"]
-        self._do(script)
+            near, far = self._interface(hop, hop), self._interface(hop, hop + 1)
+            script.append(f"ip link add {near} type veth peer name {far}")
+            for location, interface in ((hop, near), (hop + 1, far)):
+                ip = f"ip -n {self.names[location]}"
+                script.append(f"ip link set {interface} netns {self.names[location]}")
+                script.append(f"{ip} addr add {self.address(location, hop)}/24 dev {interface}")
+                script.append(f"{ip} link set {interface} up")
+        self._execute(script)
 
-    def _do(self, script: list[str]) -> None:
+    def _interface(self, hop: int, location: int) -> str:
+        return f"{self.prefix}{hop}{'a' if location == hop else 'b'}"
+
+    def _execute(self, script: list[str]) -> None:
         command = ["sh", "-ec", "\n".join(script)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
         if done.returncode:
             self.end()
             raise RuntimeError(f"namespaces: {done.stderr.strip()}")
 
-    def address(self, where: int, hop: int) -> str:
-        """A machine's address on a hop: 0 wireless, 1 WAN."""
-        return f"10.77.{hop}.{where + 1}"
+    def address(self, location: int, hop: int) -> str:
+        """A location's address on a hop: 0 wireless, 1 WAN."""
+        return f"10.77.{hop}.{location + 1}"
 
-    def shape(self, state: list) -> None:
-        """Give the links their bandwidths: state (8,)."""
+    def shape(self, state: list[float]) -> None:
+        """Give the links the bandwidths of a state (8,)."""
         script = []
-        for link, where in enumerate(SENDER):
-            device = f"{self.run}{link // 2}{'ab'[where - link // 2]}"
-            rate = f"rate {max(8 * state[RATE[link]], 8):.0f}bit burst {BURST} limit 4000000"
-            script += [f"tc -n {self.names[where]} qdisc replace dev {device} root tbf {rate}"]
-        self._do(script)
+        for link, location in SENDER.items():
+            interface = self._interface(_hop(link), location)
+            bits = max(8 * state[BANDWIDTH_INDEX[link]], 8)
+            bucket = f"tbf rate {bits:.0f}bit burst {BURST} limit 4000000"
+            namespace = self.names[location]
+            script.append(f"tc -n {namespace} qdisc replace dev {interface} root {bucket}")
+        self._execute(script)
 
     def end(self) -> None:
         """Remove everything."""
         self.cleaner.communicate()
 
 
+def _hop(link: int) -> int:
+    return min(SENDER[link], RECEIVER[link])
+
+
 class Machines:
     """Device, edge and cloud, wired; a context, at whose end nothing is left.
 
-    namespaces: whether the kernel shapes the links; held: whether subtasks are held until their
-    cycles are over. models: what the device decides with, see `device.Device.learn`.
+    Parameters
+    ----------
+    networks, policies : sequence of str, optional
+        What the device makes deciders for.
+    models : pathlib.Path, optional
+        Folder of the run whose trained networks decide.
+    namespaces : bool, optional
+        Whether the kernel shapes the links.
+    held : bool, optional
+        Whether subtasks are held until their cycles are over.
     """
 
-    def __init__(self, models: dict, namespaces: bool = False, held: bool = True):
-        self.models, self.held = models, held
-        self.spaces = Namespaces() if namespaces else None
+    def __init__(
+        self,
+        networks: Sequence[str] = (),
+        policies: Sequence[str] = (),
+        models: Path = ROOT,
+        namespaces: bool = False,
+        held: bool = True,
+    ):
+        self.networks = networks
+        self.policies = policies
+        self.models = models
+        self.held = held
+        self.namespaces = Namespaces() if namespaces else None
         self.all: list[Machine] = []
-        self.token, self.ports, self.tasks = b"", {}, 0  # ports by link; tasks run so far
+        self.token = b""
+        self.ports: dict[int, int] = {}  # by link
+        self.tasks = 0  # that were run so far
 
     def __enter__(self) -> Machines:
         try:
@@ -161,50 +206,55 @@ class Machines:
 
     def __exit__(self, *_) -> None:
         self.stop()
-        if self.spaces:
-            self.spaces.end()
+        if self.namespaces:
+            self.namespaces.end()
 
     def start(self) -> None:
         """Start the processes and wire them."""
-        token = self.token = secrets.token_bytes(16)  # what is not of this run is refused
-        about = {"token": token.hex(), "paced": not self.spaces, "held": self.held}
-        for where in range(3):
-            inside = ("ip", "netns", "exec", self.spaces.names[where]) if self.spaces else ()
-            self.all.append(Machine(where, about, inside))
-        hosts = {link: self.host(link) for link in range(4)}
-        for answer in self.ask(STARTED, do="bind", hosts=hosts):
-            self.ports |= answer["ports"]
-        addresses = {link: self.address(link, port) for link, port in self.ports.items()}
+        self.token = secrets.token_bytes(16)  # what is not of this run is refused
+        settings = {"token": self.token.hex(), "paced": not self.namespaces, "held": self.held}
+        for location in range(len(LOCATIONS)):
+            prefix = ()
+            if self.namespaces:
+                prefix = ("ip", "netns", "exec", self.namespaces.names[location])
+            self.all.append(Machine(location, settings, prefix))
+        hosts = [self.host(link) for link in range(N_LINKS)]
+        for answer in self.ask(START_S, do="bind", hosts=hosts):
+            self.ports |= dict(answer["ports"])
+        addresses = [self.address(link) for link in range(N_LINKS)]
         self.ask(do="connect", addresses=addresses)
-        if self.models:
-            self.ask_device(STARTED, do="learn", models=self.models)
+        if self.networks:
+            deciders = {"networks": self.networks, "policies": self.policies}
+            self.ask_device(START_S, do="learn", models=str(self.models), **deciders)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""
-        return self.spaces.address(RECEIVER[link], link // 2) if self.spaces else LOOPBACK
+        if self.namespaces:
+            return self.namespaces.address(RECEIVER[link], _hop(link))
+        return LOOPBACK
 
-    def address(self, link: str, port: int) -> str:
+    def address(self, link: int) -> str:
         """Where a link's sender finds its receiver."""
-        return f"tcp://{self.host(int(link))}:{port}"
+        return f"tcp://{self.host(link)}:{self.ports[link]}"
 
     def stop(self) -> None:
         """End all processes."""
         while self.all:
             self.all.pop().end()
 
-    def ask(self, seconds: float = ANSWERED, **what) -> list[dict]:
-        """Tell all machines the same -> their answers. Raises as `Machine.hear`."""
+    def ask(self, seconds: float = ANSWER_S, /, **command) -> list[dict]:
+        """Tell all machines the same; their answers, or what `Machine.answer` raises."""
         for machine in self.all:
-            machine.tell(what)
-        return [machine.hear(seconds) for machine in self.all]
+            machine.tell(command)
+        return [machine.answer(seconds) for machine in self.all]
 
-    def ask_device(self, seconds: float = ANSWERED, **what) -> dict:
-        """Tell the device -> its answer. Raises as `Machine.hear`."""
-        self.all[0].tell(what)
-        return self.all[0].hear(seconds)
+    def ask_device(self, seconds: float = ANSWER_S, /, **command) -> dict:
+        """Tell the device; its answer, or what `Machine.answer` raises."""
+        self.all[DEVICE].tell(command)
+        return self.all[DEVICE].answer(seconds)
 
-    def set(self, state: list, trace: list | None = None) -> None:
-        """Give machines and links the true state (8,), see `node.Node.set`."""
-        if self.spaces:
-            self.spaces.shape(state)
-        self.ask(do="set", state=state, trace=trace)
+    def set_state(self, state: list[float], uplink: tuple | None = None) -> None:
+        """Give machines and links the true state (8,), see `node.Node.set_state`."""
+        if self.namespaces:
+            self.namespaces.shape(state)
+        self.ask(do="set_state", state=state, uplink=uplink)

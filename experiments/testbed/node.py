@@ -1,7 +1,7 @@
 """A machine: edge or cloud server, and what the device (see `device`) has in common with them.
 
-`python -m experiments.testbed.node` reads commands from its standard input, a line of JSON each, and
-answers each with a line. Tensors come and go over sockets (see `link`). It ends with its input:
+`python -m experiments.testbed.node` reads commands from its standard input, one line of JSON each,
+and answers each with a line. Tensors come and go over sockets (see `link`). It ends with its input:
 when whoever started it dies, it dies too.
 
 A subtask is really computed, on the tensors that came, and then held until its cycles at the
@@ -15,219 +15,291 @@ import json
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import zmq
 
-from kd_offload.delay import RATE, ROUTES, TAU
-from kd_offload.graphs import CLOUD, DEVICE
-from experiments.testbed.layers import NETWORKS, layers, picture
+from experiments.testbed.layers import NETWORKS, Layers, layers, picture
 from experiments.testbed.link import (
-    POLL,
+    POLL_S,
     PROBE,
+    RECEIVER,
+    SENDER,
     GivenUp,
-    Head,
-    Rate,
+    Header,
+    Pacing,
     Receiver,
     Sender,
     clock,
-    plain,
     sleep_until,
+    tensor_bytes,
 )
+from kd_offload.delay import BANDWIDTH_INDEX, PROPAGATION_INDEX, ROUTES, SERIAL, UP
+from kd_offload.graphs import DEVICE
 
-OUT, INTO = ((0,), (1, 2), (3,)), ((1,), (0, 3), (2,))  # each location's links, as `delay.LINKS`
-PROBES = (512, 512, 20_000)  # bytes of the messages that measure a link
-PROBED = 1.0  # s after which a link that has taken no probe counts as down
+PROBE_SIZES = (512, 512, 20_000)  # bytes of the messages that measure a link
+
+
+class Event(NamedTuple):
+    """A use of a link ("send", of an edge's bytes) or of a processor ("run", of a subtask)."""
+
+    task: int
+    what: str
+    resource: int  # link or location
+    number: int  # edge or subtask
+    amount: float  # bytes or cycles
+    start: float  # s on the clock
+    end: float  # when link or processor were free again
+    ready: float  # when the tensor was at hand: for a transfer, its propagation later
+
+
+class Tensor(NamedTuple):
+    """A tensor at this machine, and since when, in s on the clock."""
+
+    value: torch.Tensor
+    since: float
 
 
 class Node:
     """What a machine has: sockets, a speed, tasks under way, and what it has measured."""
 
-    def __init__(self, where: int, token: str, paced: bool, held: bool):
+    def __init__(self, location: int, token: str, paced: bool, held: bool):
         torch.set_num_threads(1)
-        self.where, self.token = where, bytes.fromhex(token)
-        self.paced, self.held, self.speed = paced, held, 1e9
-        self.context, self.lock = zmq.Context(), threading.Lock()
-        self.out, self.into, self.jobs, self.newest = {}, {}, {}, 0
-        self.transfers, self.runs, self.events = [], [], []
+        self.location = location
+        self.token = bytes.fromhex(token)
+        self.paced = paced
+        self.held = held
+        self.speed = 1e9  # cycles/s
+        self.context = zmq.Context()
+        self.lock = threading.Lock()
+        self.senders: dict[int, Sender] = {}  # by link
+        self.receivers: dict[int, Receiver] = {}  # by link
+        self.jobs: dict[int, Job] = {}  # by task
+        self.last_over = 0  # tasks up to this number are over
+        self.events: list[Event] = []
 
-    # What a machine is told to do.
+    # Commands.
 
-    def bind(self, hosts: dict) -> dict:
-        """Open a socket for each link that comes here, at its host -> their ports.
+    def bind(self, hosts: list[str]) -> dict:
+        """Open a socket for each link that ends here, at its host; answers with their ports.
 
         Runs every network once: for the shapes of tensors, and so that no first task is slow.
         """
-        self.shapes = [[v.shape for v in layers(n).outputs(picture(0))] for n in NETWORKS]
-        for link in INTO[self.where]:
-            asked = partial(self.check, link), partial(self.hand, link)
-            self.into[link] = Receiver(self.context, hosts[str(link)], self.token, *asked)
-            self.into[link].start()
-        return {"ports": {link: receiver.port for link, receiver in self.into.items()}}
+        self.shapes = []  # by network and node
+        for name in NETWORKS:
+            self.shapes.append([value.shape for value in layers(name).outputs(picture(0))])
+        for link, location in RECEIVER.items():
+            if location == self.location:
+                check = partial(self.check, link)
+                deliver = partial(self.deliver, link)
+                receiver = Receiver(self.context, hosts[link], self.token, check, deliver)
+                receiver.start()
+                self.receivers[link] = receiver
+        return {"ports": [(link, receiver.port) for link, receiver in self.receivers.items()]}
 
-    def connect(self, addresses: dict) -> dict:
-        """Connect to the links' other ends: link -> address."""
-        for link in OUT[self.where]:
-            self.out[link] = Sender(self.context, addresses[str(link)], self.paced)
+    def connect(self, addresses: list[str]) -> dict:
+        """Connect to the other end of each link that begins here."""
+        for link, location in SENDER.items():
+            if location == self.location:
+                self.senders[link] = Sender(self.context, addresses[link], self.paced)
         return {}
 
-    def set(self, state: list, trace: list | None = None) -> dict:
-        """The testbed's true state (8,). trace: times in s, from now on, and bandwidths in bytes/s
-        of the wireless link up, instead of the state's."""
-        self.speed = state[self.where]
-        for link, sender in self.out.items():
-            traced = trace and link == 0
-            sender.rate = Rate(trace[1], trace[0], clock()) if traced else Rate(state[RATE[link]])
-        for link, receiver in self.into.items():
-            receiver.tau = state[TAU[link]]
+    def set_state(self, state: list[float], uplink: list | None) -> dict:
+        """Take over the testbed's true state (8,).
+
+        uplink: bandwidths in bytes/s, times in s and the time of the first, on the clock, of the
+        wireless link up, in place of the state's.
+        """
+        self.speed = state[self.location]
+        for link, sender in self.senders.items():
+            if uplink and link == UP:
+                sender.pacing = Pacing(*uplink)
+            else:
+                sender.pacing = Pacing([state[BANDWIDTH_INDEX[link]]])
+        for link, receiver in self.receivers.items():
+            receiver.propagation = state[PROPAGATION_INDEX[link]]
         return {}
 
-    def probe(self) -> dict:
-        """Measure: a few messages on each link from here, and a subtask on the processor."""
-        end, head = clock() + PROBED, Head(self.token, 0, PROBE, 0)
-        for sender in self.out.values():
+    def probe(self, seconds: float) -> dict:
+        """Send a few messages on each link from here, and run a subtask on the processor.
+
+        Answers with the number of messages that left within `seconds` for each link.
+        """
+        header = Header(self.token, task=0, edge=PROBE, network=0)
+        sent = 0
+        for sender in self.senders.values():
+            deadline = clock() + seconds
+            is_late = lambda end=deadline: clock() > end
             with suppress(GivenUp):
-                for size in PROBES:
-                    sender.send(head, memoryview(bytes(size)), clock(), lambda: clock() > end)
-        self.run(layers("resnet18"), 2, [torch.zeros(1, 64, 16, 16)], clock(), lambda: False)
-        return {}
+                for size in PROBE_SIZES:
+                    sender.send(header, memoryview(bytes(size)), clock(), is_late)
+                    sent += 1
+        inputs = [torch.zeros(1, 64, 16, 16)]
+        self.run(0, layers("resnet18"), 2, inputs, clock(), is_over=lambda: False)
+        return {"sent": sent}
 
     def report(self) -> dict:
-        """What was measured and what happened since the last report."""
-        out = {"transfers": self.transfers, "runs": self.runs, "events": self.events}
-        self.transfers, self.runs, self.events = [], [], []
-        refused = [receiver.refused for receiver in self.into.values()]
-        return out | {"refused": [r.popleft() for r in refused for _ in range(len(r))]}
+        """What happened and what was refused since the last report."""
+        events, self.events = self.events, []
+        refused = []
+        for receiver in self.receivers.values():
+            while receiver.refused:
+                refused.append(receiver.refused.popleft())
+        return {"events": events, "refused": refused}
 
     def forget(self, task: int) -> dict:
         """Give up all that is under way; tasks up to number `task` are over."""
         with self.lock:
-            self.newest = task
-            while self.jobs:
-                self.jobs.popitem()[1].gone = True
+            self.last_over = task
+            for job in self.jobs.values():
+                job.given_up = True
+            self.jobs = {}
         return {}
 
-    # What links and tasks ask of it.
+    # What links and tasks ask of the machine.
 
-    def check(self, link: int, head: Head, size: int) -> None:
-        """Raises ValueError for a message that is not expected here."""
-        if head.edge == PROBE:
+    def check(self, link: int, header: Header, size: int) -> None:
+        """Raise ValueError for a message that is not expected here."""
+        if header.edge == PROBE:
             return
-        job = self.job(head)
-        if head.edge >= len(job.net.graph.edges) or link not in job.route(head.edge):
-            raise ValueError(f"message: edge {head.edge} does not come over link {link}")
-        if size != job.net.size(head.edge):
-            raise ValueError(f"message: {size} bytes on edge {head.edge}")
+        job = self.job(header)
+        if header.edge >= len(job.net.graph.edges) or link not in job.route(header.edge):
+            raise ValueError(f"message: edge {header.edge} does not come over link {link}")
+        if size != job.net.size(header.edge):
+            raise ValueError(f"message: {size} bytes on edge {header.edge}")
 
-    def job(self, head: Head) -> Job:
-        """The task of a message; it begins here with its first one. ValueError if it is over."""
+    def job(self, header: Header) -> Job:
+        """The task of a message, which begins here with its first one; ValueError if it is over."""
         with self.lock:
-            if head.task not in self.jobs:
-                if head.task <= self.newest or self.where == DEVICE:
-                    raise ValueError(f"message: task {head.task} is over or was never begun")
-                self.jobs[head.task] = Job(self, head)
-            return self.jobs[head.task]
+            if header.task not in self.jobs:
+                if header.task <= self.last_over or self.location == DEVICE:
+                    raise ValueError(f"message: task {header.task} is over or was never begun")
+                self.jobs[header.task] = Job(self, header)
+            return self.jobs[header.task]
 
-    def hand(self, link: int, head: Head, data: bytes, busy: tuple) -> None:
-        """A message is here, its propagation over; busy: when it held the link."""
+    def deliver(self, link: int, header: Header, data: bytes, start: float, arrived: float) -> None:
+        """Take a message, its propagation over, that held the link from `start` to `arrived`."""
         now = clock()
-        self.transfers.append((link, len(data), now - busy[0]))
-        if job := self.jobs.get(head.task):
-            self.events.append((head.task, "send", link, head.edge, *busy))
-            shape = self.shapes[head.network][job.net.graph.source[head.edge]]
+        event = Event(header.task, "send", link, header.edge, len(data), start, arrived, now)
+        self.events.append(event)
+        job = self.jobs.get(header.task)
+        if job is not None:
+            shape = self.shapes[header.network][job.net.graph.source[header.edge]]
             value = torch.frombuffer(bytearray(data), dtype=torch.float32).reshape(shape)
-            job.put([head.edge], value, now)
+            job.put([header.edge], Tensor(value, now))
 
-    def run(self, net, j: int, inputs: list, begin: float, over) -> tuple[torch.Tensor, float]:
-        """Run subtask j, inputs and processor ready at `begin` -> (output, when it ended)."""
-        value, cycles = net.run(j, inputs), net.workload[j - 1]
+    def run(
+        self, task: int, net: Layers, j: int, inputs: list, begin: float, is_over: Callable
+    ) -> Tensor:
+        """Run subtask j of a task, whose inputs and processor were ready at `begin`."""
+        value = net.run(j, inputs)
+        cycles = float(net.workload[j - 1])
         if self.held:
-            sleep_until(begin + cycles / self.speed, over)
+            sleep_until(begin + cycles / self.speed, is_over)
         end = clock()
-        self.runs.append((self.where, cycles, end - begin))
-        return value, end
+        self.events.append(Event(task, "run", self.location, j, cycles, begin, end, end))
+        return Tensor(value, end)
 
 
 class Job:
-    """One task at one machine, begun with a message's header: the tensors that are here, and what
-    is to be done with them.
+    """One task at one machine, begun with a message's header: which tensors are here, and what is
+    to be done with them.
 
-    Each link that it sends on and each processor has a thread, which serves in the delay model's
-    order; in the cloud, each subtask has one. `here`: edge -> (tensor, since when it is here).
+    Each link that the machine sends on has a thread, and so has its processor: both serve in the
+    delay model's order. Where the processor is elastic, each subtask has one.
     """
 
-    def __init__(self, node: Node, head: Head):
-        if head.network >= len(NETWORKS):
-            raise ValueError(f"message: network {head.network}, expected 0 to {len(NETWORKS) - 1}")
-        self.node, self.head, self.net = node, head, layers(NETWORKS[head.network])
-        if len(head.placement) != self.net.graph.n:
-            known = f"{self.net.graph.n} for {NETWORKS[head.network]}"
-            raise ValueError(f"message: {len(head.placement)} labels, expected {known}")
-        self.at = (DEVICE, *head.placement, DEVICE)
-        self.here, self.news, self.gone = {}, threading.Condition(), False
-        for link in OUT[node.where]:
-            edges = [e for e in range(len(self.net.graph.edges)) if link in self.route(e)]
-            self._begin(self._send, edges, node.out[link])
-        mine = [j for j, k in enumerate(head.placement, start=1) if k == node.where]
-        for subtasks in [[j] for j in mine] if node.where == CLOUD else [mine]:
+    def __init__(self, node: Node, header: Header):
+        if header.network >= len(NETWORKS):
+            known = f"expected 0 to {len(NETWORKS) - 1}"
+            raise ValueError(f"message: network {header.network}, {known}")
+        name = NETWORKS[header.network]
+        self.node = node
+        self.header = header
+        self.net = layers(name)
+        if len(header.placement) != self.net.graph.n:
+            known = f"expected {self.net.graph.n} for {name}"
+            raise ValueError(f"message: {len(header.placement)} labels, {known}")
+        self.location = (DEVICE, *header.placement, DEVICE)  # by node of the graph
+        self.tensors: dict[int, Tensor] = {}  # by edge
+        self.news = threading.Condition()
+        self.given_up = False
+        self._begin_sending()
+        self._begin_computing()
+
+    def _begin_sending(self) -> None:
+        for link, sender in self.node.senders.items():
+            edges = range(len(self.net.graph.edges))
+            crossing = [e for e in edges if link in self.route(e)]
+            self._begin(self._send, crossing, sender)
+
+    def _begin_computing(self) -> None:
+        here = self.node.location
+        mine = [j for j in range(1, self.net.graph.n + 1) if self.location[j] == here]
+        for subtasks in [mine] if SERIAL[here] else [[j] for j in mine]:
             self._begin(self._compute, subtasks)
 
-    def over(self) -> bool:
-        """Whether the task was given up."""
-        return self.gone
-
-    def route(self, e: int) -> tuple[int, ...]:
-        """The links that edge e crosses."""
-        i, j = self.net.graph.edges[e]
-        return ROUTES.get((self.at[i], self.at[j]), ())
-
-    def put(self, edges: list[int], value: torch.Tensor, since: float) -> None:
-        """A tensor is here, for these edges."""
-        with self.news:
-            self.here |= {e: (value, since) for e in edges}
-            self.news.notify_all()
-
-    def take(self, e: int, until: float = np.inf) -> tuple[torch.Tensor, float]:
-        """Edge e's tensor and since when it is here, once it is. Raises GivenUp at `until`, and
-        when the task is given up."""
-        with self.news:
-            while e not in self.here:
-                self.news.wait(POLL)
-                if self.gone or clock() > until:
-                    raise GivenUp
-            return self.here[e]
-
-    def _begin(self, serve, todo: list[int], *how) -> None:
-        """Serve what there is in a thread of its own, which ends when the task is given up."""
+    def _begin(self, serve: Callable, items: list[int], *arguments) -> None:
+        """Serve items in a thread of its own, which ends when the task is given up."""
 
         def quietly():
             with suppress(GivenUp):
-                serve(todo, *how)
+                serve(items, *arguments)
 
-        if todo:
+        if items:
             threading.Thread(target=quietly, daemon=True).start()
 
+    def is_over(self) -> bool:
+        """Whether the task was given up."""
+        return self.given_up
+
+    def route(self, edge: int) -> tuple[int, ...]:
+        """The links that an edge crosses."""
+        i, j = self.net.graph.edges[edge]
+        return ROUTES.get((self.location[i], self.location[j]), ())
+
+    def put(self, edges: list[int], tensor: Tensor) -> None:
+        """A tensor is here, for these edges."""
+        with self.news:
+            self.tensors |= dict.fromkeys(edges, tensor)
+            self.news.notify_all()
+
+    def take(self, edge: int, deadline: float = np.inf) -> Tensor:
+        """An edge's tensor, once it is here; GivenUp at `deadline` or when the task is over."""
+        with self.news:
+            while edge not in self.tensors:
+                self.news.wait(POLL_S)
+                if self.given_up or clock() > deadline:
+                    raise GivenUp
+            return self.tensors[edge]
+
     def _send(self, edges: list[int], sender: Sender) -> None:
-        for e in edges:
-            value, since = self.take(e)
-            sender.send(self.head._replace(edge=e), plain(value), since, self.over)
+        for edge in edges:
+            tensor = self.take(edge)
+            header = self.header._replace(edge=edge)
+            sender.send(header, tensor_bytes(tensor.value), tensor.since, self.is_over)
 
     def _compute(self, subtasks: list[int]) -> None:
-        graph, free = self.net.graph, 0.0
+        first = self.net.graph.first
+        task = self.header.task
+        free_at = 0.0
         for j in subtasks:
-            inputs, since = zip(*map(self.take, range(graph.first[j], graph.first[j + 1])))
-            begin = max(free, *since)
-            value, free = self.node.run(self.net, j, list(inputs), begin, self.over)
-            self.node.events.append((self.head.task, "run", self.node.where, j, begin, free))
-            self.put(self.net.leaving(j), value, free)
+            inputs = [self.take(edge) for edge in range(first[j], first[j + 1])]
+            begin = max(free_at, *(tensor.since for tensor in inputs))
+            values = [tensor.value for tensor in inputs]
+            output = self.node.run(task, self.net, j, values, begin, self.is_over)
+            free_at = output.since
+            self.put(self.net.edges_from(j), output)
 
 
 def serve(node: Node) -> None:
-    """Serve the standard input's commands, public methods of `node`, until it ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    """Answer the commands of the standard input, public methods of `node`, until it ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # nothing else is printed there
     for line in sys.stdin:
         command = json.loads(line)

@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -14,28 +15,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anygraph.decision import STATES, decide
-from anygraph.families import TRAINED, UNSEEN, draw
-from anygraph.network import GraphNetwork, save_network
-from anygraph.training import WIDE, first_weights
+from anygraph import __main__ as command
+from anygraph.c import export_any, run_any, text_of
+from anygraph.c_text import FAST, compile_c
+from anygraph.decision import STATE_RANGES, decide
+from anygraph.families import MAX_EDGES, draw
+from anygraph.network import save_network
+from anygraph.training import WIDE
 from kd_offload.delay import delay
-from anygraph import command as decide
-from anygraph.c import MAX_EDGES, export_any, run_any, text_of
-from experiments.runtimes.c import FAST, compile_c
 from kd_offload.graphs import TaskGraph, chain, dag
 from kd_offload.tasks import sample_tasks
+
+from .networks import FAMILIES, random_network, with_zeros
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler")
 STRICT = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
 SANE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 TASKS = sample_tasks(dag(), 20, np.random.default_rng(3))
 TEXT = text_of(dag(), TASKS[:2])
-
-
-def some_model(width=12, hypotheses=5):
-    flat = first_weights(width, hypotheses, np.random.default_rng(0))
-    flat[-3 * hypotheses :] = np.linspace(-0.3, 0.3, 3 * hypotheses)
-    return GraphNetwork("anygraph", 0, width, hypotheses, flat)
+RANGES = list(STATE_RANGES.values())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +41,7 @@ def built(tmp_path_factory):
     """The folder of two models' files and commands; plain, with sanitizers where cc has them."""
     folder = tmp_path_factory.mktemp("any")
     for name, shape, flags in (("small", (12, 5), STRICT), ("fast", (24, 24), (*STRICT, *FAST))):
-        export_any(some_model(*shape), folder / f"{name}.c")
+        export_any(random_network(0, *shape), folder / f"{name}.c")
         compile_c(folder / f"{name}.c", folder / name, flags)
     try:
         compile_c(folder / "small.c", folder / "sane", SANE)
@@ -60,17 +58,21 @@ def dense(edges):
 
 def some_graphs():
     rng = np.random.default_rng(1)
-    graphs = [draw(f, n, rng) for f in TRAINED | UNSEEN for n in (3, int(rng.integers(9, 70)))]
+    graphs = [draw(f, n, rng) for f in FAMILIES for n in (3, int(rng.integers(9, 70)))]
     return [chain(1), *graphs, draw("wide", 128, rng), draw("tree", 128, rng), dense(MAX_EDGES)]
 
 
-@pytest.mark.parametrize("name, model", [("small", some_model()), ("fast", some_model(24, 24))])
+@pytest.mark.filterwarnings("ignore:task. tau")
+@pytest.mark.parametrize(
+    "name, model", [("small", random_network()), ("fast", random_network(0, 24, 24))]
+)
 def test_c_decides_as_numba_does_for_every_graph(name, model, built):
-    """Default and wide ranges, with padded and whole vectors, up to 128 subtasks, 1024 edges."""
+    """Default and wide ranges, and zeros; with padded and whole vectors; up to 1024 edges."""
     wrong = total = 0
     for graph in some_graphs():
-        for ranges in ({}, {"ranges": WIDE}):
-            tasks = sample_tasks(graph, 100, np.random.default_rng(2), **ranges)
+        rng = np.random.default_rng(2)
+        usual, wide = (sample_tasks(graph, 100, rng, **r) for r in ({}, {"ranges": WIDE}))
+        for tasks in (usual, wide, with_zeros(usual, graph.n, len(graph.edges), rng)):
             expected, delays, _ = decide(model, graph, tasks)
             x = run_any(built / name, graph, tasks)
             same = (x == expected).all(1)
@@ -83,7 +85,7 @@ def in_python(text):
     """Status, output and errors of the Python command."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = decide.decide_text(some_model(), io.BytesIO(text.encode()).readlines())
+        status = command.decide_text(random_network(), io.BytesIO(text.encode()).readlines())
     return status, out.getvalue(), err.getvalue()
 
 
@@ -124,13 +126,16 @@ BAD = [
     (changed(2, 11, "2"), "line 2: edge (2, 5) appears twice"),
     ("2 2\n0 1 1 3\n", "line 2: subtask 2 lacks a predecessor or a successor"),
     ("2 3\n0 1 0 2 2 3\n", "line 2: subtask 1 lacks a predecessor or a successor"),
-    (changed(3, 2, "nan"), "line 3: w_2 = 'nan', expected a finite, positive number"),
-    (changed(4, 11, "0"), "line 4: d_0_1 = '0', expected a finite, positive number"),
-    (changed(4, 12, "-1"), "line 4: d_1_2 = '-1', expected a finite, positive number"),
-    (changed(4, 25, "fast"), "line 4: d_10_11 = 'fast', expected a finite, positive number"),
-    (changed(4, 26, "1e999"), "line 4: f_0 = '1e999', expected a finite, positive number"),
-    (changed(4, 33, "0x1p3"), "line 4: tau_wan = '0x1p3', expected a finite, positive number"),
-    (changed(4, 1, "9" * 41), f"line 4: w_1 = '{'9' * 40}', expected a finite, positive number"),
+    (changed(3, 2, "nan"), "line 3: w_2 = 'nan', expected a finite number, not negative"),
+    (changed(4, 26, "0"), "line 4: f_0 = '0', expected a finite number, positive"),
+    (changed(4, 12, "-1"), "line 4: d_1_2 = '-1', expected a finite number, not negative"),
+    (changed(4, 25, "fast"), "line 4: d_10_11 = 'fast', expected a finite number, not negative"),
+    (changed(4, 26, "1e999"), "line 4: f_0 = '1e999', expected a finite number, positive"),
+    (changed(4, 33, "0x1p3"), "line 4: tau_wan = '0x1p3', expected a finite number, not negative"),
+    (
+        changed(4, 1, "9" * 41),
+        f"line 4: w_1 = '{'9' * 40}', expected a finite number, not negative",
+    ),
     (changed(4, 0, "5"), "line 4: '5' after tau_wan, expected 33 numbers"),
     (TEXT + "1 2 3", "line 5: w_4 is missing, expected 33 numbers"),
     (TEXT + "\n", "line 5: w_1 is missing, expected 33 numbers"),
@@ -167,12 +172,12 @@ def test_a_state_outside_the_training_range_is_decided_with_one_warning(built):
     for q in range(8):
         for side, factor in ((0, 1), (1, 1), (0, 0.5), (1, 2)):
             tasks = TASKS.copy()
-            tasks[4:6, q - 8] = STATES[q][side] * np.array([1, factor])
+            tasks[4:6, q - 8] = RANGES[q][side] * np.array([1, factor])
             status, out, err = said = in_c(built / "sane", text_of(dag(), tasks))
             assert said == in_python(text_of(dag(), tasks)) and status == 0
             assert err.count("warning: task: ") == (factor != 1) and out.count("\n") == len(tasks)
     with warnings.catch_warnings(record=True):
-        x = decide(some_model(), dag(), tasks)[0]
+        x = decide(random_network(), dag(), tasks)[0]
     assert out == "".join(" ".join(map(str, row)) + "\n" for row in x.tolist())
 
 
@@ -180,7 +185,7 @@ def test_the_largest_graphs_stay_inside_the_memory(built):
     for graph in (dense(MAX_EDGES), chain(128), chain(1)):
         tasks = sample_tasks(graph, 10, np.random.default_rng(4), WIDE)
         assert np.array_equal(
-            run_any(built / "sane", graph, tasks), decide(some_model(), graph, tasks)[0]
+            run_any(built / "sane", graph, tasks), decide(random_network(), graph, tasks)[0]
         )
     with pytest.raises(ValueError, match=r"line 1: E = '1025', expected .* 1 to 1024"):
         run_any(built / "sane", dense(MAX_EDGES + 1), np.ones(5))
@@ -194,10 +199,10 @@ def test_the_library_touches_nothing_that_is_not_its_own(built, tmp_path):
         subprocess.run([*command, "-o", target], check=True, cwd=built)
     library, bad = ctypes.CDLL(str(built / "small.so")), ctypes.c_int(-1)
     about = subprocess.run([built / "small", "--about"], capture_output=True, text=True).stdout
-    size = export_any(some_model(), tmp_path / "again.c")
-    assert f"{size['constants']} bytes of constants, {size['working']} of workspace" in about
+    size = export_any(random_network(), tmp_path / "again.c")
+    assert f"{size.constants} bytes of constants, {size.working} of workspace" in about
     assert (tmp_path / "again.c").read_bytes() == (built / "small.c").read_bytes()
-    assert size["constants"] <= 64 * 1024
+    assert size.constants <= 64 * 1024
     g = ctypes.create_string_buffer(int(about.split()[-3]))
 
     def graph(n, *edges):
@@ -210,9 +215,9 @@ def test_the_library_touches_nothing_that_is_not_its_own(built, tmp_path):
     assert graph(1, (0, 1), (1, 3)) == graph(1, (0, 1), (-1, 2)) == (5, 1)
     assert graph(1, (0, 1), (0, 2)) == (6, 1) and graph(1, (0, 1), (0, 1)) == (7, 1)
     assert graph(2, (0, 2), (2, 3)) == (8, 1) and graph(10, *dag().edges)[0] == 0
-    task, rooms = TASKS[0].copy(), [ctypes.create_string_buffer(size["working"]) for _ in "ab"]
+    task, rooms = TASKS[0].copy(), [ctypes.create_string_buffer(size.working) for _ in "ab"]
     for room, fill in zip(rooms, (0, 255)):
-        ctypes.memset(room, fill, size["working"])
+        ctypes.memset(room, fill, size.working)
 
     def call(room):
         x, at = np.full(12, 9, np.uint8), task.ctypes.data
@@ -224,15 +229,15 @@ def test_the_library_touches_nothing_that_is_not_its_own(built, tmp_path):
     for room in rooms:
         code, x = call(room)
         assert code == 0 and (x[10:] == 9).all()
-        assert np.array_equal(x[:10], decide(some_model(), dag(), task)[0][0])
-    for at, value in ((0, np.nan), (12, np.inf), (24, 0.0), (32, -1.0)):
+        assert np.array_equal(x[:10], decide(random_network(), dag(), task)[0][0])
+    for at, value in ((0, np.nan), (12, np.inf), (25, 0.0), (32, -1.0)):
         task = TASKS[0].copy()
         task[at] = value
         code, x = call(rooms[0])
         assert (code, bad.value) == (9, at) and (x == 9).all()
 
 
-def test_times_and_what_is_refused(built, tmp_path, monkeypatch, capsys):
+def test_times_and_what_is_refused(built, tmp_path):
     for mode in ("hot", "cold"):
         spent = run_any(built / "fast", dag(), TASKS, mode)
         assert spent.shape == (20,) and (spent > 0).all()
@@ -242,16 +247,30 @@ def test_times_and_what_is_refused(built, tmp_path, monkeypatch, capsys):
             said = subprocess.run([built / "fast"], input=TEXT.encode(), stdout=full, stderr=-1)
         assert said.returncode == 1 and b"output cannot be written" in said.stderr
     with pytest.raises(ValueError, match=r"constants: \d+ bytes, expected at most 65536"):
-        export_any(some_model(48, 24), tmp_path / "large.c")
+        export_any(random_network(0, 48, 24), tmp_path / "large.c")
     with pytest.raises(ValueError, match="evaluations: 12, expected at least"):
-        export_any(some_model(), tmp_path / "large.c", 12)
+        export_any(random_network(), tmp_path / "large.c", 12)
     assert not (tmp_path / "large.c").exists()
-    save_network(some_model(), tmp_path / "m.npz")
-    monkeypatch.setattr(sys, "argv", ["decide", str(tmp_path / "m.npz")])
+
+
+def test_the_command_of_python(built, tmp_path, monkeypatch, capsys):
+    save_network(random_network(), tmp_path / "m.npz")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
-    with pytest.raises(SystemExit) as end:
-        decide.main()
-    assert end.value.code == 0 and capsys.readouterr().out == in_c(built / "small", TEXT)[1]
-    monkeypatch.setattr(sys, "argv", ["decide", str(tmp_path / "none.npz")])
-    with pytest.raises(SystemExit, match=r"error: model .*none\.npz"):
-        decide.main()
+    monkeypatch.setattr(command, "PATIENCE", 60)
+    assert command.main(["--model", str(tmp_path / "m.npz")]) == 0
+    assert capsys.readouterr().out == in_c(built / "small", TEXT)[1]
+    assert command.main(["--model", str(tmp_path / "none.npz")]) == 1
+    assert (
+        "no such file. Models are in the repository's folder data/models" in capsys.readouterr().err
+    )
+    (tmp_path / "bad.npz").write_text("x")
+    assert command.main(["--model", str(tmp_path / "bad.npz")]) == 1
+    assert "bad.npz: not a network for any graph" in capsys.readouterr().err
+    assert command.MODEL.parts[-3:] == ("data", "models", "anygraph_0.npz")
+
+
+def test_a_first_decision_that_compiles_says_so(monkeypatch, capsys):
+    monkeypatch.setattr(command, "PATIENCE", 0.01)
+    monkeypatch.setattr(command, "decide", lambda *_: time.sleep(0.5))
+    command.compile_first(random_network())
+    assert "anygraph: compiling" in capsys.readouterr().err

@@ -9,8 +9,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from anygraph import operators
-from experiments.scenarios import SCENARIOS, TRAINED, scenario
 from anygraph.operators import CYCLES_PER_FLOP, ELEMENTWISE, FILES, Part, cut, merged
+from experiments.scenarios import TRAINED, scenario
 from kd_offload.tasks import check_tasks, sample_tasks
 
 # Subtasks, and 1e9 multiply-adds: of ResNet-50, VGG-19, DenseNet-121, SqueezeNet 1.1 and Inception
@@ -29,14 +29,10 @@ def test_networks_are_scenarios_of_their_known_size_and_not_trained_on(name):
     n, giga = KNOWN[name]
     assert graph.n == n and group == "operators" and graph.name not in TRAINED
     task = sample_tasks(graph, 1, np.random.default_rng(0), workload=workload)
-    check_tasks(graph, task, positive=True)
+    check_tasks(graph, task)
     assert workload[:n].sum() / CYCLES_PER_FLOP / 2e9 == pytest.approx(giga, rel=0.06)
     image, classes = workload[n + [e[0] for e in graph.edges].index(0)], workload[-1]
     assert (image, classes) == (4 * 3 * 224 * 224, 4 * 1000)
-
-
-def test_what_is_trained_on_is_shown_or_a_network_by_layers():
-    assert TRAINED == tuple(name for name in SCENARIOS if not name.startswith("operators"))
 
 
 def test_a_small_network_by_hand(tmp_path, monkeypatch):
@@ -107,5 +103,5 @@ def test_merges_never_make_a_cycle(seed):
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="network: 'lenet', expected one of alexnet, zfnet"):
         cut("lenet")
-    with pytest.raises(ValueError, match="most: 0, expected a positive integer"):
+    with pytest.raises(ValueError, match="max_subtasks: 0, expected a positive integer"):
         cut("alexnet", 0)

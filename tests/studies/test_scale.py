@@ -1,28 +1,37 @@
-"""Scale: regrets by an independent delay model, leads by hand, limits that change no label."""
+"""Scale: regrets by an independent delay model, leads by hand, worst tasks that are real."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.run import Run
-from anygraph.decision import EVALUATIONS, decide
-from anygraph.network import GraphNetwork, open_network, save_network
-from anygraph.training import any_path, first_weights
-from kd_offload.graphs import dag, random_graph
-from kd_offload.labels import new_scratch, search, solve, solve_kernel, structure
-from experiments.profiles import PROFILES
-from experiments.oracles import reference_delay
-from experiments.baselines.heuristics import searched_exactly
-from experiments.baselines.lookahead import beam
-from experiments.baselines import ANY, placements_of
-from experiments.scenarios import SCENARIOS, scenario
+from anygraph import EVALUATIONS, GraphNetwork, decide, open_network, save_network
 from anygraph.operators import FILES
-from experiments.studies import operators
+from anygraph.training import first_weights
+from experiments import parallel
+from experiments.baselines import ANY, LEARNED, POLICIES, Policy, placements_of, policies_for
+from experiments.baselines.beam import beam
+from experiments.baselines.exact import exact
+from experiments.oracles import enumerate_best, reference_delay
+from experiments.profiles import PROFILES
+from experiments.run import Run
+from experiments.scenarios import SCENARIOS, SHOWN, scenario
 from experiments.studies import scale
-from experiments.studies.conditions import generator
-from kd_offload.tasks import sample_tasks
+from experiments.studies.common import generator
+from experiments.studies.scale import CHAINS, Who, worst_task
+from kd_offload.graphs import TaskGraph, chain, dag, random_graph
+from kd_offload.labels import search, solve
+from kd_offload.tasks import STATE, sample_tasks
 
 ENDS = ["regret_ci_low", "regret_mean", "regret_ci_high"]
+DIAMOND = TaskGraph("diamond", 4, ((0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 5)))
+
+
+def in_this_process(function, run, *arguments, what=""):
+    return [function(p, run, *arguments) for p in range(run.profile.processes)]
+
+
+def all_at_the_edge(graph, tasks):
+    return np.ones((len(tasks), graph.n), np.int8)
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +40,17 @@ def run(tmp_path_factory) -> Run:
     run = Run(PROFILES["tiny"], tmp_path_factory.mktemp("scale"))
     for seed in run.profile.any_seeds:
         flat = first_weights(8, 4, np.random.default_rng(seed))
-        save_network(GraphNetwork(ANY, seed, 8, 4, flat), any_path(run, seed))
+        save_network(GraphNetwork(ANY, seed, 8, 4, flat), run.model_path(ANY, "", seed))
     return run
+
+
+@pytest.fixture
+def added(monkeypatch) -> str:
+    """A policy that a user registers, known in this process; so nothing runs in others."""
+    monkeypatch.setitem(POLICIES, "mine", Policy("mine", "heuristic", all_at_the_edge))
+    monkeypatch.setattr(parallel, "workers", lambda: 1)
+    monkeypatch.setattr(scale, "in_fresh_processes", in_this_process)
+    return "mine"
 
 
 def delays(graph, tasks, placements) -> np.ndarray:
@@ -43,7 +61,7 @@ def delays(graph, tasks, placements) -> np.ndarray:
 
 def check(part: pd.DataFrame, seeds, policies) -> None:
     """One cell: every policy once, ours once a seed, in sound numbers."""
-    who = [(p, s) for p, s in zip(part.policy, part.seed)]
+    who = list(zip(part.policy, part.seed))
     assert len(who) == len(set(who)) and set(part.policy) == policies
     for policy, own in part.groupby("policy"):
         assert set(own.seed) == (set(seeds) if policy.startswith(ANY) else {""})
@@ -51,37 +69,44 @@ def check(part: pd.DataFrame, seeds, policies) -> None:
     assert (part[ENDS[0]] <= part[ENDS[1]]).all() and (part[ENDS[1]] <= part[ENDS[2]]).all()
 
 
-def test_scale_is_every_policy_on_the_same_tasks(run, monkeypatch):
-    monkeypatch.setenv("KD_WORKERS", "1")
-    table, p = scale.scale(run), run.profile
-    plain = {*scale.PLAIN, *(f"beam_{w}" for w in scale.WIDTHS), "exact_50", "exact_400"}
+def test_scale_is_every_policy_on_the_same_tasks(run, added):
+    table, profile = scale.scale(run), run.profile
+    plain = {*scale.PLAIN, *(f"beam_{w}" for w in scale.WIDTHS), "exact_50", "exact_400", added}
     plain |= {ANY, *(f"{ANY}_{e}" for e in scale.BUDGETS[1:])}
     for n, part in table.groupby("n_subtasks"):
-        check(part, p.any_seeds, plain | ({"exact"} if n <= scale.PROVABLE else set()))
-        assert (part.n_test == p.scale_graphs * p.scale_tasks).all()
+        check(part, profile.any_seeds, plain | ({"exact"} if n <= scale.PROVABLE else set()))
+        assert (part.n_test == profile.scale_graphs * profile.scale_tasks).all()
         assert part.proven_share.nunique() == 1 and (part.median_us <= part.p99_us).all()
         own = part.median_us[part.policy == ANY].mean()
         assert np.allclose(part.over_any, part.median_us / own)
         assert part.n_timed.max() == 2 * 2 * 2  # processes, graphs, tasks of three
         assert (part.over_any_low <= part.over_any_high).all() and (part.over_any_low > 0).all()
-    ours, model = table[table.policy == ANY], open_network(any_path(run, 0))
+    ours = table[table.policy == ANY]
     most = table[table.policy == f"{ANY}_640"]
     assert (most.evaluations.to_numpy() >= ours.evaluations.to_numpy()).all()
-    assert most.evaluations.max() > EVALUATIONS
-    assert (ours.parameters == model.parameters).all() and (ours.evaluations <= EVALUATIONS).all()
-    assert table[~table.policy.str.startswith(ANY)].parameters.isna().all()
-    mean, evaluations = {p: [] for p in ("lookahead", "exact_50", "beam_8", ANY)}, []
-    for index in range(p.scale_graphs):
+    assert most.evaluations.max() > EVALUATIONS >= ours.evaluations.max()
+    regrets_are_those_of_an_independent_delay_model(run, table[table.n_subtasks == 12])
+
+
+def regrets_are_those_of_an_independent_delay_model(run: Run, table: pd.DataFrame) -> None:
+    model = open_network(run.model_path(ANY, "", 0))
+    mean = {policy: [] for policy in ("lookahead", "exact_50", "beam_8", "mine", ANY)}
+    evaluations = []
+    for index in range(run.profile.scale_graphs):
         g = random_graph(12, index)
-        tasks = sample_tasks(g, p.scale_tasks, generator(run, g.name))
+        tasks = sample_tasks(g, run.profile.scale_tasks, generator(run, g.name))
         best, own = solve(g, tasks).delays, decide(model, g, tasks)
-        placed = {"lookahead": placements_of("lookahead", g, tasks), ANY: own[0]}
-        placed["beam_8"] = [beam(8, g)(t).copy() for t in tasks]
-        placed["exact_50"] = search(g, tasks, 50)[0]
-        evaluations += [own[2]]
+        evaluations.append(own.evaluations)
+        placed = {
+            "lookahead": placements_of("lookahead", g, tasks),
+            "beam_8": [beam(8, g)(t).copy() for t in tasks],
+            "exact_50": search(g, tasks, 50).placements,
+            "mine": all_at_the_edge(g, tasks),
+            ANY: own.placements,
+        }
         for policy, x in placed.items():
-            mean[policy] += [delays(g, tasks, x) / best - 1]
-    part = table.query("n_subtasks == 12 and seed in ('', 0)").set_index("policy")
+            mean[policy].append(delays(g, tasks, x) / best - 1)
+    part = table[table.seed.isin(["", 0])].set_index("policy")
     assert part.loc["exact", "regret_mean"] == 0 and (part.proven_share == 1).all()
     assert part.loc[ANY, "evaluations"] == pytest.approx(np.mean(evaluations))
     for policy, values in mean.items():
@@ -92,27 +117,35 @@ def test_scale_is_every_policy_on_the_same_tasks(run, monkeypatch):
 def test_the_best_known_is_the_least_of_all_and_proven_only_if_it_is_the_optimum():
     g = random_graph(24, 1)
     tasks = sample_tasks(g, 12, np.random.default_rng(1))
-    optimum, edge = solve(g, tasks), np.ones((len(tasks), g.n), np.int8)
-    able, near = {("edge", ""): lambda task: edge[0]}, 0
+    optimum, edge = solve(g, tasks), all_at_the_edge(g, np.ones(12))
+    able, near = {Who("edge"): lambda task: edge[0]}, 0
     for nodes, knows in ((80, False), (255, False), (1000, False), (80, True), (10**7, False)):
         if knows:
-            able["knows", ""] = searched_exactly(g)
-        regret, proven, seconds = scale.played(g, tasks, able, {("stopped", ""): nodes})
-        best = delays(g, tasks, edge) / (1 + regret["edge", ""])
+            able[Who("knows")] = exact(g)
+        played = scale.play(g, tasks, able, {Who("stopped"): nodes})
+        best = delays(g, tasks, edge) / (1 + played.regret[Who("edge")])
         least = search(g, tasks, nodes).delays
         least = optimum.delays if knows else np.minimum(least, delays(g, tasks, edge))
         assert best == pytest.approx(least)
-        assert (proven <= (best < optimum.delays * (1 + 2e-9))).all()
+        assert (played.proven <= (best < optimum.delays * (1 + 2e-9))).all()
         bounds = search(g, tasks, nodes).bounds
-        assert (proven == (bounds >= best * (1 - 1e-9))).all()
-        near += ((bounds >= best * 0.99) & ~proven).sum()
-        assert proven.all() == (nodes == 10**7) and seconds >= 0
+        assert (played.proven == (bounds >= best * (1 - 1e-9))).all()
+        near += ((bounds >= best * 0.99) & ~played.proven).sum()
+        assert played.proven.all() == (nodes == 10**7) and played.seconds >= 0
     assert near > 0  # a bound within a hundredth is no proof
 
 
+def test_a_proof_counts_whichever_search_found_it():
+    g = random_graph(12, 1)
+    tasks = sample_tasks(g, 6, np.random.default_rng(1))
+    for stops in ((10**7, 5), (5, 10**7)):
+        played = scale.play(g, tasks, {}, {Who(f"exact_{nodes}"): nodes for nodes in stops})
+        assert played.proven.all()
+
+
 def test_the_last_search_may_take_three_times_as_long(run):
-    stops = {("exact_50", ""): 50, ("exact_400", ""): 400}
-    assert scale.searches(run, 40) == stops | {("exact", ""): 1200}
+    stops = {Who("exact_50"): 50, Who("exact_400"): 400}
+    assert scale.searches(run, 40) == stops | {Who("exact"): 1200}
     assert scale.searches(run, 41) == stops
 
 
@@ -125,81 +158,99 @@ def test_the_lead_on_a_table_made_by_hand():
         (64, "beam_8", "", 0.1, 10.1, 1.0),
     ]  # fmt: skip
     names = ["n_subtasks", "policy", "seed", "regret_mean", "median_us", "mean_us"]
-    small, mean, large, _ = scale.ahead(pd.DataFrame(rows, columns=names)).to_dict("records")
-    assert (small["by"], small["regret"], small["us"], small["proof"]) == ("median", 0.02, 100, 90)
-    best = [(small[f"rival_{t}x"], small[f"regret_{t}x"]) for t in scale.WITHIN]
-    assert best == [("exact_300", 0.3), ("exact_300", 0.3), ("exact", 0.0)]
-    assert (mean["by"], mean["rival_1x"], mean["proof"]) == ("mean", "beam_8", 200)
-    assert pd.isna(large["rival_1x"]) and large["rival_10x"] == "beam_8" and pd.isna(large["proof"])
+    table = scale.ahead(pd.DataFrame(rows, columns=names)).set_index(["n_subtasks", "by"])
+    small = table.loc[40, "median"]
+    assert (small.regret == 0.02).all() and (small.us == 100).all() and (small.proof == 90).all()
+    assert small.given.tolist() == [*scale.GIVEN]
+    assert small.baseline.tolist() == ["exact_300", "exact_300", "exact"]
+    assert small.baseline_regret.tolist() == [0.3, 0.3, 0.0]
+    means = table.loc[40, "mean"]
+    assert means.baseline.iloc[0] == "beam_8" and (means.proof == 200).all()
+    large = table.loc[64, "median"]
+    assert large.baseline.tolist() == ["", "beam_8", "beam_8"] and large.proof.isna().all()
 
 
-@pytest.mark.parametrize("graph", [dag(), random_graph(16, 2)])
-def test_a_first_limit_above_the_optimum_changes_no_label(graph):
-    tasks = sample_tasks(graph, 40, np.random.default_rng(2))
-    cold, x, warm = solve(graph, tasks), np.empty(graph.n, np.int8), []
-    for task, label, least in zip(tasks, cold.placements, cold.delays):
-        limit = least * (1 + 1e-9)
-        delay, nodes, bound = solve_kernel(
-            structure(graph), task, 10**9, x, new_scratch(graph), limit
-        )
-        assert (x == label).all() and delay == least == bound
-        warm.append(nodes)
-    assert np.sum(warm) < np.sum(cold.nodes)
-
-
-def test_a_warm_start_counts_the_nodes_of_proofs(run, monkeypatch):
-    monkeypatch.setenv("KD_WORKERS", "1")
-    asked = []
-
-    def search(known, task, budget, x, scratch, limit):
-        found = solve_kernel(known, task, budget, x, scratch, limit)
-        asked.append((budget, *found[:2], limit))
-        return found
-
-    monkeypatch.setattr(scale, "solve_kernel", search)
-    row, p = scale.warm_start(run).iloc[0], run.profile
-    assert {budget for budget, *_ in asked} == {3 * p.scale_nodes[-1]}
-    for (most, cold, *ended, none), (_, warm, again, limit) in zip(asked[::2], asked[1::2]):
-        assert none == np.inf and limit < np.inf
-        assert warm <= cold * (1 + 1e-9) or max(*ended, again) > most
-    monkeypatch.undo()
-    graphs = [random_graph(12, index) for index in range(p.scale_graphs)]
-    nodes = [solve(g, sample_tasks(g, p.scale_tasks, generator(run, g.name))).nodes for g in graphs]
-    nodes = np.concatenate(nodes)
-    ended = nodes <= scale.SPARE * p.scale_nodes[-1]
-    assert row.n_subtasks == 12 and row.n_test == ended.sum()
-    assert row.nodes_cold == pytest.approx(nodes[ended].mean())
-    assert row.ratio == pytest.approx(row.nodes_warm / row.nodes_cold)
-    assert 0 < row.ratio < 1.2 and row.ms_cold > 0
-
-
-def test_operators_are_real_networks_in_two_ranges(run, monkeypatch):
+def test_operators_are_real_networks_in_two_ranges(run, added, monkeypatch):
     names = [f"operators_{name}" for name in ("alexnet", "squeezenet")]
     assert {f"operators_{f}" for f in FILES} == {
-        n for n, s in SCENARIOS.items() if s[0] == "operators"
+        name for name, entry in SCENARIOS.items() if entry.group == "operators"
     }
-    kept = {name: record for name, record in SCENARIOS.items() if name in (*names, "dag")}
-    monkeypatch.setattr(operators, "SCENARIOS", kept)
-    monkeypatch.setenv("KD_WORKERS", "1")
-    table = operators.operators(run)
-    policies = {*operators.AHEAD, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY}
+    kept = {name: entry for name, entry in SCENARIOS.items() if name in (*names, "dag")}
+    monkeypatch.setattr(scale, "SCENARIOS", kept)
+    table = scale.operators(run)
+    policies = {*scale.AHEAD, "beam_8", "beam_64", "min_cut", "exact_50", "exact_400", ANY, added}
     assert [key for key, _ in table.groupby(["scenario", "ranges"])] == [
         (name, ranges) for name in names for ranges in ("default", "wide")
     ]
     for (name, ranges), part in table.groupby(["scenario", "ranges"]):
-        graph, _, load = scenario(name)
+        where = scenario(name)
+        graph = where.graph
         check(part, run.profile.any_seeds, policies)
-        assert (part.n_subtasks == graph.n).all() and (
-            part.n_test == run.profile.operators_tasks
-        ).all()
+        assert (part.n_subtasks == graph.n).all()
+        assert (part.n_test == run.profile.operators_tasks).all()
         rng = generator(run, f"{name}_{ranges}")
-        tasks = sample_tasks(graph, 4, rng, operators.RANGES[ranges], load)
+        tasks = sample_tasks(graph, 4, rng, scale.RANGES[ranges], where.workload)
         known = part.set_index("policy").regret_mean
         if graph.n < 12:
-            for policy in ("best_single", "split", "exact_50"):
-                x = search(graph, tasks, 50)[0] if policy == "exact_50" else None
-                x = placements_of(policy, graph, tasks) if x is None else x
+            placed = {policy: placements_of(policy, graph, tasks) for policy in scale.AHEAD}
+            placed["exact_50"] = search(graph, tasks, 50).placements
+            for policy, x in placed.items():
                 mean = np.mean(delays(graph, tasks, x) / solve(graph, tasks).delays) - 1
                 assert known[policy] == pytest.approx(mean, abs=1e-9)
         proven = search(graph, tasks, 400)
         assert part.proven_share.iloc[0] >= (proven.bounds >= proven.delays).mean()
+
+
+def regret_of(graph, task, place):
+    """By the plain delay and enumeration."""
+    (x,), args = place(graph, task[None]), (graph.n, list(graph.edges), task)
+    return reference_delay(*args, x) / enumerate_best(*args)[1] - 1
+
+
+@pytest.mark.parametrize("policy", ["greedy", "lookahead", "all_edge"])
+def test_the_worst_task_is_real_and_worse_than_what_chance_finds(policy):
+    place, rng = POLICIES[policy].place, np.random.default_rng(1)
+    task, regret = worst_task(DIAMOND, place, 60, rng)
+    assert regret == pytest.approx(regret_of(DIAMOND, task, place), rel=1e-9)
+    again, same = worst_task(DIAMOND, place, 60, np.random.default_rng(1))
+    assert same == regret and np.array_equal(again, task)
+    drawn = sample_tasks(DIAMOND, 4000, np.random.default_rng(2))  # spans the ranges
+    drawn[:, -4] /= drawn[:, -5]
+    task[-4] /= task[-5]
+    assert (drawn.min(axis=0) * 0.98 <= task).all() and (task <= drawn.max(axis=0) * 1.02).all()
+    chance = sample_tasks(DIAMOND, 100, rng)
+    assert regret > 1.3 * max(regret_of(DIAMOND, t, place) for t in chance)
+
+
+def test_it_finds_the_corner_that_chance_does_not():
+    """All on the device is worst where it is slow, all else fast, and there is much to compute."""
+    place = POLICIES["all_device"].place
+    corner = np.array([5e8] * 3 + [2e4] * 4 + [1e9, 16e9, 48e9, 12.5e6, 37.5e6, 12.5e6, 2e-3, 0.01])
+    _, regret = worst_task(chain(3), place, 150, np.random.default_rng(1))
+    highest = regret_of(chain(3), corner, place)
+    assert 0.98 * highest < regret <= highest * (1 + 1e-9)
+    assert worst_task(DIAMOND, POLICIES["exact"].place, 5, np.random.default_rng(3))[1] < 1e-9
+
+
+def test_an_unproven_task_does_not_count(monkeypatch):
+    """Say that none is proven where the device is slow, which is worst for all on the device."""
+
+    def told(graph, tasks, budget):
+        nodes = np.where(tasks[:, -8] < 2e9, budget + 1, budget)
+        return search(graph, tasks)._replace(nodes=nodes)
+
+    monkeypatch.setattr(scale, "search", told)
+    task, regret = worst_task(dag(), POLICIES["all_device"].place, 10, np.random.default_rng(4))
+    assert regret > 0 and task[-8] >= 2e9
+
+
+def test_the_worst_table_has_every_policy_but_exact_and_random(tiny, added):
+    table = scale.worst(tiny)
+    assert list(table) == ["scenario", "policy", "seed", "regret_found", "tasks_tried", *STATE]
+    expected = {(n, p) for n in SHOWN for p in (*policies_for(scenario(n).graph), *LEARNED)}
+    expected -= {(n, p) for n in SHOWN for p in ("exact", "random")}
+    assert {*zip(table.scenario, table.policy)} == expected and len(table) == len(expected)
+    assert table.seed.tolist() == [0 if p in LEARNED else "" for p in table.policy]
+    assert (table.tasks_tried == CHAINS * (tiny.profile.worst_steps + 1)).all()
+    found = table.set_index(["scenario", "policy"]).regret_found
+    assert found["chain", "lookahead"] < 1e-9 < 0.2 < found["fusion", "greedy"]

@@ -14,7 +14,6 @@ from experiments.studies.statistics import (
     effective_freedom,
     holm,
     interval,
-    quantile_intervals,
     simultaneous_intervals,
     superiority,
 )
@@ -151,15 +150,3 @@ def test_effect_sizes():
     assert cohens_d_paired(np.zeros(5)) == 0 and cohens_d_paired(np.full(5, -2.0)) == -np.inf
     assert superiority([1, 2, -1, 0, 1e-12]) == pytest.approx((2 - 1) / 5)
     assert superiority(a - b) == pytest.approx(np.sign(a - b).mean()) == -superiority(b - a)
-
-
-@pytest.mark.parametrize("count", [100, 2000])
-def test_quantile_intervals(count):
-    """Ranks by the binomial law; what no value bounds is nan."""
-    for q in (0.5, 0.95):
-        law = stats.binom(count, q)
-        expected = [law.ppf(0.025), law.ppf(0.975) + 1]
-        assert quantile_intervals(np.arange(1, count + 1)[::-1], [q])[0].tolist() == expected
-    assert np.isnan(quantile_intervals(np.arange(100), [0.99])[0]).tolist() == [False, True]
-    with pytest.raises(ValueError, match="strictly between 0 and 1"):
-        quantile_intervals(np.arange(10), [1.0])

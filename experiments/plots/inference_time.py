@@ -1,0 +1,216 @@
+"""Figures of decisions' time: alone, against regret, and together with the delay it leads to."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import LogLocator
+from matplotlib.transforms import Bbox
+from scipy.ndimage import distance_transform_edt
+
+from experiments.baselines import OURS
+from experiments.plots import style as st
+from experiments.plots.words import listed, number, percent, span
+
+RUNTIMES = {
+    "numba_loop": "compiled loop",
+    "numba": "compiled, a call",
+    "numpy": "NumPy",
+    "torch": "torch",
+    "onnxruntime": "ONNX Runtime",
+    "c": "C",
+}
+TIMED = ("linear", "lookahead", "exact", "teacher", "student", "anygraph")
+OFFSETS = {"linear": -0.3, "lookahead": -0.15, "exact": 0.15, "anygraph": 0.3}  # within a line
+LEFT_OUT = ("random", "student_plain")  # off the scale; under the student
+NAMED = ("student", "anygraph", "teacher", "exact", "chain_dp", "dqn")
+
+
+def inference_time(table: pd.DataFrame):
+    """The median time of a decision by runtime; black lines: 95 % intervals for a rerun.
+
+    table: scenario, policy, runtime, median_us, median_us_low, median_us_high.
+    """
+    table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
+    present = [runtime for runtime in RUNTIMES if runtime in set(table.runtime)]
+    xlabel = "median time of a decision (µs)"
+    fig, (row,) = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
+    looks = st.looks(TIMED)
+    for ax, part in row:
+        for one in part[part.runtime.isin(present)].itertuples():
+            y = present.index(one.runtime) + OFFSETS.get(one.policy, 0)
+            median = (one.median_us_low, one.median_us, one.median_us_high)
+            look = looks[one.policy]
+            st.dot(ax, y, median, look["color"], marker=look["marker"])
+        ax.set_yticks(range(len(present)), [RUNTIMES[runtime] for runtime in present])
+        ax.set_ylim(len(present) - 0.5, -0.5)
+        ax.grid(axis="y", visible=False)
+        for y in range(1, len(present)):
+            ax.axhline(y - 0.5, color=st.NEUTRAL, lw=0.5)
+    st.message(fig, _times_in_words(table))
+    keys = [st.key(policy, **looks[policy] | {"ls": ""}) for policy in TIMED]
+    keys.append(st.key("95 % interval for a rerun", color="black", ls="-", lw=0.8))
+    return st.finish(fig, *keys, columns=4)
+
+
+def _times_in_words(table: pd.DataFrame) -> str:
+    times = table.pivot(index=["runtime", "scenario"], columns="policy", values="median_us")
+    ratio = (times.teacher / times.student).dropna()
+    loop = times.loc["numba_loop"]
+    quicker = [policy for policy in TIMED if (loop[policy] < loop.student).all()]
+    text = f"The teacher takes {span(ratio, number)} times as long as the student"
+    return f"{text}; in a loop, quicker than the student on all graphs: {listed(quicker)}"
+
+
+def tradeoff(table: pd.DataFrame):
+    """Mean regret against the mean time of a decision, each policy in one runtime.
+
+    Black lines: the regret's interval. Dotted: the Pareto front. Some policies have a name, the
+    others a mark of their kind's colour.
+
+    table: scenario, policy, runtime, named, regret, regret_low, regret_high, mean_us.
+    """
+    table = table[table.named & ~table.policy.isin(LEFT_OUT)].sort_values("mean_us")
+    table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
+    labels = "mean time of a decision (µs)", "mean regret (%), from 0.02"
+    fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
+    for ax, part in row:
+        ax.set(xlim=(0.05, 3e5), ylim=(0.01, 700))
+        for one in part.itertuples():
+            ours = one.policy in OURS
+            look = {"color": st.colour(one.policy), "ms": 7 if ours else 4, "mec": "black"}
+            ax.vlines(one.mean_us, one.y_low, one.y_high, color="black", lw=0.8)
+            ax.plot(one.mean_us, one.y, "o", mew=0.5, zorder=4 if ours else 3, **look)
+        front = _front(part)
+        ax.step(front.mean_us, front.y, where="post", color=st.NEUTRAL, lw=1, ls=":")
+    st.message(fig, _front_in_words([part for _, part in row]))
+    st.finish(fig, *st.kind_keys([st.kind(policy) for policy in table.policy]), columns=4)
+    for ax, _ in row:
+        ax.xaxis.set_major_locator(LogLocator(base=100))
+    fig.draw_without_rendering()  # names go by the final places
+    for ax, part in row:
+        _name_points(ax, part[part.policy.isin(NAMED)])
+    return fig
+
+
+def _front(part: pd.DataFrame) -> pd.DataFrame:
+    """What is better than everything that is quicker. part: in the order of time."""
+    return part[part.regret < part.regret.cummin().shift(fill_value=np.inf)]
+
+
+def _front_in_words(parts: list[pd.DataFrame]) -> str:
+    beaten = {policy: [] for policy in OURS}
+    for part in parts:
+        front = set(_front(part).policy)
+        for policy in set(OURS) - front:
+            beaten[policy].append(part.scenario.iloc[0])
+    where = []
+    for policy, names in beaten.items():
+        where.append(f"than {policy} on {listed(names)}" if names else f"than {policy} nowhere")
+    return f"Some other policy is both quicker and better {listed(where)}"
+
+
+def _name_points(ax, points: pd.DataFrame) -> None:
+    """Names beside their points, each in the first place around it where it covers no other."""
+    pixels = ax.transData.transform(points[["mean_us", "y"]])
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    unit = ax.figure.dpi / 72  # pixels of a point of text
+    sides = [(6, 3), (6, -9), (-6, 3), (-6, -9)]
+    offsets = [(dx, dy + np.sign(dy) * away) for away in range(0, 45, 9) for dx, dy in sides]
+    for one, (x, y) in zip(points.itertuples(), pixels):
+        width = 4.6 * unit * len(one.policy)
+        for dx, dy in offsets:
+            left = x + dx * unit - (width if dx < 0 else 0)
+            box = Bbox.from_bounds(left, y + dy * unit, width, 8 * unit)
+            if not box.count_overlaps(taken):
+                break
+        taken.append(box)
+        arrow = {"arrowstyle": "-", "lw": 0.4, "color": st.NEUTRAL, "shrinkB": 3}
+        name = ax.annotate(
+            one.policy,
+            (one.mean_us, one.y),
+            (dx, dy),
+            textcoords="offset points",
+            ha="right" if dx < 0 else "left",
+            weight="bold" if one.policy in OURS else "normal",
+            arrowprops=arrow if abs(dy) > 10 else None,
+            fontsize=7,
+        )
+        name.set_in_layout(False)
+
+
+def effective_latency(table: pd.DataFrame):
+    """Which policy has the least delay, decision included, by scale of the task and slowdown.
+
+    A column of panels for each scenario, a row for each choice of baselines. Areas have the name of
+    their policy and the colour of its kind.
+
+    table: scenario, baselines, slowdown, best_delay_ms, winner.
+    """
+    choices = table.baselines.unique()
+    labels = "least mean delay\nat that task scale (ms)", "times slower\nthan this machine"
+    options = {"rows": len(choices), "sharex": True, "sharey": True, "log": "xy"}
+    fig, rows = st.by_scenario(table, 1.2 + 1.8 * len(choices), *labels, **options)
+    kinds = list(st.KIND_COLOURS)
+    colours = ListedColormap(list(st.KIND_COLOURS.values()))
+    areas = []
+    for row, baselines in zip(rows, choices):
+        for ax, part in row:
+            part = part[part.baselines == baselines]
+            winners = part.pivot(index="slowdown", columns="best_delay_ms", values="winner")
+            codes = winners.map(lambda policy: kinds.index(st.kind(policy)))
+            ax.pcolormesh(
+                winners.columns,
+                winners.index,
+                codes,
+                cmap=colours,
+                vmin=-0.5,
+                vmax=len(kinds) - 0.5,
+                shading="nearest",
+            )
+            ax.set_title(f"{part.scenario.iloc[0]}, {baselines}")
+            ax.grid(False)
+            areas.append((ax, winners))
+    st.message(fig, _winners_in_words(table))
+    keys = st.kind_keys([st.kind(policy) for policy in table.winner], marker="s", ms=7)
+    st.finish(fig, *keys, columns=3)
+    fig.draw_without_rendering()  # names go by the final slopes
+    for ax, winners in areas:
+        _name_areas(ax, winners)
+    return fig
+
+
+def _winners_in_words(table: pd.DataFrame) -> str:
+    shares = []
+    for policy in OURS:
+        won = (table.winner == policy).groupby([table.baselines, table.scenario]).mean()
+        shares.append(f"{policy} {span(won, percent)}")
+    return f"Shares of a panel's area with the least delay, decision included: {listed(shares)}"
+
+
+def _name_areas(ax, winners: pd.DataFrame) -> None:
+    """Every winner's name in the middle of its area, along it where it is narrow, and borders."""
+    width, height = ax.get_window_extent().size
+    x_decades = np.diff(np.log10(ax.get_xlim())).item()
+    y_decades = np.diff(np.log10(ax.get_ylim())).item()
+    slope = np.degrees(np.arctan2(height / y_decades, width / x_decades))
+    for policy in np.unique(winners):
+        inside = winners.to_numpy() == policy
+        if inside.any() and not inside.all():
+            look = {"levels": [0.5], "colors": "white", "linewidths": 0.7}
+            ax.contour(winners.columns, winners.index, inside, **look)
+        depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
+        if depth.max() <= 1.5 or st.kind(policy) == "fixed":
+            continue
+        deepest = np.argwhere(depth > depth.max() - 0.5)
+        row, column = deepest[len(deepest) // 2]
+        ax.text(
+            winners.columns[column],
+            winners.index[row],
+            policy,
+            rotation=slope if depth.max() < 6 else 0,
+            rotation_mode="anchor",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color="white",
+        )

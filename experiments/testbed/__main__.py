@@ -1,0 +1,85 @@
+"""Run the testbed: `python -m experiments.testbed --out build/mine --sessions 5 --mode user`.
+
+Device, edge and cloud are three processes. Each session has a state of its own and runs three
+networks under six policies; a line per task is printed, and the tables `testbed` and
+`testbed_parts` are saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from experiments.run import get_run
+from experiments.studies.links import UPLINKS
+from experiments.testbed.machines import refusal
+from experiments.testbed.sessions import (
+    MODES,
+    models_folder,
+    run_sessions,
+    save_measurements,
+    uplink,
+)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(
+        prog="python -m experiments.testbed", description=__doc__.split("\n\n")[1]
+    )
+    add = options.add_argument
+    add("--profile", default="lab", help="default: lab")
+    add("--out", default="", help="folder of the tables, relative to the repository")
+    add("--models", default="", help="folder of the run whose networks decide; default: --out's, "
+        "or else those in data/models of the repository")  # fmt: skip
+    add("--mode", choices=MODES, default="user",
+        help="who shapes the links: we, or as root the kernel's tc; default: user")  # fmt: skip
+    add("--sessions", type=int, help="of three tasks each; default: the profile's")
+    add("--compute", choices=("held", "real"), default="held",
+        help="whether layers take the cycles that are counted, or their own time")  # fmt: skip
+    add("--uplink", default="", help=f"wireless link up, in mode user only: {', '.join(UPLINKS)}, "
+        "or a Mahimahi file")  # fmt: skip
+    return options
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise ValueError for an option that cannot be met."""
+    if args.sessions is not None and args.sessions < 1:
+        raise ValueError(f"sessions: {args.sessions}, expected 1 or more")
+    if args.mode == "tc" and args.uplink:
+        raise ValueError("uplink: the kernel's links follow no trace, expected --mode user")
+    reason = refusal() if args.mode == "tc" else ""
+    if reason:
+        raise ValueError(f"mode: 'tc' cannot be had here: {reason}")
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Run what was asked for, and save it."""
+    check(args)
+    run = get_run(args.profile, args.out)
+    count = args.sessions or max(run.profile.testbed[[*MODES].index(args.mode)], 1)
+    models = models_folder(run, args.models)
+    link = uplink(args.uplink, run.profile.seed) if args.uplink else None
+    print(f"networks that decide: {models / 'data' / 'models'}")
+    print(
+        "device, edge and cloud start; the first time they compile, for about a minute", flush=True
+    )
+    measurements = []
+    for one in run_sessions(run, args.mode, count, models, args.compute == "held", link):
+        print(one.line(), flush=True)
+        measurements.append(one)
+    save_measurements(run, measurements, compute=args.compute, uplink=args.uplink)
+    print(f"saved: {run.figures / 'testbed.csv'}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
+    args = parser().parse_args(arguments)
+    try:
+        measure(args)
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

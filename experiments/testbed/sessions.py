@@ -1,0 +1,315 @@
+"""Sessions of the testbed: many tasks, each run under every policy, predicted and measured.
+
+A session has a state of its own, drawn from the ranges of all other tables; its links and speeds
+are measured by probes, then by what its tasks send and compute. In a session each network is run
+once under each policy, in random order; all policies decide with the same measured state.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.baselines import POLICIES
+from experiments.run import ROOT, Run, save_table
+from experiments.scenarios import scenario
+from experiments.studies import links
+from experiments.testbed.device import PATIENCE_DELAYS, SEED
+from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, layers
+from experiments.testbed.link import SENDER, clock
+from experiments.testbed.machines import ANSWER_S, Lost, Machines
+from experiments.testbed.node import PROBE_SIZES, Event
+from kd_offload.delay import BANDWIDTH_INDEX, LINKS, N_STATE, UP, delay
+from kd_offload.tasks import sample_tasks
+
+SHOWN = ("all_device", "all_edge", "all_cloud", "lookahead", "student", "anygraph")
+MODES = {"user": False, "tc": True}  # who shapes the links: we, or the kernel's token bucket
+PROBE_S = 1.0  # that probes may take beyond what their link needs
+UPLINK_S = 3600.0  # length of a link of our own
+RESULT_S = 30.0  # and twice the device's patience, after which it counts as lost
+
+
+class Decision(NamedTuple):
+    """What the device decided."""
+
+    placement: list[int]
+    decision_us: float
+    predicted_s: float  # delay in the state as known
+    down: Sequence[int] = ()  # links that no probe came over: the placement avoids them
+
+
+class Outcome(NamedTuple):
+    """What became of a task."""
+
+    measured_s: float = np.nan  # NaN without the device
+    label: int = -1  # the class with the largest output
+    value: float = np.nan  # that output
+    alone: str = ""  # why the device finished the task alone
+    lost: str = ""  # which machine was lost
+    events: tuple[Event, ...] = ()
+
+
+class Uplink(NamedTuple):
+    """A wireless link up whose bandwidth changes in steps."""
+
+    bandwidths: list[float]  # bytes/s, at the testbed's scale
+    times: list[float]  # s after `start`
+    start: float  # s on the clock
+
+
+class Measurement(NamedTuple):
+    """One task under one policy."""
+
+    network: str
+    policy: str
+    task: int
+    seed: int
+    mode: str
+    decision: Decision
+    outcome: Outcome
+    parts: dict[str, float]  # see `parts`; empty for what is no chain or was not finished in place
+
+    def line(self) -> str:
+        """A line of progress."""
+        text = f"{self.mode} {self.task:4d} {self.network:12} {self.policy:12}"
+        text += f" predicted {self.decision.predicted_s:.3f} s,"
+        text += f" measured {self.outcome.measured_s:.3f} s"
+        notes = [f"{LINKS[link]} is down: no probe came over it" for link in self.decision.down]
+        notes += [self.outcome.alone, self.outcome.lost]
+        return "; ".join([text, *filter(None, notes)])
+
+
+def models_folder(run: Run, folder: str = "") -> Path:
+    """The folder of the run whose networks decide.
+
+    Parameters
+    ----------
+    run : Run
+    folder : str, optional
+        Relative to the repository. By default that of `run` if it has all networks that decide,
+        else the repository itself, which has the reference run's.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        Naming a network that is missing.
+    """
+    folders = [ROOT / folder] if folder else [run.out, ROOT]
+    for out in folders:
+        missing = _missing_model(Run(run.profile, out))
+        if missing is None:
+            return out
+    raise ValueError(f"models: {missing} is missing; give the folder of a run that has trained")
+
+
+def _missing_model(run: Run) -> Path | None:
+    for network, policy in product(NETWORKS, SHOWN):
+        path = run.model_path(policy, f"networks_{network}", SEED)
+        if POLICIES[policy].saved and not path.exists():
+            return path
+    return None
+
+
+def uplink(name: str, seed: int) -> Uplink:
+    """A wireless link up at the testbed's scale, from now on.
+
+    Parameters
+    ----------
+    name : str
+        One of `links.UPLINKS`, or the path of a Mahimahi file, which is repeated.
+    seed : int
+
+    Returns
+    -------
+    Uplink
+
+    Raises
+    ------
+    ValueError
+        For neither.
+    """
+    if name in links.UPLINKS:
+        trace = links.uplink(name, np.random.default_rng(seed), UPLINK_S)
+    elif Path(name).is_file():
+        trace = links.read_mahimahi(name)
+    else:
+        known = ", ".join(links.UPLINKS)
+        raise ValueError(f"uplink: {name!r}, expected one of {known} or a Mahimahi file")
+    repeats = int(np.ceil(UPLINK_S / trace.end))
+    times = np.concatenate([trace.times + k * trace.end for k in range(repeats)])
+    bandwidths = np.tile(trace.bandwidth / SCALE, repeats)
+    return Uplink(bandwidths.tolist(), times.tolist(), clock())
+
+
+def states(count: int, seed: int) -> np.ndarray:
+    """States (count, 8) of the testbed: the usual ranges, at its scale."""
+    graph, _, workload = scenario(f"networks_{NETWORKS[0]}")
+    rng = np.random.default_rng([seed, count])
+    return sample_tasks(graph, count, rng, workload=workload)[:, -N_STATE:] / STATE_SCALE
+
+
+def probe_seconds(state: np.ndarray, uplink: Uplink | None) -> float:
+    """How long a link's probes may take: PROBE_S, and twice what the slowest link needs."""
+    bandwidths = state[BANDWIDTH_INDEX].copy()
+    if uplink:
+        bandwidths[UP] = np.mean(uplink.bandwidths)
+    return PROBE_S + 2 * sum(PROBE_SIZES) / bandwidths.min()
+
+
+class Session:
+    """Machines with one true state (8,), and what the device knows of it."""
+
+    def __init__(self, machines: Machines, state: np.ndarray, uplink: Uplink | None = None):
+        self.machines = machines
+        self.state = state
+        self.uplink = uplink
+        machines.set_state(state.tolist(), uplink)
+        self.measure()
+
+    def measure(self) -> dict:
+        """Probe everything; the state as known, and the links that are down."""
+        seconds = probe_seconds(self.state, self.uplink)
+        self._events()  # those from before the probe
+        patience = ANSWER_S + len(SENDER) * seconds
+        answers = self.machines.ask(patience, do="probe", seconds=seconds)
+        sent = sum(answer["sent"] for answer in answers)
+        events = []
+        deadline = time.monotonic() + seconds
+        while len(events) < sent + len(answers) and time.monotonic() < deadline:
+            time.sleep(0.02)
+            events += self._events()
+        return self.machines.ask_device(do="observe", events=events, anew=True)
+
+    def _events(self) -> list[Event]:
+        reports = self.machines.ask(do="report")
+        return [Event(*event) for report in reports for event in report["events"]]
+
+    def decide(self, network: str, policy: str) -> Decision:
+        """Let the device decide. Machines that are gone are started again."""
+        if not all(machine.is_running() for machine in self.machines.all):
+            self._restart()
+        return Decision(**self.machines.ask_device(do="decide", network=network, policy=policy))
+
+    def _restart(self) -> None:
+        self.machines.stop()
+        self.machines.start()
+        self.machines.set_state(self.state.tolist(), self.uplink)
+        self.measure()
+
+    def run(self, network: str, seed: int, decision: Decision) -> Outcome:
+        """Run a task as decided. Machines that are lost are started again, for the next task."""
+        self.machines.tasks += 1
+        number = self.machines.tasks
+        command = {"do": "execute", "task": number, "network": network, "seed": seed}
+        command |= {"placement": decision.placement, "predicted_s": decision.predicted_s}
+        outcome = Outcome()
+        try:
+            seconds = RESULT_S + 2 * PATIENCE_DELAYS * decision.predicted_s
+            outcome = Outcome(**self.machines.ask_device(seconds, **command))
+            self.machines.ask(do="forget", task=number)
+            events = self._events()
+            self.machines.ask_device(do="observe", events=events, anew=False)
+        except Lost as error:
+            self._restart()
+            return outcome._replace(lost=str(error))
+        return outcome._replace(events=tuple(e for e in events if e.task == number))
+
+
+def parts(session: Session, network: str, decision: Decision, outcome: Outcome) -> dict[str, float]:
+    """Where a chain's measured delay differs from the predicted one, in s, in parts that add up.
+
+    state: the delay predicted in the true state less that in the state as known. transfers and
+    executions: what they took beyond bytes / B and cycles / f in the true state. between: all else.
+    """
+    net = layers(network)
+    state = session.state
+    transfers, executions = 0.0, 0.0
+    for event in outcome.events:
+        seconds = event.end - event.start
+        if event.what == "send":
+            transfers += seconds - event.amount / state[BANDWIDTH_INDEX[event.resource]]
+        else:
+            executions += seconds - event.amount / state[event.resource]
+    true_s = delay(net.graph, net.task(state), np.array(decision.placement, np.int8))
+    return {
+        "state": true_s - decision.predicted_s,
+        "transfers": transfers,
+        "executions": executions,
+        "between": outcome.measured_s - true_s - transfers - executions,
+    }
+
+
+def run_sessions(
+    run: Run, mode: str, count: int, models: Path, held: bool = True, uplink: Uplink | None = None
+) -> Iterator[Measurement]:
+    """Run sessions of one mode: every network once under every policy in each.
+
+    Parameters
+    ----------
+    run : Run
+        Its profile has the seed.
+    mode : {"user", "tc"}
+    count : int
+        Sessions.
+    models : pathlib.Path
+        See `models_folder`.
+    held : bool, optional
+        Whether subtasks are held until their cycles are over.
+    uplink : Uplink, optional
+        In place of the states' wireless bandwidth up; in mode "user" only.
+
+    Yields
+    ------
+    Measurement
+    """
+    seed = run.profile.seed
+    rng = np.random.default_rng([seed, count])
+    with Machines(NETWORKS, SHOWN, models, MODES[mode], held) as machines:
+        for number, state in enumerate(states(count, seed)):
+            session = Session(machines, state, uplink)
+            for k in rng.permutation(len(NETWORKS)).tolist():
+                task = len(NETWORKS) * number + k
+                yield from _run_task(session, NETWORKS[k], task, mode, rng)
+
+
+def _run_task(session: Session, network: str, task: int, mode: str, rng) -> Iterator[Measurement]:
+    graph = layers(network).graph
+    is_chain = len(graph.edges) == graph.n + 1
+    decisions = {policy: session.decide(network, policy) for policy in SHOWN}
+    for policy in rng.permutation(SHOWN).tolist():
+        decision = decisions[policy]
+        outcome = session.run(network, task, decision)
+        in_place = not (outcome.alone or outcome.lost)
+        split = parts(session, network, decision, outcome) if is_chain and in_place else {}
+        yield Measurement(network, policy, task, task, mode, decision, outcome, split)
+
+
+def save_measurements(run: Run, measurements: list[Measurement], **inputs) -> pd.DataFrame:
+    """Write `testbed` and `testbed_parts` (means over runs); returns `testbed`."""
+    rows = []
+    part_rows = []
+    for m in measurements:
+        row = {"network": m.network, "policy": m.policy, "task": m.task, "seed": m.seed}
+        row |= {"predicted_s": m.decision.predicted_s, "measured_s": m.outcome.measured_s}
+        rows.append(row | {"decision_us": m.decision.decision_us, "mode": m.mode})
+        for part, seconds in m.parts.items():
+            key = {"mode": m.mode, "network": m.network, "part": part}
+            part_rows.append(key | {"ms": 1e3 * seconds})
+    order = {name: k for k, name in enumerate((*MODES, *SHOWN))}
+    keys = ["mode", "task", "policy"]
+    table = pd.DataFrame(rows).sort_values(keys, key=lambda c: c.replace(order))
+    columns = ["mode", "network", "part", "ms"]
+    groups = pd.DataFrame(part_rows, columns=columns).groupby(columns[:3], sort=False).ms
+    means = groups.agg(runs="count", mean_ms="mean", median_ms="median").reset_index()
+    save_table(run, "testbed_parts", means, **inputs)
+    return save_table(run, "testbed", table, **inputs)

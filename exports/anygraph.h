@@ -1,0 +1,3 @@
+#define KD_HEADER
+#include "anygraph.c"
+#undef KD_HEADER

@@ -1,3 +1,0 @@
-#define KD_HEADER
-#include "student_any.c"
-#undef KD_HEADER

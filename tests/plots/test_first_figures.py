@@ -1,0 +1,113 @@
+"""Figures of the problem, the labels, the training and the grid draw their tables, readably."""
+
+import warnings
+from itertools import product
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.text import Text
+
+from experiments.plots import distillation, labels, problem, style, teacher_and_student
+from experiments.studies.labels import search_tree
+from experiments.studies.problem import example_schedule, example_task
+from kd_offload.graphs import dag
+from kd_offload.tasks import sample_tasks
+
+matplotlib.use("Agg")
+GRAPH = dag()
+TASK = sample_tasks(GRAPH, 1, np.random.default_rng(3))[0]
+
+
+@pytest.fixture(autouse=True)
+def _styled():
+    with plt.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # matplotlib keeps its fonts open
+        style.style()
+        plt.rc("figure", dpi=50)
+        yield
+        plt.close("all")
+
+
+def shares() -> pd.DataFrame:
+    subtasks = [(name, i + 1) for name, n in (("dag", 10), ("fusion", 20)) for i in range(n)]
+    table = pd.DataFrame(subtasks, columns=["scenario", "subtask"])
+    return table.assign(device=0.2, edge=0.5, cloud=0.3)
+
+
+def speed() -> pd.DataFrame:
+    rows = []
+    for n, method in product((4, 8, 32), labels.METHODS):
+        for scenario in (f"random_{n}_0", f"random_{n}_1", "dag"):
+            if n <= 24 or method == "branch_and_bound":
+                us = 2.0**n
+                rows.append((scenario, method, n, 1, 1e6 / us, us, 3 * us, 9 * us))
+    columns = ["scenario", "method", "n_subtasks", "workers", "samples_per_second"]
+    table = pd.DataFrame(rows, columns=[*columns, "p50_us", "p99_us", "worst_us"])
+    return table[(table.scenario != "dag") | (table.n_subtasks == 8)]
+
+
+def curves() -> pd.DataFrame:
+    keys = product(teacher_and_student.ROLES, ("dag", "fusion"), (0, 1), (10, 20))
+    table = pd.DataFrame(list(keys), columns=["role", "scenario", "seed", "step"])
+    return table.assign(label_accuracy=0.8 + 0.1 * table.seed + 0.001 * table.step)
+
+
+def grid() -> pd.DataFrame:
+    keys = product(("chain", "dag"), (500, 4000), (32, 64, 128))
+    table = pd.DataFrame(list(keys), columns=["scenario", "labels", "width"])
+    table["difference"] = 0.01 * np.arange(len(table))
+    return table.assign(ci_low=table.difference - 0.02, ci_high=table.difference + 0.02)
+
+
+FIGURES = {
+    "task": (lambda table: problem.task_graph(GRAPH, table), lambda: example_task(GRAPH, TASK)),
+    "gantt": (problem.gantt, lambda: example_schedule(GRAPH, TASK, ["exact", "greedy"])),
+    "shares": (labels.label_shares, shares),
+    "tree": (labels.search_tree, lambda: search_tree(GRAPH, TASK)),
+    "speed": (labels.label_generation, speed),
+    "curves": (teacher_and_student.training_curves, curves),
+    "grid": (distillation.distillation_grid, grid),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_is_readable_and_leaves_its_table_as_it_is(name):
+    draw, make = FIGURES[name]
+    table = make()
+    figure = draw(table)
+    figure.draw_without_rendering()
+    assert all(ax.has_data() for ax in figure.axes)
+    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    (x0, y0), (x1, y1) = figure.get_tightbbox().get_points()
+    width, height = figure.get_size_inches()
+    assert x0 > -0.01 and y0 > -0.01 and x1 < width + 0.01 and y1 < height + 0.01
+    assert width in (style.WIDTH, style.COLUMN)
+    pd.testing.assert_frame_equal(table, make())
+
+
+def title(figure) -> str:
+    return figure.get_suptitle().replace("\n", " ").replace("\xa0", " ")
+
+
+def test_titles_are_of_all_training_seeds():
+    text = title(teacher_and_student.training_curves(curves()))
+    assert text.startswith("The teacher ends at 13.0 % wrong labels, its student at 13.0 %")
+
+
+def test_drawn_values_are_the_tables():
+    figure = distillation.distillation_grid(grid())
+    assert title(figure).startswith("With 500 labels a teacher changes the mean regret by +4.0")
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([0, 3])
+    events = example_schedule(GRAPH, TASK, ["exact", "greedy"])
+    ends = [ax.lines[0].get_xdata()[0] for ax in problem.gantt(events).axes]
+    assert ends == pytest.approx(events.groupby("policy").delay_ms.first()[["exact", "greedy"]])
+    figure = labels.label_generation(speed())
+    assert [*figure.axes[1].lines[0].get_xdata()] == [4, 8, 32]
+    assert figure.axes[1].lines[2].get_ydata()[1] == pytest.approx(9 * 2**8 / 1e3)
+    bars = labels.label_shares(shares()).axes[1].patches
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(20)
