@@ -190,22 +190,14 @@ class Walk:
     Letters 27, 1991.
     """
 
-    step: float = 1.0
-    """s between two values."""
-    median: float = 25 * MBIT
-    """Bytes/s."""
-    deviation: float = 0.7
-    """Of the logarithm."""
-    memory: float = 30.0
-    """s."""
-    fade_every: float = 60.0
-    """Mean time between two fades, s."""
-    fade_s: float = 4.0
-    """Mean length of a fade, s; both times are exponential."""
-    depth: float = 0.2
-    """Share of the bandwidth that a fade leaves."""
-    limits: tuple[float, float] = Ranges().B_up
-    """Least and largest bandwidth, bytes/s."""
+    step: float = 1.0  # s between two values
+    median: float = 25 * MBIT  # bytes/s
+    deviation: float = 0.7  # of the logarithm
+    memory: float = 30.0  # s
+    fade_every: float = 60.0  # s from a fade to the next, on average
+    fade_s: float = 4.0  # s that a fade lasts, on average; both are exponential
+    depth: float = 0.2  # share of the bandwidth that a fade leaves
+    limits: tuple[float, float] = Ranges().B_up  # least and largest bandwidth, bytes/s
 
 
 def walking_trace(

@@ -7,14 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.baselines import LEARNED, POLICIES, Policy, placements_of, policies_for
+from experiments.baselines import (
+    LEARNED,
+    POLICIES,
+    STOPPED,
+    Policy,
+    placements_of,
+    policies_for,
+)
 from experiments.oracles import reference_delay
 from experiments.studies import common, conditions
 from experiments.studies.common import COLUMN
 from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS, chain, dag, fusion, random_graph
-from kd_offload.labels import solve
+from kd_offload.labels import search, solve
 from kd_offload.tasks import Ranges, sample_tasks
 
 GRAPHS = [chain(), dag(), fusion(), random_graph(9, 3)]
@@ -224,3 +231,11 @@ def test_a_missing_feature_is_its_training_median():
         assert np.log(seen[0, where]) == pytest.approx(np.log(median[where]), abs=0.06)
         seen[:, where] = few[:, where]
         assert np.array_equal(seen, few)
+
+
+def test_the_stopped_search_decides_what_search_finds():
+    graph = random_graph(16, 1)
+    tasks = sample_tasks(graph, 30, np.random.default_rng(6))
+    stopped = delay(graph, tasks, placements_of("exact_stopped", graph, tasks))
+    np.testing.assert_allclose(stopped, search(graph, tasks, STOPPED).delays, rtol=1e-9)
+    assert (stopped / solve(graph, tasks).delays).max() > 1 + 1e-9
