@@ -290,11 +290,9 @@ def test_a_queue_with_nobody_behind_it_blocks_until_the_task_is_given_up():
 
 RUN = """
 import json, sys
-import numpy as np
 from experiments.testbed.machines import Machines
-from experiments.testbed.sessions import Session
 with Machines(namespaces=sys.argv[1] == "kernel") as machines:
-    Session(machines, np.array(json.loads(sys.argv[2])))
+    machines.set_state(json.loads(sys.argv[2]))
     names = machines.namespaces.names if machines.namespaces else []
     pids = [machine.process.pid for machine in machines.all]
     print(json.dumps([pids, [*machines.ports.values()], names]), flush=True)
