@@ -65,7 +65,7 @@ test: $(SETUP) ## run lint and tests
 	"$(PY)" -m pytest -n 2
 slow: $(call step,slow/05_dqn slow/09_design slow/11_testbed) ## what reproduce reads: hours
 export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
-	"$(PY)" -m experiments.runtimes.card
+	"$(PY)" -m experiments.export
 lab: $(SETUP) ## open the notebooks; N=06 runs one, and what it needs, at small size
 	@$(if $(N),$(MAKE) PROFILE=lab $(patsubst notebooks/%.ipynb,build/lab/%.done,$(wildcard notebooks/$(N)*.ipynb)),\
 	  mkdir -p build/lab/open && cp -n notebooks/*.ipynb build/lab/open && "$(PY)" -m jupyter lab build/lab/open)

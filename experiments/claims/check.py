@@ -127,6 +127,7 @@ def check(run: Run, stamps: Path, reference: str, claim: str = "", scenario: str
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("reference", nargs="?", default="HEAD", help="commit, tag or CSV file")
     parser.add_argument("--claim", default="", help="judge this claim alone, from the tables")

@@ -308,6 +308,7 @@ def operators(run: Run) -> pd.DataFrame:
 
 
 def operator_rows(run: Run, name: str, ranges: str) -> list[dict]:
+    """The rows of one network, cut operator by operator, in one kind of ranges."""
     where = scenario(name)
     graph = where.graph
     rng = generator(run, f"{name}_{ranges}")

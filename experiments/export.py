@@ -1,8 +1,8 @@
 """The exports: students and `anygraph` as files for a device, with a model card.
 
-`python -m experiments.runtimes.card` (`make export`) writes the networks of the first seed into
+`python -m experiments.export` (`make export`) writes the networks of the first seed into
 exports/: the students of the three shown scenarios as ONNX and C, `anygraph` as C, and the card as
-README.md, from `card.md.in`.
+README.md, from `export.md.in`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from kd_offload.data import written_aside
 from kd_offload.model import Model
 from kd_offload.tasks import STATE, feature_names, unit
 
-TEMPLATE = Path(__file__).parent / "card.md.in"
+TEMPLATE = Path(__file__).parent / "export.md.in"
 
 
 class Student(NamedTuple):

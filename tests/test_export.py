@@ -10,8 +10,8 @@ import pytest
 
 from anygraph import open_network, save_network
 from anygraph.c_text import compile_c
+from experiments import export as card
 from experiments.run import ROOT, save_table
-from experiments.runtimes import card
 from experiments.runtimes.c import export_c, run_c
 from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from experiments.scenarios import SHOWN, scenario
