@@ -93,7 +93,7 @@ class Profile:
     """Nodes at which the exact search is stopped."""
     operators_tasks: int = 200
     """Tasks of a network cut operator by operator."""
-    worst_steps: int = 400
+    worst_steps: int = 800
     """Steps of the search for the worst task."""
     testbed: tuple = (100, 30)
     """Sessions of three tasks in the testbed: links shaped by us, and by the kernel."""
