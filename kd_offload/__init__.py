@@ -14,28 +14,9 @@ distill  imitation learning of the teacher, distillation of the student
 Names of `data`, `model` and `distill` are imported from there, since they bring torch and pyarrow.
 """
 
-from .delay import all_delays, schedule
+from .delay import all_delays
 from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
 from .labels import Labelled, Solution, TooLarge, label_prices, search, solve
 from .tasks import STATE, Ranges, feature_names, sample_tasks
 
 __version__ = "2.0.0"
-__all__ = [
-    "LOCATIONS",
-    "STATE",
-    "Labelled",
-    "Ranges",
-    "Solution",
-    "TaskGraph",
-    "TooLarge",
-    "all_delays",
-    "chain",
-    "dag",
-    "feature_names",
-    "fusion",
-    "label_prices",
-    "sample_tasks",
-    "schedule",
-    "search",
-    "solve",
-]

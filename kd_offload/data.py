@@ -90,9 +90,8 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
     count : int
         Number of tasks.
     seed : int
-    ranges : Ranges, optional
-    workload : numpy.ndarray of float64, shape (n + edges,), optional
-        Fixed cycles and bytes; then only the system state varies.
+    ranges, workload
+        As of `sample_tasks`.
     block : int, optional
         Tasks drawn from one generator.
     node_budget : int, optional
@@ -107,9 +106,8 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
     Raises
     ------
     ValueError
-        For an unknown split, a bad count or workload.
-    TooLarge
-        For a task that takes the search more than `node_budget` nodes.
+        For an unknown split, a bad count or workload; TooLarge for a task that takes the search
+        more than `node_budget` nodes.
     """
     if split not in SPLITS:
         raise ValueError(f"split: {split!r}, expected one of {', '.join(SPLITS)}")

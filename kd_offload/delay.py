@@ -29,14 +29,8 @@ LINKS = ("wireless up", "wireless down", "WAN up", "WAN down")
 BANDWIDTH = ("B_up", "B_down", "B_wan", "B_wan")  # of each link, in the system state
 PROPAGATION = ("tau_wireless", "tau_wireless", "tau_wan", "tau_wan")
 # The links that a transfer from location a to location b crosses, in order.
-ROUTES = {
-    (0, 1): (UP,),
-    (1, 0): (DOWN,),
-    (1, 2): (WAN_UP,),
-    (2, 1): (WAN_DOWN,),
-    (0, 2): (UP, WAN_UP),
-    (2, 0): (WAN_DOWN, DOWN),
-}
+ROUTES = {(0, 1): (UP,), (1, 0): (DOWN,), (1, 2): (WAN_UP,), (2, 1): (WAN_DOWN,)}
+ROUTES |= {(0, 2): (UP, WAN_UP), (2, 0): (WAN_DOWN, DOWN)}
 
 # The same for compiled code. A resource is a link, a serial processor, or ALWAYS_FREE: an elastic
 # processor, and the hop that a transfer does without.
@@ -61,15 +55,6 @@ class Times(NamedTuple):
     propagation: np.ndarray  # (N_RESOURCES,): of each link
     time_to_result: np.ndarray  # (n + 2, 3): least time from a node's finish, if nothing waits
     alone: np.ndarray  # (N_RESOURCES,): scratch
-
-
-class Event(NamedTuple):
-    """One reservation of a resource, for Gantt charts."""
-
-    resource: str  # "device", "edge", "cloud" or a name in LINKS
-    what: str  # a subtask's number, "i→j" for a transfer, or "result"
-    start: float  # s
-    end: float  # s
 
 
 @njit(cache=True, inline="always")
@@ -266,39 +251,3 @@ def _refuse_overflow(delays: np.ndarray) -> None:
     if bad.any():
         row = np.argwhere(bad)[0][0]
         raise ValueError(f"delay: {delays[bad][0]} s in row {row}, expected a finite number")
-
-
-def schedule(graph: TaskGraph, task, placement) -> list[Event]:
-    """What happens when, by the compiled kernel's rules in plain Python, for Gantt charts.
-
-    For one task (F,) and placement (n,). Events are in the order in which resources are reserved;
-    the last one is the result. Raises ValueError for a bad task or placement.
-    """
-    t, x = check_tasks(graph, task), check_placements(graph, placement)
-    if t.ndim != 1 or x.ndim != 1:
-        raise ValueError(f"schedule: {t.shape} tasks, {x.shape} placements, expected one of each")
-    state = dict(zip(STATE, t[-N_STATE:]))
-    location = [0, *map(int, x), 0]
-    free_at: dict[str, float] = {}
-    finish = [0.0] * (graph.n + 2)
-    events = []
-    for j in range(1, graph.n + 2):
-        ready = 0.0
-        for e in range(graph.first[j], graph.first[j + 1]):
-            i = int(graph.source[e])
-            arrival = finish[i]
-            for link in ROUTES.get((location[i], location[j]), ()):
-                name = LINKS[link]
-                start = max(arrival, free_at.get(name, 0.0))
-                free_at[name] = start + t[graph.n + e] / state[BANDWIDTH[link]]
-                events.append(Event(name, f"{i}→{j}", start, free_at[name]))
-                arrival = free_at[name] + state[PROPAGATION[link]]
-            ready = max(ready, arrival)
-        finish[j] = ready
-        if j <= graph.n:
-            name = LOCATIONS[location[j]]
-            start = max(ready, free_at.get(name, 0.0)) if SERIAL[location[j]] else ready
-            finish[j] = free_at[name] = start + t[j - 1] / state[f"f_{location[j]}"]
-            events.append(Event(name, str(j), start, finish[j]))
-    events.append(Event("device", "result", finish[-1], finish[-1]))
-    return events

@@ -33,24 +33,15 @@ class Recipe:
     Raises ValueError naming the field for a value that makes no sense.
     """
 
-    role: str
-    """What the network is in tables and file names."""
-    hidden: tuple[int, ...]
-    """Widths of the hidden layers."""
-    learning_rate: float
-    """Largest learning rate of AdamW, between 0 and 1."""
-    weight_decay: float = 0.0
-    """AdamW's."""
-    distilled: bool = False
-    """Whether it also learns from a teacher; temperature and mix matter only then."""
-    temperature: float = 2.0
-    """By which the logits of both are divided."""
-    mix: float = 0.5
-    """Weight of the hard labels; 1 - mix is that of the teacher."""
-    steps: int = 16_000
-    """Updates."""
-    batch: int = 512
-    """Tasks in each update."""
+    role: str  # what the network is in tables and file names
+    hidden: tuple[int, ...]  # widths of the hidden layers
+    learning_rate: float  # largest learning rate of AdamW, between 0 and 1
+    weight_decay: float = 0.0  # AdamW's
+    distilled: bool = False  # whether it also learns from a teacher; the next two matter only then
+    temperature: float = 2.0  # by which the logits of both are divided
+    mix: float = 0.5  # weight of the hard labels; 1 - mix is that of the teacher
+    steps: int = 16_000  # updates
+    batch: int = 512  # tasks in each update
 
     def __post_init__(self):
         for field, good, expected in (

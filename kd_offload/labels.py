@@ -384,23 +384,12 @@ def _too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
 def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     """The optimal placement of every task, ties as in the formulation.
 
-    Parameters
-    ----------
-    graph : TaskGraph
-    tasks : array_like of float, shape (S, F), SI units
-    node_budget : int, optional
-        Prefixes evaluated per task, without limit by default.
+    Parameters and Raises as of `search`; also raises TooLarge, naming the first task that takes
+    more than `node_budget` nodes.
 
     Returns
     -------
     Solution
-
-    Raises
-    ------
-    TooLarge
-        Naming the first task that takes more than `node_budget` nodes.
-    ValueError
-        For a bad task or budget, and for a task that has no finite delay.
     """
     found, budget = search(graph, tasks, node_budget), checked_budget(node_budget)
     if (found.nodes > budget).any():
@@ -442,23 +431,14 @@ def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # 
 def label_prices(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.ndarray:
     """The price of every wrong label, exact: how much longer the best placement with it takes.
 
-    Parameters
-    ----------
-    graph : TaskGraph
-    tasks : array_like of float, shape (S, F), SI units
-    node_budget : int, optional
-        Of each of the 2 n + 1 searches of a task, without limit by default.
+    Parameters and Raises as of `solve`; `node_budget` is that of each of the 2 n + 1 searches of a
+    task.
 
     Returns
     -------
     numpy.ndarray of float64, shape (S, n, 3), s
         Entry [s, i, k]: by how much the best placement with subtask i + 1 at location k exceeds the
         optimum; 0 at the label.
-
-    Raises
-    ------
-    TooLarge, ValueError
-        As `solve` does.
     """
     t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
     best = solve(graph, t, node_budget)

@@ -127,12 +127,7 @@ def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray of float64, contiguous, same shape
-
-    Raises
-    ------
-    ValueError
-        Naming field and value.
+    numpy.ndarray of float64, contiguous, same shape; ValueError names field and value
     """
     t = real_array("task", tasks, feature_names(graph)).astype(np.float64, order="C", copy=False)
     if t.ndim not in (1, 2) or not t.size or t.shape[-1] != graph.n_features:

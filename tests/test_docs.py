@@ -13,7 +13,8 @@ import anygraph
 from docs import student_data
 from experiments.execute import execute
 from experiments.run import ROOT
-from kd_offload.delay import delay, schedule
+from experiments.schedule import schedule
+from kd_offload.delay import delay
 from kd_offload.graphs import dag
 from kd_offload.labels import solve
 from kd_offload.model import decide, open_model

@@ -13,6 +13,7 @@ FLOORS = (
     "kd_offload",
     "anygraph",
     "experiments.oracles",
+    "experiments.schedule",
     "experiments.profiles",
     "experiments.scenarios",
     "experiments.run",

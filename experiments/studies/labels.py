@@ -20,16 +20,9 @@ from experiments.parallel import in_parallel, progress
 from experiments.profiles import Profile
 from experiments.run import Run, load
 from experiments.scenarios import SHOWN, TRAINED, scenario
+from experiments.schedule import schedule
 from kd_offload import graphs
-from kd_offload.delay import (
-    N_LOCATIONS,
-    N_RESOURCES,
-    delay,
-    new_times,
-    prepare,
-    schedule,
-    schedule_node,
-)
+from kd_offload.delay import N_LOCATIONS, N_RESOURCES, delay, new_times, prepare, schedule_node
 from kd_offload.graphs import LOCATIONS, TaskGraph, random_graph
 from kd_offload.labels import (
     TIE,

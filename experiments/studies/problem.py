@@ -7,7 +7,8 @@ import pandas as pd
 
 from experiments.baselines import placements_of
 from experiments.scenarios import RANDOM, TRAINED, scenario
-from kd_offload.delay import N_LOCATIONS, delay, schedule
+from experiments.schedule import schedule
+from kd_offload.delay import N_LOCATIONS, delay
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import solve
 

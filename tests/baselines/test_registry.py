@@ -23,7 +23,8 @@ from experiments.baselines.local_search import local_search
 from experiments.oracles import chain_dp, reference_delay
 from experiments.run import load
 from experiments.scenarios import SHOWN, TRAINED, scenario
-from kd_offload.delay import delay, schedule
+from experiments.schedule import schedule
+from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag, fusion, random_graph
 from kd_offload.labels import solve
 from kd_offload.tasks import sample_tasks

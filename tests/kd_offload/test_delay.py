@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import oracles
+from experiments.schedule import schedule
 from experiments.studies import labels as proofs
 from kd_offload.delay import (
     BANDWIDTH,
@@ -16,7 +17,6 @@ from kd_offload.delay import (
     delay,
     new_times,
     prepare,
-    schedule,
     schedule_node,
     transfer_time,
 )
