@@ -24,7 +24,7 @@ from experiments.baselines import (
 )
 from experiments.parallel import in_parallel
 from experiments.run import Run
-from experiments.scenarios import scenario
+from experiments.scenarios import TRAINED, scenario
 from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.data import sha256
 from kd_offload.delay import delay
@@ -156,7 +156,9 @@ def table_of(function: Callable[..., list[dict]], jobs: list[tuple], what: str) 
     return pd.DataFrame([row for rows in in_parallel(function, jobs, what) for row in rows])
 
 
-def model_digests(run: Run, names: Iterable[str], roles: Iterable[str] = LEARNED) -> dict[str, str]:
+def model_digests(
+    run: Run, names: Iterable[str] = TRAINED, roles: Iterable[str] = LEARNED
+) -> dict[str, str]:
     """SHA-256 of the networks that decide on some scenarios, for the provenance of a table."""
     paths = [
         run.model_path(role, name, seed)
