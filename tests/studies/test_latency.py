@@ -228,7 +228,7 @@ def test_a_missing_model_is_named(tiny, tmp_path):
     """A run with data but without models."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dag").symlink_to(tiny.out / "data" / "dag")
-    with pytest.raises(ValueError, match=r"dag_0\.npz is missing"):
+    with pytest.raises(ValueError, match=r"_0\.npz(: no such file| is missing)"):
         study.decide_all(replace(tiny, out=tmp_path), "dag")
 
 
