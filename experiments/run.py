@@ -7,6 +7,7 @@ import platform
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ def get_run(profile: str, out: str = "") -> Run:
         raise ValueError(f"profile: {profile!r}, expected one of {', '.join(PROFILES)}")
     default = "." if profile == "paper" else f"build/{profile}"
     return Run(PROFILES[profile], ROOT / (out or default))
+
+
+def generator(run: Run, name: str) -> np.random.Generator:
+    """The generator of what is called `name` in a run: a new one each time, of the same seed."""
+    return np.random.default_rng([run.profile.seed, crc32(name.encode())])
 
 
 def generate(run: Run, name: str, split: str) -> Path:

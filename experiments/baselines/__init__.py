@@ -1,45 +1,13 @@
-"""What the students are compared with: one method per file, and one registry of all policies."""
+"""What the students are compared with: one method per file, and one registry of all policies.
 
-from experiments.baselines.registry import (
-    ANY,
-    FIXED,
-    LEARNED,
-    OPTIMAL,
-    OURS,
-    POLICIES,
-    STOPPED,
-    Decider,
-    Policy,
-    as_policy,
-    compiled_deciders,
-    loop_deciders,
-    model_deciders,
-    open_trained,
-    placements_of,
-    policies_for,
-    register,
-    seeds_of,
-    size_of,
-)
+Names of `registry` can be imported from here. They are looked up when asked for, so that a step
+that trains one baseline does not depend on all others.
+"""
 
-__all__ = [
-    "ANY",
-    "FIXED",
-    "LEARNED",
-    "OPTIMAL",
-    "OURS",
-    "POLICIES",
-    "STOPPED",
-    "Decider",
-    "Policy",
-    "as_policy",
-    "compiled_deciders",
-    "loop_deciders",
-    "model_deciders",
-    "open_trained",
-    "placements_of",
-    "policies_for",
-    "register",
-    "seeds_of",
-    "size_of",
-]
+from importlib import import_module
+
+
+def __getattr__(name: str):
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return getattr(import_module("experiments.baselines.registry"), name)

@@ -21,9 +21,8 @@ from anygraph.network import ROLE
 from anygraph.propose import propose
 from anygraph.training import fit
 from experiments.parallel import in_parallel
-from experiments.run import Run, provenance
+from experiments.run import Run, generator, provenance
 from experiments.scenarios import SCENARIOS, scenario
-from experiments.studies.common import generator
 from kd_offload.data import save_json, sha256
 from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph, chain, random_graph

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,7 @@ from experiments.baselines import (
     seeds_of,
 )
 from experiments.parallel import in_parallel
-from experiments.run import Run
+from experiments.run import Run, generator
 from experiments.scenarios import TRAINED, scenario
 from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.data import sha256
@@ -39,11 +38,6 @@ COLUMN = {quantity: position - len(STATE) for position, quantity in enumerate(ST
 Policies = dict[str, list[Callable]]
 # By policy, an array whose first axes are training seeds (K) and tasks (S).
 Arrays = dict[str, np.ndarray]
-
-
-def generator(run: Run, name: str) -> np.random.Generator:
-    """The generator of what is called `name` in a run: a new one each time, of the same seed."""
-    return np.random.default_rng([run.profile.seed, crc32(name.encode())])
 
 
 def base_tasks(run: Run, name: str) -> np.ndarray:

@@ -13,14 +13,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.baselines import LEARNED
-from experiments.run import Run
+from experiments.run import Run, generator
 from experiments.scenarios import SHOWN, scenario
 from experiments.studies.common import (
     COLUMN,
     FEWEST_CASES,
     all_policies,
     base_tasks,
-    generator,
     placed,
     regrets,
     summary,

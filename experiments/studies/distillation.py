@@ -15,9 +15,8 @@ import pandas as pd
 from scipy import stats
 
 from experiments.parallel import in_parallel
-from experiments.run import Run, load
+from experiments.run import Run, generator, load
 from experiments.scenarios import SHOWN, scenario
-from experiments.studies.common import generator
 from experiments.studies.statistics import bootstrap_means, effective_freedom, holm
 from kd_offload.delay import delay
 from kd_offload.distill import PLAIN, STUDENT, TEACHER, fit

@@ -32,9 +32,8 @@ from experiments.baselines.decisions import saved_decisions
 from experiments.baselines.dqn import DqnConfig
 from experiments.baselines.local_search import local_search
 from experiments.parallel import progress
-from experiments.run import Run, load, read_table
+from experiments.run import Run, generator, load, read_table
 from experiments.scenarios import RANDOM, SHOWN, TRAINED, scenario
-from experiments.studies.common import generator
 from experiments.studies.statistics import (
     bootstrap_means,
     bounded,

@@ -19,14 +19,13 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from experiments.run import ROOT, Run
+from experiments.run import ROOT, Run, generator
 from experiments.scenarios import scenario
 from experiments.studies.common import (
     COLUMN,
     Arrays,
     Policies,
     all_policies,
-    generator,
     placed,
     table_of,
 )

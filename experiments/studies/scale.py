@@ -32,10 +32,10 @@ from experiments.baselines.environment import scaling_of
 from experiments.baselines.exact import exact
 from experiments.baselines.min_cut import min_cut
 from experiments.parallel import in_parallel
-from experiments.run import Run
+from experiments.run import Run, generator
 from experiments.scenarios import SCENARIOS, SHOWN, scenario
 from experiments.studies.clock import in_fresh_processes, ratio, time_interleaved
-from experiments.studies.common import generator, placed, regrets, table_of
+from experiments.studies.common import placed, regrets, table_of
 from experiments.studies.latency import with_added
 from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.delay import delay
