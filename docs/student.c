@@ -9,9 +9,9 @@
 
 static kd_graph_t graph;
 static kd_workspace_t workspace;
-static double task[KD_MOST + KD_MAX_EDGES + 8];
+static double task[KD_MAX_SUBTASKS + KD_MAX_EDGES + 8];
 static int pairs[2 * KD_MAX_EDGES], bad;
-static unsigned char placement[KD_MOST];
+static unsigned char placement[KD_MAX_SUBTASKS];
 
 SHOWN("task") double *get_task(void) { return task; }
 SHOWN("pairs") int *get_pairs(void) { return pairs; }
