@@ -1,6 +1,5 @@
 # `make help` lists the targets. PYTHON=/path/to/python uses an environment of your own.
-# A step executes a notebook. Its stamp is build/<profile>/<name>.done; the .d file beside it has the
-# modules that the notebook imported, so that a step is run again when one of them changes.
+# A step executes a notebook; build/<profile>/<name>.d has the modules that the notebook imported.
 PROFILE := paper
 .DELETE_ON_ERROR .NOTPARALLEL: # a step uses all cores
 .PHONY: help setup check reproduce smoke check-claims test slow export lab site clean
@@ -19,13 +18,12 @@ setup: $(SETUP) ## make .venv, with everything that is needed
 	@"$(BASE)" .ci/check.py
 	"$(BASE)" -m venv .venv
 	.venv/bin/pip install -q -r requirements.txt
-	.venv/bin/pip install -q --no-deps --no-build-isolation -e .
-	@touch $@
-check:
-	@"$(PY)" .ci/check.py --packages
+	.venv/bin/pip install -q --no-deps --no-build-isolation -e . && touch $@
+check: ; @"$(PY)" .ci/check.py --packages
 
 step = $(foreach name,$(1),build/$(PROFILE)/$(name).done)
 STORY := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
+DATA := $(call step,training/02_data)
 NETWORKS := $(call step,$(addprefix training/03_,chain dag fusion networks))
 MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
 slow_step = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# the reference run reads them
@@ -35,10 +33,9 @@ RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
 build/$(PROFILE)/%.done: notebooks/%.ipynb requirements.txt experiments/execute.py | $(SETUP)
 	$(RUN)
 $(NETWORKS): build/$(PROFILE)/training/03_%.done: notebooks/training/03_teacher_and_student.ipynb \
-  requirements.txt experiments/execute.py $(call step,training/02_data) | $(SETUP)
+  requirements.txt experiments/execute.py $(DATA) | $(SETUP)
 	$(RUN) -p scenarios $*
-$(call step,02_labels training/04_distillation training/05_other_learners slow/05_dqn): \
-  $(call step,training/02_data)
+$(call step,02_labels training/04_distillation training/05_other_learners slow/05_dqn): $(DATA)
 $(call step,03_teacher_and_student): $(NETWORKS)
 $(call step,04_distillation): $(call step,training/04_distillation)
 $(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
@@ -55,14 +52,11 @@ $(OUT)figures/claims.html: $(call step,12_claims) # the page to print
 	@"$(PY)" -m nbconvert --log-level ERROR --to html --no-input --output-dir $(@D) --output claims \
 	  $(if $(OUT),$(OUT)notebooks,notebooks/executed)/12_claims.ipynb
 smoke: ## the same at small sizes
-	@$(MAKE) --no-print-directory PROFILE=smoke reproduce
-	"$(PY)" -m pytest -q tests/after_smoke.py
+	@$(MAKE) --no-print-directory PROFILE=smoke reproduce && "$(PY)" -m pytest -q tests/after_smoke.py
 check-claims: $(SETUP) ## compare your claims with the committed ones
-	@"$(PY)" -m experiments.claims.check $(if $(CLAIM),--claim $(CLAIM)) \
-	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(REFERENCE)
+	@"$(PY)" -m experiments.claims.check $(CLAIM:%=--claim %) $(SCENARIO:%=--scenario %) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
-	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check .
-	"$(PY)" -m pytest -n 2
+	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check . && "$(PY)" -m pytest -n 2
 slow: $(call step,slow/05_dqn slow/09_design slow/11_testbed) ## what reproduce reads: hours
 export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
 	"$(PY)" -m experiments.export
