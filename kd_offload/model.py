@@ -1,12 +1,17 @@
 """A trained network: what it is, how it decides, how it is saved.
 
 Teacher and students are multilayer perceptrons from the standardised logarithms of a task vector to
-n x 3 logits, one softmax per subtask: multi-label classification.
+n x 3 logits, one softmax per subtask: multi-label classification. The labels depend on each other:
+two subtasks that could share either place should both go, or neither. A classifier chain (Read,
+Pfahringer, Holmes and Frank, Machine Learning 85, 2011) knows that: it decides subtask after
+subtask, in topological order, and sees the labels that it has already given. Without its `Chain`, a
+model decides all subtasks independently.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,13 +19,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import one_hot
 
 from .data import written_aside
 from .delay import N_LOCATIONS
 from .graphs import TaskGraph
 from .tasks import check_tasks, feature_names
 
-FORMAT = "kd_offload model 4"
+FORMAT = "kd_offload model 5"
 
 
 class Scaling(NamedTuple):
@@ -30,6 +36,19 @@ class Scaling(NamedTuple):
     deviation: np.ndarray  # float64 (F,), positive
     low: np.ndarray  # float64 (F,)
     high: np.ndarray  # float64 (F,)
+
+
+class Chain(NamedTuple):
+    """What a classifier chain adds: W hidden units per subtask, which see the labels before it.
+
+    The units of subtask j are relu(hidden @ entry[:, j] + bias[j] + given[i, label of i, j] summed
+    over i < j), with `hidden` the last hidden layer; units @ exit[j] is added to the logits of j.
+    """
+
+    entry: np.ndarray  # float32 (hidden, n, W)
+    given: np.ndarray  # float32 (n, 3, n, W); 0 unless i < j
+    bias: np.ndarray  # float32 (n, W)
+    exit: np.ndarray  # float32 (n, W, 3)
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,8 @@ class Model:
     scaling : Scaling
     weights : tuple of numpy.ndarray of float32, shapes (inputs, outputs)
     biases : tuple of numpy.ndarray of float32, shapes (outputs,)
+    chain : Chain, optional
+        None if the labels are independent of each other.
 
     Raises
     ------
@@ -59,37 +80,63 @@ class Model:
     scaling: Scaling
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    chain: Chain | None = None
 
     def __post_init__(self):
-        features = self.graph.n_features
-        arrays = [(name, a, (features,), np.float64) for name, a in self.scaling._asdict().items()]
-        rows = features
-        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            arrays.append((f"weight_{i}", w, (rows, len(b)), np.float32))
-            arrays.append((f"bias_{i}", b, (len(b),), np.float32))
-            rows = len(b)
-        for name, array, shape, dtype in arrays:
+        n = self.graph.n
+        for name, array, shape, dtype in self._expected():
             if array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} {array.shape}"
                 raise ValueError(f"model: {name} is {found}, expected {np.dtype(dtype)} {shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"model: {name} has an entry that is not finite")
-        if rows != self.graph.n * N_LOCATIONS:
-            raise ValueError(f"model: {rows} outputs, not those of {self.graph.name!r}")
+        if len(self.biases[-1]) != n * N_LOCATIONS:
+            found = len(self.biases[-1])
+            raise ValueError(f"model: {found} outputs, not those of {self.graph.name!r}")
         if not (self.scaling.deviation > 0).all():
             raise ValueError("model: deviation has an entry that is not positive")
         if not (self.scaling.low <= self.scaling.high).all():
             raise ValueError("model: low is above high")
+        if self.chain is not None and self.chain.given[~earlier(n)].any():
+            raise ValueError("model: chain_given has an entry for a label that is not yet given")
+
+    def _expected(self) -> Iterator[tuple]:
+        """Name, array, shape and dtype of each array."""
+        n, features = self.graph.n, self.graph.n_features
+        for name, array in self.scaling._asdict().items():
+            yield name, array, (features,), np.float64
+        rows = features
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            yield f"weight_{i}", w, (rows, len(b)), np.float32
+            yield f"bias_{i}", b, (len(b),), np.float32
+            rows = len(b)
+        if self.chain is not None:
+            hidden, units = len(self.weights[-1]), self.units
+            shapes = [(hidden, n, units), (n, N_LOCATIONS, n, units), (n, units)]
+            shapes.append((n, units, N_LOCATIONS))
+            for (name, array), shape in zip(self.chain._asdict().items(), shapes):
+                yield f"chain_{name}", array, shape, np.float32
+
+    @property
+    def units(self) -> int:
+        """Hidden units of a subtask in the chain, W; 0 if there is none."""
+        return 0 if self.chain is None else self.chain.bias.shape[-1]
 
     @property
     def parameters(self) -> int:
         """Number of weights and biases."""
-        return sum(a.size for a in (*self.weights, *self.biases))
+        n, units = self.graph.n, self.units
+        dense = sum(a.size for a in (*self.weights, *self.biases))
+        each = len(self.weights[-1]) + 1 + N_LOCATIONS  # of a unit: from below, bias, to the logits
+        return dense + n * units * each + N_LOCATIONS * units * n * (n - 1) // 2
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one decision."""
-        return sum(w.size for w in self.weights)
+        """Multiply-adds of one decision; of a chain's given labels, additions."""
+        n, units = self.graph.n, self.units
+        dense = sum(w.size for w in self.weights)
+        each = len(self.weights[-1]) + N_LOCATIONS
+        return dense + n * units * each + units * n * (n - 1) // 2
 
     @property
     def bytes(self) -> int:
@@ -115,14 +162,39 @@ def standardise(scaling: Scaling, tasks: np.ndarray) -> np.ndarray:
     return ((np.log(tasks) - scaling.mean) / scaling.deviation).astype(np.float32)
 
 
-def logits(model: Model, tasks: np.ndarray) -> np.ndarray:
-    """Logits float32 (S, n, 3) of tasks (S, F), in NumPy, unchecked."""
-    h = standardise(model.scaling, tasks)  # (S, F)
-    for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
-        h = h @ w + b  # (S, width)
-        if layer < len(model.weights) - 1:
-            np.maximum(h, 0, out=h)
-    return h.reshape(len(h), -1, N_LOCATIONS)
+def earlier(n: int) -> np.ndarray:
+    """Which entries of `Chain.given` belong to a label that is given before: bool (n, 3, n)."""
+    before = np.triu(np.ones((n, n), bool), 1)
+    return before[:, None].repeat(N_LOCATIONS, 1)
+
+
+def logits(model: Model, tasks: np.ndarray, labels: np.ndarray | None = None) -> np.ndarray:
+    """A model's logits in NumPy, unchecked.
+
+    Parameters
+    ----------
+    model : Model
+    tasks : numpy.ndarray of float64, shape (S, F), SI units
+    labels : numpy.ndarray of int, shape (S, n), optional
+        What a chain sees as the labels before each subtask; by default, those that it gives.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (S, n, 3)
+    """
+    hidden = standardise(model.scaling, tasks)  # (S, F)
+    for w, b in zip(model.weights[:-1], model.biases):
+        hidden = np.maximum(hidden @ w + b, 0)  # (S, width)
+    out = (hidden @ model.weights[-1] + model.biases[-1]).reshape(len(tasks), -1, N_LOCATIONS)
+    if model.chain is None:
+        return out
+    entry, given, bias, leave = model.chain
+    units = np.tensordot(hidden, entry, 1) + bias  # (S, n, W)
+    for j in range(model.graph.n):
+        out[:, j] += np.maximum(units[:, j], 0) @ leave[j]
+        known = out[:, j].argmax(-1) if labels is None else labels[:, j]
+        units[:, j + 1 :] += given[j, known, j + 1 :]
+    return out
 
 
 def check_graph(model: Model, graph: TaskGraph) -> None:
@@ -187,38 +259,91 @@ class Network(nn.Module):
     Parameters
     ----------
     sizes : list of int
-        Inputs, widths of the hidden layers, outputs.
+        Inputs, widths of the hidden layers, outputs: 3 for each of n subtasks.
+    units : int
+        W of a `Chain`; 0 for independent labels.
     count : int
         K. Networks so small spend their time between calls, so that several at once cost little.
     """
 
-    def __init__(self, sizes: list[int], count: int = 1):
+    def __init__(self, sizes: list[int], units: int = 0, count: int = 1):
         super().__init__()
+        n = sizes[-1] // N_LOCATIONS
         pairs = list(zip(sizes, sizes[1:]))
         self.weights = nn.ParameterList(torch.empty(count, a, b) for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(count, 1, b) for _, b in pairs)
+        self.units = units
+        if units:
+            self.entry = nn.Parameter(torch.empty(count, sizes[-2], n, units))
+            self.given = nn.Parameter(torch.empty(count, n, N_LOCATIONS, n, units))
+            self.bias = nn.Parameter(torch.zeros(count, n, units))
+            self.exit = nn.Parameter(torch.empty(count, n, units, N_LOCATIONS))
+            mask = torch.from_numpy(earlier(n)).float()
+            self.register_buffer("earlier", mask[..., None], persistent=False)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Inputs (K, B, F), or (B, F) for all alike -> logits (K, B, n, 3)."""
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases)):
-            x = x @ w + b  # (K, B, width)
-            if layer < len(self.weights) - 1:
-                x = torch.relu(x)
-        return x.unflatten(-1, (-1, N_LOCATIONS))
+    def forward(self, x: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits (K, B, n, 3) of inputs (K, B, F), or (B, F) for all alike.
 
-    def arrays(self, k: int) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-        """Weights and biases of network k, as a Model has them."""
-        weights = tuple(w.detach()[k].cpu().numpy().copy() for w in self.weights)
-        biases = tuple(b.detach()[k, 0].cpu().numpy().copy() for b in self.biases)
-        return weights, biases
+        labels int64 (K, B, n): what a chain sees as the labels before each subtask; by default,
+        those that it gives.
+        """
+        for w, b in zip(self.weights[:-1], self.biases):
+            x = torch.relu(x @ w + b)  # (K, B, width)
+        out = (x @ self.weights[-1] + self.biases[-1]).unflatten(-1, (-1, N_LOCATIONS))
+        if not self.units:
+            return out
+        units = (x @ self.entry.flatten(2)).unflatten(-1, self.bias.shape[1:])  # (K, B, n, W)
+        units = units + self.bias[:, None]
+        given = self.given * self.earlier
+        if labels is None:
+            return self._in_sequence(out, units, given)
+        known = one_hot(labels, N_LOCATIONS).to(x.dtype).flatten(2)  # (K, B, 3 n)
+        units = units + (known @ given.flatten(1, 2).flatten(2)).view_as(units)
+        return out + torch.einsum("kbnw,knwc->kbnc", torch.relu(units), self.exit)
+
+    def _in_sequence(self, out, units, given):
+        """The logits of a chain that sees the labels that it gives."""
+        logits = []
+        for j in range(out.shape[2]):
+            logits.append(out[:, :, j] + torch.relu(units[:, :, j]) @ self.exit[:, j])
+            known = one_hot(logits[j].argmax(-1), N_LOCATIONS).to(out.dtype)  # (K, B, 3)
+            units = units + (known @ given[:, j].flatten(2)).view_as(units)
+        return torch.stack(logits, 2)
+
+    def arrays(self, k: int) -> tuple:
+        """Weights, biases and chain of network k, as a Model has them."""
+        weights = tuple(_array(w[k]) for w in self.weights)
+        biases = tuple(_array(b[k, 0]) for b in self.biases)
+        if not self.units:
+            return weights, biases, None
+        given = self.given[k] * self.earlier
+        return (
+            weights,
+            biases,
+            Chain(*map(_array, (self.entry[k], given, self.bias[k], self.exit[k]))),
+        )
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
 
 
 def torch_network(model: Model) -> Network:
     """The network of one model in torch: (B, F) -> (1, B, n, 3), without scaling."""
-    net = Network([model.graph.n_features, *(len(b) for b in model.biases)])
-    for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
-        net.weights[layer].data = torch.from_numpy(w.copy())[None]
-        net.biases[layer].data = torch.from_numpy(b.copy())[None, None]
+    return join_networks([model])
+
+
+def join_networks(models: Sequence[Model]) -> Network:
+    """The networks of models of the same shape in torch, side by side."""
+    first = models[0]
+    sizes = [first.graph.n_features, *(len(b) for b in first.biases)]
+    net = Network(sizes, first.units, len(models))
+    for k, model in enumerate(models):
+        for layer, (w, b) in enumerate(zip(model.weights, model.biases)):
+            net.weights[layer].data[k] = torch.from_numpy(w)
+            net.biases[layer].data[k, 0] = torch.from_numpy(b)
+        for name, array in (model.chain._asdict() if model.chain else {}).items():
+            getattr(net, name).data[k] = torch.from_numpy(array)
     return net.eval()
 
 
@@ -232,6 +357,8 @@ def save(model: Model, path: Path) -> None:
     arrays |= model.scaling._asdict()
     arrays |= {f"weight_{i}": w for i, w in enumerate(model.weights)}
     arrays |= {f"bias_{i}": b for i, b in enumerate(model.biases)}
+    if model.chain is not None:
+        arrays |= {f"chain_{name}": array for name, array in model.chain._asdict().items()}
     with written_aside(path) as aside:
         np.savez(aside, **arrays)
 
@@ -248,6 +375,9 @@ def open_model(path: Path) -> Model:
     try:
         depth = sum(name.startswith("weight_") for name in saved)
         edges = tuple((int(i), int(j)) for i, j in saved["edges"])
+        chain = None
+        if "chain_entry" in saved:
+            chain = Chain(*(saved[f"chain_{name}"] for name in Chain._fields))
         return Model(
             role=str(saved["role"]),
             graph=TaskGraph(str(saved["graph"]), int(saved["n"]), edges),
@@ -255,6 +385,7 @@ def open_model(path: Path) -> Model:
             scaling=Scaling(*(saved[name] for name in Scaling._fields)),
             weights=tuple(saved[f"weight_{i}"] for i in range(depth)),
             biases=tuple(saved[f"bias_{i}"] for i in range(depth)),
+            chain=chain,
         )
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise ValueError(f"model: {path} is altered ({error}); train it anew") from None
