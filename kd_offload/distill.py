@@ -8,7 +8,7 @@ softened outputs (Hinton, Vinyals and Dean, "Distilling the knowledge in a neura
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Recipe:
 
     role: str  # what the network is in tables and file names
     hidden: tuple[int, ...]  # widths of the hidden layers
+    units: int  # of each subtask in the classifier chain; 0: labels independent of each other
     learning_rate: float  # largest learning rate of AdamW, between 0 and 1
     weight_decay: float = 0.0  # AdamW's
     distilled: bool = False  # whether it also learns from a teacher; the next two matter only then
@@ -45,6 +46,7 @@ class Recipe:
 
     def __post_init__(self):
         for field, good, expected in (
+            ("units", self.units >= 0, "not negative"),
             ("learning_rate", 0 < self.learning_rate < 1, "between 0 and 1"),
             ("weight_decay", 0 <= self.weight_decay < np.inf, "not negative"),
             ("temperature", 0 < self.temperature < np.inf, "positive"),
@@ -56,9 +58,11 @@ class Recipe:
                 raise ValueError(f"{field}: {getattr(self, field)!r}, expected a number {expected}")
 
 
-TEACHER = Recipe("teacher", (256, 256, 256), 2e-3, weight_decay=0.03)
-STUDENT = Recipe("student", (64, 64), 2e-2, distilled=True)
-PLAIN = Recipe("student_plain", (64, 64), 2e-2)  # trained as long, without a teacher
+TEACHER = Recipe("teacher", (256, 256), 32, 2e-3, weight_decay=0.03)
+STUDENT = Recipe("student", (64, 64), 8, 2e-2, distilled=True)
+PLAIN = replace(STUDENT, role="student_plain", distilled=False)  # as long, without a teacher
+TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 2e-3, weight_decay=0.03)
+STUDENT_INDEPENDENT = replace(STUDENT, role="student_independent", units=0)
 
 
 class CurvePoint(NamedTuple):
@@ -148,7 +152,8 @@ def fit(
     watched.append(tuple(a[:CURVE_TASKS] for a in _tensors(validation, scaling, device)))
     soft = torch.from_numpy(teacher_logits).to(device) if recipe.distilled else None
 
-    net = _initialised([x.shape[1], *recipe.hidden, N_LOCATIONS * graph.n], generators).to(device)
+    sizes = [x.shape[1], *recipe.hidden, N_LOCATIONS * graph.n]
+    net = _initialised(Network(sizes, recipe.units, len(seeds)), generators).to(device)
     optimiser = torch.optim.AdamW(
         net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -159,7 +164,7 @@ def fit(
     curves: list[list[CurvePoint]] = [[] for _ in seeds]
     batches = _batches(len(x), recipe.batch, recipe.steps, generators)
     for step, rows in enumerate(progress(batches, recipe.steps, recipe.role, "step"), 1):
-        loss = _loss(recipe, net(x[rows]), y[rows], soft, rows)
+        loss = _loss(recipe, net(x[rows], y[rows]), y[rows], soft, rows)
         optimiser.zero_grad(set_to_none=True)
         (len(seeds) * loss).backward()  # to each its own mean
         optimiser.step()
@@ -199,12 +204,15 @@ def _tensors(part: Labelled, scaling, device: str) -> tuple[torch.Tensor, torch.
     return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
 
 
-def _initialised(sizes: list[int], generators: list[torch.Generator]) -> Network:
+def _initialised(net: Network, generators: list[torch.Generator]) -> Network:
     """Networks with the weights that torch's layers start from, each drawn by its generator."""
-    net = Network(sizes, len(generators))
-    for weights in net.weights:
+    layers = [(weights, weights.shape[1]) for weights in net.weights]
+    if net.units:
+        n = net.given.shape[1]
+        layers += [(net.entry, net.entry.shape[1]), (net.given, n), (net.exit, net.units)]
+    for weights, inputs in layers:
         for one, generator in zip(weights.data, generators):
-            bound = len(one) ** -0.5
+            bound = inputs**-0.5
             nn.init.uniform_(one, -bound, bound, generator=generator)
     return net
 
@@ -232,8 +240,9 @@ def _loss(recipe: Recipe, out, labels, soft, rows) -> torch.Tensor:
 @torch.no_grad()
 def _measured(net: Network, x, y) -> tuple[list[float], list[float]]:
     """Cross-entropy and label accuracy of each network, for tasks (S, F) with labels (S, n)."""
-    out = net(x.expand(len(net.weights[0]), *x.shape))  # (K, S, n, 3)
-    y = y.expand(out.shape[:-1])
+    count = len(net.weights[0])
+    y = y.expand(count, *y.shape)
+    out = net(x.expand(count, *x.shape), y)  # (K, S, n, 3)
     loss = cross_entropy(out.movedim(-1, 1), y, reduction="none")
     right = (out.argmax(-1) == y).float()
     return loss.mean((1, 2)).tolist(), right.mean((1, 2)).tolist()
