@@ -6,6 +6,7 @@ joblib decides where they run: by default in one process per available core. Wit
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -28,7 +29,11 @@ def _on_one_thread(function: Callable, arguments: tuple):
 
 def in_parallel(function: Callable, jobs: list[tuple], what: str) -> list:
     """function(*arguments) for every entry of `jobs`, one thread each; results in their order."""
-    results = Parallel(n_jobs=workers(), return_as="generator")(
-        delayed(_on_one_thread)(function, arguments) for arguments in jobs
-    )
-    return list(progress(results, len(jobs), what, "job"))
+    with warnings.catch_warnings():
+        # joblib replaces a worker that has grown, and says so in the thread that manages them;
+        # where warnings are errors, that thread would die, and the call never return
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        results = Parallel(n_jobs=workers(), return_as="generator")(
+            delayed(_on_one_thread)(function, arguments) for arguments in jobs
+        )
+        return list(progress(results, len(jobs), what, "job"))

@@ -33,6 +33,7 @@ from .delay import (
     PROCESSOR,
     SECOND_HOP,
     Times,
+    check_placements,
     delay_kernel,
     new_times,
     prepare,
@@ -182,22 +183,32 @@ def _least_open(j, best, scratch):
     return bound
 
 
+@njit(cache=True, error_model="numpy", inline="always")
+def _begin(placement, finish, bound, free_at):
+    """Place the source."""
+    placement[0], finish[0], bound[0, 0] = 0, 0.0, 0.0
+    free_at[0, 0, :] = 0.0
+
+
 @njit(cache=True, error_model="numpy")
-def search_kernel(graph, ordered, limit, enough, budget, best_placement, scratch):  # noqa: C901, PLR0915 (one loop)
+def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
+    graph, ordered, limit, enough, budget, best_placement, scratch, root=1
+):
     """Depth-first search of prepared times, unchecked -> a `Found`.
 
     It looks for the least delay below `limit`, but is content with the first one up to `enough`.
     ordered: the most promising child first; else in lexicographic order. A number of nodes above
     `budget` says that it gave up; it does so only if a finite limit was given or found.
+    root: the first subtask that is searched; those before it are placed, in `scratch`.
     """
     n, first, source, join_first, join, _, _, _, remember_from = graph
     times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
     memory.search[0] += 1  # forget the prefixes of earlier searches
     best, nodes = np.inf, 0
-    placement[0], finish[0], low[0, 0] = 0, 0.0, 0.0
-    free_at[0, 0, :] = 0.0
-    j, turn[1] = 1, 0
-    while j > 0:
+    if root == 1:
+        _begin(placement, finish, low, free_at)
+    j, turn[root] = root, 0
+    while j >= root:
         visited = turn[j]
         if visited == N_LOCATIONS:
             j -= 1
@@ -246,7 +257,7 @@ def search_kernel(graph, ordered, limit, enough, budget, best_placement, scratch
             if delay <= enough:
                 return Found(best, nodes, best)
             limit = delay * (1 - ROUNDING)
-    return Found(best, nodes, _least_open(j, best, scratch) if j > 0 else best)
+    return Found(best, nodes, _least_open(j, best, scratch) if j >= root else best)
 
 
 @njit(cache=True, error_model="numpy")
@@ -448,3 +459,63 @@ def label_prices(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.
     if stopped >= 0:
         raise _too_large(graph, stopped, budget, "a price")
     return prices
+
+
+@njit(cache=True, error_model="numpy")
+def _cost_many(graph, tasks, labels, all_costs, trial, scratch):
+    """Fill `all_costs` (S, n, 3)."""
+    n, first, source = graph.n, graph.first, graph.source
+    times, placement, finish, free_at = (
+        scratch.times, scratch.placement, scratch.finish, scratch.free_at
+    )  # fmt: skip
+    for s in range(len(tasks)):
+        prepare(n, first, source, tasks[s], 0, 0, times)
+        _begin(placement, finish, scratch.bound, free_at)
+        least = 0.0  # that the labels before leave possible
+        for j in range(1, n + 1):
+            for k in range(N_LOCATIONS):
+                after = free_at[j, k]
+                after[:] = free_at[j - 1, placement[j - 1]]
+                placement[j] = k
+                finish[j] = schedule_node(j, k, first, source, times, placement, finish, after)
+                scratch.done[j, k] = finish[j]
+                scratch.bound[j, k] = finish[j] + times.time_to_result[j, k]
+                if j == n:
+                    delay = schedule_node(n + 1, 0, first, source, times, placement, finish, after)
+                else:
+                    enough = least * (1 + ROUNDING)
+                    found = search_kernel(
+                        graph, True, np.inf, enough, UNLIMITED, trial, scratch, j + 1
+                    )
+                    delay = found.delay
+                all_costs[s, j - 1, k] = delay
+            given = labels[s, j - 1]
+            placement[j], finish[j] = given, scratch.done[j, given]
+            least = all_costs[s, j - 1, given]
+
+
+def next_label_costs(graph: TaskGraph, tasks, labels) -> np.ndarray:
+    """The cost of each next label, exact: the least delay that it leaves possible.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : array_like of float, shape (S, F), SI units
+    labels : array_like of int, shape (S, n)
+        Placements, right or wrong, of which each subtask sees the labels before its own.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (S, n, 3), s
+        Entry [s, j, k]: the least delay of all placements that begin with labels[s, :j], then k.
+
+    Raises
+    ------
+    ValueError
+        For a bad task or label.
+    """
+    t, x = np.atleast_2d(check_tasks(graph, tasks)), check_placements(graph, labels)
+    costs = np.empty((len(t), graph.n, N_LOCATIONS))
+    trial, scratch = np.empty(graph.n, np.int8), new_scratch(graph)
+    _cost_many(structure(graph), t, x, costs, trial, scratch)
+    return costs

@@ -18,6 +18,8 @@ def _numba_cache() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _numba_cache())
+# Each of pytest's own workers is one process; what tests parallelism asks for more by name.
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
