@@ -28,8 +28,12 @@ class Profile:
     """Test tasks of a random graph."""
     block: int = 5000
     """Tasks drawn from one generator."""
-    steps: int = 16_000
+    steps: int = 8000
     """Updates of teacher and students."""
+    costs_steps: int = 4000
+    """Updates of a student on the costs of labels."""
+    costs_train: int = 100_000
+    """Training tasks whose costs are searched."""
     networks_steps: int = 800
     """The same, on real networks."""
     batch: int = 512
@@ -127,6 +131,8 @@ SMOKE = Profile(
     random_test=100,
     block=500,
     steps=250,
+    costs_steps=100,
+    costs_train=1000,
     networks_steps=100,
     batch=128,
     any_seeds=(0, 1),

@@ -2,7 +2,9 @@
 
 The teacher imitates the exact labels. The student learns from the labels and from the teacher's
 softened outputs (Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv
-1503.02531).
+1503.02531). In training, a chain sees the exact labels before each subtask (teacher forcing); when
+it decides, it sees its own. `fit_costs` trains on the latter: a student that goes wrong once learns
+how to go on.
 """
 
 from __future__ import annotations
@@ -19,8 +21,16 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 from .data import progress
 from .delay import N_LOCATIONS
 from .graphs import TaskGraph
-from .labels import Labelled
-from .model import Model, Network, fit_scaling, standardise
+from .labels import Labelled, next_label_costs
+from .model import (
+    Model,
+    Network,
+    Scaling,
+    fit_scaling,
+    join_networks,
+    logits,
+    standardise,
+)
 
 CURVE_POINTS = 20  # of a training curve
 CURVE_TASKS = 10_000  # tasks that a point is a mean of, at most
@@ -58,20 +68,21 @@ class Recipe:
                 raise ValueError(f"{field}: {getattr(self, field)!r}, expected a number {expected}")
 
 
-TEACHER = Recipe("teacher", (256, 256), 32, 2e-3, weight_decay=0.03)
+TEACHER = Recipe("teacher", (256, 256), 16, 2e-3, weight_decay=0.03)
 STUDENT = Recipe("student", (64, 64), 8, 2e-2, distilled=True)
 PLAIN = replace(STUDENT, role="student_plain", distilled=False)  # as long, without a teacher
 TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 2e-3, weight_decay=0.03)
 STUDENT_INDEPENDENT = replace(STUDENT, role="student_independent", units=0)
+COSTS = replace(PLAIN, role="student_costs", learning_rate=5e-3, steps=4000)  # begins as a student
 
 
 class CurvePoint(NamedTuple):
     """How far training is."""
 
     step: int
-    train_loss: float  # cross-entropy
+    train_loss: float  # cross-entropy, given the exact labels before
     validation_loss: float
-    label_accuracy: float  # of validation tasks
+    label_accuracy: float  # of decisions on validation tasks
 
 
 class Fitted(NamedTuple):
@@ -132,7 +143,7 @@ def fit(
     train, validation : Labelled
     seeds : sequence of int
     teacher_logits : numpy.ndarray of float32, shape (seeds, S, n, 3), optional
-        For a distilled recipe, each one's teacher on the S training tasks.
+        For a distilled recipe, each one's teacher on the S training tasks, given the exact labels.
 
     Returns
     -------
@@ -144,16 +155,92 @@ def fit(
         Naming what does not fit.
     """
     _check(recipe, graph, train, validation, len(seeds), teacher_logits)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     scaling = fit_scaling(train.tasks)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    x, y = _tensors(train, scaling, device)
-    watched = [(x[:CURVE_TASKS], y[:CURVE_TASKS])]
-    watched.append(tuple(a[:CURVE_TASKS] for a in _tensors(validation, scaling, device)))
-    soft = torch.from_numpy(teacher_logits).to(device) if recipe.distilled else None
+    sizes = [graph.n_features, *recipe.hidden, N_LOCATIONS * graph.n]
+    net = _initialised(Network(sizes, recipe.units, len(seeds)), generators).to(_device())
+    x, y = _tensors(train, scaling)
+    soft = torch.from_numpy(teacher_logits).to(_device()) if recipe.distilled else None
 
-    sizes = [x.shape[1], *recipe.hidden, N_LOCATIONS * graph.n]
-    net = _initialised(Network(sizes, recipe.units, len(seeds)), generators).to(device)
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return _loss(recipe, net(x[rows], y[rows]), y[rows], soft, rows)
+
+    watched = _watched(x, y, validation, scaling)
+    curves = _train(recipe, net, loss, _batches(len(x), recipe, generators), watched)
+    return Fitted(_models(recipe, graph, seeds, scaling, net), curves)
+
+
+def fit_costs(
+    recipe: Recipe, train: Labelled, validation: Labelled, students: Sequence[Model]
+) -> Fitted:
+    """Train students on, on the exact costs of the labels that follow their own.
+
+    Deep imitation learning, literally: the expert is asked what to do where the learner has come
+    to. Each task is decided by one of the students, in turn; the exact search gives the cost of
+    each next label after the labels before it; all students learn to keep the expected cost low.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the same shape as the students.
+    train, validation : Labelled
+    students : sequence of Model
+        Where training begins.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    ValueError
+        As `fit` does.
+
+    References
+    ----------
+    Ross and Bagnell, "Reinforcement and imitation learning via interactive no-regret learning",
+    arXiv 1406.5979.
+    """
+    graph, scaling = students[0].graph, students[0].scaling
+    seeds = [student.seed for student in students]
+    _check(recipe, graph, train, validation, len(seeds), None)
+    decided = train.placements.copy()
+    for k, student in enumerate(students):
+        decided[k :: len(students)] = logits(student, train.tasks[k :: len(students)]).argmax(-1)
+    costs = next_label_costs(graph, train.tasks, decided)
+    excess = (costs - costs.min(-1, keepdims=True)) / train.delays[:, None, None]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    net = join_networks(students).train().to(_device())
+    x, given = _tensors(train._replace(placements=decided), scaling)
+    excess = torch.from_numpy(excess.astype(np.float32)).to(_device())
+
+    def loss(rows: torch.Tensor) -> torch.Tensor:
+        return (softmax(net(x[rows], given[rows]), -1) * excess[rows]).sum(-1).mean()
+
+    watched = _watched(*_tensors(train, scaling), validation, scaling)
+    curves = _train(recipe, net, loss, _batches(len(x), recipe, generators), watched)
+    return Fitted(_models(recipe, graph, seeds, scaling, net), curves)
+
+
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _models(recipe: Recipe, graph: TaskGraph, seeds, scaling: Scaling, net: Network) -> list[Model]:
+    return [
+        Model(recipe.role, graph, seed, scaling, *net.arrays(k)) for k, seed in enumerate(seeds)
+    ]
+
+
+def _watched(x, y, validation: Labelled, scaling: Scaling) -> list[tuple]:
+    """Inputs and labels that a curve is measured on: of training, and of validation tasks."""
+    held_out = _tensors(validation, scaling)
+    return [tuple(a[:CURVE_TASKS] for a in part) for part in ((x, y), held_out)]
+
+
+def _train(recipe: Recipe, net: Network, loss, batches, watched) -> list[list[CurvePoint]]:
+    """Train networks side by side; `loss` of the rows (K, B) of a batch is their mean."""
+    count = len(net.weights[0])
     optimiser = torch.optim.AdamW(
         net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -161,22 +248,17 @@ def fit(
         optimiser, recipe.learning_rate, recipe.steps, pct_start=0.1
     )
     measured_after = {recipe.steps * (i + 1) // CURVE_POINTS for i in range(CURVE_POINTS)}
-    curves: list[list[CurvePoint]] = [[] for _ in seeds]
-    batches = _batches(len(x), recipe.batch, recipe.steps, generators)
+    curves: list[list[CurvePoint]] = [[] for _ in range(count)]
     for step, rows in enumerate(progress(batches, recipe.steps, recipe.role, "step"), 1):
-        loss = _loss(recipe, net(x[rows], y[rows]), y[rows], soft, rows)
         optimiser.zero_grad(set_to_none=True)
-        (len(seeds) * loss).backward()  # to each its own mean
+        (count * loss(rows)).backward()  # to each its own mean
         optimiser.step()
         schedule.step()
         if step in measured_after:
             (fitted, _), (held_out, accuracy) = (_measured(net, *part) for part in watched)
             for k, curve in enumerate(curves):
                 curve.append(CurvePoint(step, fitted[k], held_out[k], accuracy[k]))
-    models = [
-        Model(recipe.role, graph, seed, scaling, *net.arrays(k)) for k, seed in enumerate(seeds)
-    ]
-    return Fitted(models, curves)
+    return curves
 
 
 def _check(recipe: Recipe, graph: TaskGraph, train, validation, count: int, soft) -> None:
@@ -197,11 +279,11 @@ def _check(recipe: Recipe, graph: TaskGraph, train, validation, count: int, soft
         raise ValueError(f"teacher_logits: shape {np.shape(soft)}, expected {expected}")
 
 
-def _tensors(part: Labelled, scaling, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def _tensors(part: Labelled, scaling: Scaling) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs float32 (S, F) and labels int64 (S, n)."""
     inputs = standardise(scaling, part.tasks)
     labels = part.placements.astype(np.int64)
-    return torch.from_numpy(inputs).to(device), torch.from_numpy(labels).to(device)
+    return torch.from_numpy(inputs).to(_device()), torch.from_numpy(labels).to(_device())
 
 
 def _initialised(net: Network, generators: list[torch.Generator]) -> Network:
@@ -217,15 +299,15 @@ def _initialised(net: Network, generators: list[torch.Generator]) -> Network:
     return net
 
 
-def _batches(count: int, batch: int, steps: int, generators) -> Iterator[torch.Tensor]:
+def _batches(count: int, recipe: Recipe, generators) -> Iterator[torch.Tensor]:
     """Rows (K, B) of each step: each network goes over all tasks, in an order of its own, again and
     again."""
     order = torch.empty(len(generators), 0, dtype=torch.long)
-    for _ in range(steps):
-        if order.shape[1] < min(batch, count):
+    for _ in range(recipe.steps):
+        if order.shape[1] < min(recipe.batch, count):
             order = torch.stack([torch.randperm(count, generator=g) for g in generators])
-        yield order[:, :batch]
-        order = order[:, batch:]
+        yield order[:, : recipe.batch]
+        order = order[:, recipe.batch :]
 
 
 def _loss(recipe: Recipe, out, labels, soft, rows) -> torch.Tensor:
@@ -241,8 +323,7 @@ def _loss(recipe: Recipe, out, labels, soft, rows) -> torch.Tensor:
 def _measured(net: Network, x, y) -> tuple[list[float], list[float]]:
     """Cross-entropy and label accuracy of each network, for tasks (S, F) with labels (S, n)."""
     count = len(net.weights[0])
-    y = y.expand(count, *y.shape)
-    out = net(x.expand(count, *x.shape), y)  # (K, S, n, 3)
-    loss = cross_entropy(out.movedim(-1, 1), y, reduction="none")
-    right = (out.argmax(-1) == y).float()
+    x, y = x.expand(count, *x.shape), y.expand(count, *y.shape)
+    loss = cross_entropy(net(x, y).movedim(-1, 1), y, reduction="none")  # (K, S, n)
+    right = (net(x).argmax(-1) == y).float()
     return loss.mean((1, 2)).tolist(), right.mean((1, 2)).tolist()

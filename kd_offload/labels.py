@@ -514,7 +514,10 @@ def next_label_costs(graph: TaskGraph, tasks, labels) -> np.ndarray:
     ValueError
         For a bad task or label.
     """
-    t, x = np.atleast_2d(check_tasks(graph, tasks)), check_placements(graph, labels)
+    t = np.atleast_2d(check_tasks(graph, tasks))
+    x = np.atleast_2d(check_placements(graph, labels))
+    if len(x) != len(t):
+        raise ValueError(f"labels: {len(x)} placements, expected {len(t)}, one per task")
     costs = np.empty((len(t), graph.n, N_LOCATIONS))
     trial, scratch = np.empty(graph.n, np.int8), new_scratch(graph)
     _cost_many(structure(graph), t, x, costs, trial, scratch)

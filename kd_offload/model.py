@@ -111,7 +111,7 @@ class Model:
             yield f"bias_{i}", b, (len(b),), np.float32
             rows = len(b)
         if self.chain is not None:
-            hidden, units = len(self.weights[-1]), self.units
+            hidden, units = len(self.weights[-1]), max(self.units, 1)
             shapes = [(hidden, n, units), (n, N_LOCATIONS, n, units), (n, units)]
             shapes.append((n, units, N_LOCATIONS))
             for (name, array), shape in zip(self.chain._asdict().items(), shapes):
@@ -307,7 +307,8 @@ class Network(nn.Module):
         for j in range(out.shape[2]):
             logits.append(out[:, :, j] + torch.relu(units[:, :, j]) @ self.exit[:, j])
             known = one_hot(logits[j].argmax(-1), N_LOCATIONS).to(out.dtype)  # (K, B, 3)
-            units = units + (known @ given[:, j].flatten(2)).view_as(units)
+            later = units[:, :, j + 1 :]
+            later += (known @ given[:, j, :, j + 1 :].flatten(2)).view_as(later)
         return torch.stack(logits, 2)
 
     def arrays(self, k: int) -> tuple:
@@ -376,7 +377,7 @@ def open_model(path: Path) -> Model:
         depth = sum(name.startswith("weight_") for name in saved)
         edges = tuple((int(i), int(j)) for i, j in saved["edges"])
         chain = None
-        if "chain_entry" in saved:
+        if any(name.startswith("chain_") for name in saved):
             chain = Chain(*(saved[f"chain_{name}"] for name in Chain._fields))
         return Model(
             role=str(saved["role"]),

@@ -14,11 +14,29 @@ from experiments.run import Run, load, provenance, read_table
 from experiments.scenarios import SHOWN, TRAINED, scenario
 from kd_offload.data import save_json, sha256
 from kd_offload.delay import delay
-from kd_offload.distill import PLAIN, STUDENT, TEACHER, Recipe, fit
-from kd_offload.model import decide, logits, open_model, save
+from kd_offload.distill import (
+    COSTS,
+    PLAIN,
+    STUDENT,
+    STUDENT_INDEPENDENT,
+    TEACHER,
+    TEACHER_INDEPENDENT,
+    Fitted,
+    Recipe,
+    fit,
+    fit_costs,
+)
+from kd_offload.labels import Labelled
+from kd_offload.model import Model, decide, logits, open_model, save
 
 TOGETHER = 3  # networks trained side by side
-RECIPES = (TEACHER, STUDENT, PLAIN)
+STAGES = (  # each learns from networks of the stage before
+    (TEACHER, TEACHER_INDEPENDENT, PLAIN),
+    (STUDENT, STUDENT_INDEPENDENT),
+    (COSTS,),
+)
+RECIPES = tuple(recipe for stage in STAGES for recipe in stage)
+AT_ONCE = 20_000  # tasks that a teacher is asked for at a time
 NETWORKS = tuple(name for name in TRAINED if name not in SHOWN)
 TABLES = (*SHOWN, "networks")  # of curves: each is made by a run of training/03 of its own
 
@@ -28,33 +46,64 @@ def train(run: Run, recipe: Recipe, name: str, seeds: Sequence[int]) -> list[dic
 
     Returns their curves, one row per point, with role, scenario and seed.
     """
-    profile = run.profile
-    steps = profile.networks_steps if name in NETWORKS else profile.steps
-    recipe = replace(recipe, steps=steps, batch=profile.batch)
-    labelled, validation = load(run, name, "train"), load(run, name, "validation")
+    recipe = sized(run, recipe, name)
     start = time.process_time()
-    soft, made_from = None, {"recipe": asdict(recipe)}
-    if recipe.distilled:
-        teachers = [run.model_path("teacher", name, seed) for seed in seeds]
-        soft = np.stack([logits(open_model(path), labelled.tasks) for path in teachers])
-        made_from["teachers"] = [sha256(path) for path in teachers]
-    fitted = fit(recipe, scenario(name).graph, labelled, validation, seeds, soft)
+    labelled, validation = load(run, name, "train"), load(run, name, "validation")
+    made_from = {"recipe": asdict(recipe)}
+    if recipe.role == COSTS.role:
+        made_from |= {"from": _digests(run, STUDENT.role, name, seeds)}
+        students = [open_model(run.model_path(STUDENT.role, name, seed)) for seed in seeds]
+        few = Labelled(*(part[: run.profile.costs_train] for part in labelled))
+        fitted = fit_costs(recipe, few, validation, students)
+    elif recipe.distilled:
+        role = recipe.role.replace("student", "teacher")
+        made_from |= {"teachers": _digests(run, role, name, seeds)}
+        teachers = [open_model(run.model_path(role, name, seed)) for seed in seeds]
+        soft = np.stack([taught(teacher, labelled) for teacher in teachers])
+        fitted = fit(recipe, scenario(name).graph, labelled, validation, seeds, soft)
+    else:
+        fitted = fit(recipe, scenario(name).graph, labelled, validation, seeds)
     splits = ("train", "validation")
     made_from["data"] = {split: sha256(run.data_path(name, split)) for split in splits}
     made_from["training_seconds"] = (time.process_time() - start) / len(seeds)
+    return _saved(run, name, fitted, made_from)
+
+
+def sized(run: Run, recipe: Recipe, name: str) -> Recipe:
+    """A recipe with the steps and batches of a run's profile."""
+    profile = run.profile
+    steps = profile.costs_steps if recipe.role == COSTS.role else profile.steps
+    if name in NETWORKS:
+        steps = profile.networks_steps
+    return replace(recipe, steps=steps, batch=profile.batch)
+
+
+def taught(teacher: Model, labelled: Labelled) -> np.ndarray:
+    """A teacher's logits float32 (S, n, 3), given the exact labels before each subtask."""
+    starts = range(0, len(labelled.tasks), AT_ONCE)
+    parts = [tuple(a[i : i + AT_ONCE] for a in labelled[:2]) for i in starts]
+    return np.concatenate([logits(teacher, tasks, labels) for tasks, labels in parts])
+
+
+def _digests(run: Run, role: str, name: str, seeds: Sequence[int]) -> list[str]:
+    return [sha256(run.model_path(role, name, seed)) for seed in seeds]
+
+
+def _saved(run: Run, name: str, fitted: Fitted, made_from: dict) -> list[dict]:
+    """Save networks, with what they were made from beside each; the rows of their curves."""
     rows = []
     for model, curve in zip(fitted.models, fitted.curves):
-        path = run.model_path(recipe.role, name, model.seed)
+        path = run.model_path(model.role, name, model.seed)
         save(model, path)
         about = {"sha256": sha256(path), **provenance(run, **made_from)}
         save_json(path.with_suffix(".json"), about)
-        trained = {"role": recipe.role, "scenario": name, "seed": model.seed}
+        trained = {"role": model.role, "scenario": name, "seed": model.seed}
         rows += [trained | point._asdict() for point in curve]
     return rows
 
 
 def train_all(run: Run, names: Sequence[str]) -> pd.DataFrame:
-    """Train all recipes and seeds for some scenarios, teachers first.
+    """Train all recipes and seeds for some scenarios, stage after stage.
 
     Returns
     -------
@@ -63,13 +112,13 @@ def train_all(run: Run, names: Sequence[str]) -> pd.DataFrame:
     """
     seeds, rows = run.profile.seeds, []
     groups = [seeds[start : start + TOGETHER] for start in range(0, len(seeds), TOGETHER)]
-    for distilled in (False, True):
+    for stage in STAGES:
         jobs = [
             (run, recipe, name, group)
             for name in names
-            for recipe in RECIPES
+            for recipe in stage
             for group in groups
-            if recipe.distilled == distilled
+            if recipe.role != COSTS.role or name in SHOWN
         ]
         for curves in in_parallel(train, jobs, "training"):
             rows += curves
@@ -105,10 +154,10 @@ def mistakes(run: Run, name: str) -> pd.DataFrame:
 
 
 def model_sizes(run: Run) -> pd.DataFrame:
-    """Parameters, multiply-adds of a decision, and bytes of each teacher and student."""
+    """Parameters, multiply-adds of a decision, and bytes of teachers and students."""
     rows = []
     for name in TRAINED:
-        for role in ("teacher", "student"):
+        for role in ("teacher", "student", "teacher_independent", "student_independent"):
             model = open_model(run.model_path(role, name, run.profile.seeds[0]))
             size = {"parameters": model.parameters, "macs": model.macs, "bytes": model.bytes}
             rows.append({"scenario": name, "role": role} | size)

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from kd_offload.delay import delay
 from kd_offload.distill import (
     PLAIN,
     STUDENT,
     TEACHER,
-    Recipe,
     _batches,
     distillation_loss,
     fit,
+    fit_costs,
 )
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import Labelled, solve
@@ -21,6 +22,7 @@ from kd_offload.model import decide, logits, open_model, save, standardise, torc
 from kd_offload.tasks import sample_tasks
 
 SMALL = replace(TEACHER, hidden=(32,), steps=280, batch=64)
+INDEPENDENT = replace(SMALL, role="teacher_independent", units=0)
 
 
 def one(fitted):
@@ -39,6 +41,16 @@ def labelled():
 @pytest.fixture(scope="module")
 def teacher(labelled):
     return one(fit(SMALL, dag(), labelled, labelled, [0]))
+
+
+@pytest.fixture(scope="module")
+def independent(labelled):
+    return one(fit(INDEPENDENT, dag(), labelled, labelled, [0]))
+
+
+def regret(model, labelled):
+    placements = decide(model, model.graph, labelled.tasks)
+    return (delay(model.graph, labelled.tasks, placements) / labelled.delays - 1).mean()
 
 
 def test_distillation_loss_is_hintons():
@@ -80,7 +92,7 @@ def test_networks_side_by_side_are_each_as_if_alone(labelled, teacher):
         np.testing.assert_allclose(a, b, atol=1e-3)
     assert curves[1][-1] == pytest.approx(teacher[1][-1], rel=1e-3) and curves[0] != curves[1]
     recipe = replace(STUDENT, mix=0.2, steps=40, batch=128)
-    soft = np.stack([logits(model, labelled.tasks) for model in models])
+    soft = np.stack([logits(model, labelled.tasks, labelled.placements) for model in models])
     both, _ = fit(recipe, dag(), labelled, labelled, [1, 2], soft)
     for k, seed in enumerate((1, 2)):
         (alone,), _ = fit(recipe, dag(), labelled, labelled, [seed], soft[k : k + 1])
@@ -90,7 +102,8 @@ def test_networks_side_by_side_are_each_as_if_alone(labelled, teacher):
 
 def test_every_task_is_seen_once_a_pass():
     generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    rows = torch.cat([*_batches(10, 5, 4, generators)], 1)
+    recipe = replace(PLAIN, batch=5, steps=20)
+    rows = torch.cat([*_batches(10, recipe, generators)][:4], 1)
     for network in rows:
         assert sorted(network[:10].tolist()) == sorted(network[10:].tolist()) == [*range(10)]
     assert (rows[0] != rows[1]).any() and (rows[0, :10] != rows[0, 10:]).any()
@@ -100,28 +113,51 @@ def test_a_student_of_the_teacher_alone_follows_the_teacher(labelled, teacher):
     """With no weight on the labels, wrong labels do no harm."""
     wrong = labelled._replace(placements=np.zeros_like(labelled.placements))
     recipe = replace(STUDENT, mix=0.0, steps=350, batch=128)
-    (student,), _ = fit(recipe, dag(), wrong, wrong, [0], logits(teacher[0], wrong.tasks)[None])
-    assert (
-        decide(student, dag(), labelled.tasks) == decide(teacher[0], dag(), labelled.tasks)
-    ).mean() > 0.9
+    taught = logits(teacher[0], wrong.tasks, wrong.placements)
+    (student,), _ = fit(recipe, dag(), wrong, wrong, [0], taught[None])
+    follows = logits(student, wrong.tasks, wrong.placements).argmax(-1) == taught.argmax(-1)
+    assert follows.mean() > 0.9
 
 
-def test_sizes():
-    n, f = 10, 33
-    for recipe, about in ((TEACHER, 1.5e5), (STUDENT, 8e3)):
-        sizes = [f, *recipe.hidden, 3 * n]
-        assert sum((a + 1) * b for a, b in zip(sizes, sizes[1:])) == pytest.approx(about, rel=0.15)
-    assert STUDENT.hidden == PLAIN.hidden and not PLAIN.distilled
+def test_a_chain_is_better_than_independent_labels_and_better_still_on_costs(
+    labelled, teacher, independent
+):
+    assert regret(teacher[0], labelled) < 0.7 * regret(independent[0], labelled)
+    recipe = replace(SMALL, role="student_costs", steps=150)
+    models, curves = fit_costs(recipe, labelled, labelled, [teacher[0], teacher[0]])
+    assert [len(curve) for curve in curves] == [20, 20]
+    assert regret(models[0], labelled) < 0.9 * regret(teacher[0], labelled)
+    assert models[0].role == "student_costs" and models[0].seed == 0
+    with pytest.raises(ValueError, match=r"train: label [345], expected 0 to 2"):
+        wrong = labelled._replace(placements=labelled.placements + 3)
+        fit_costs(recipe, wrong, labelled, [teacher[0]])
 
 
-def test_numpy_and_torch_agree(labelled, teacher):
-    model = teacher[0]
+def test_sizes(labelled, teacher, independent):
+    """Counted by hand: a chain has 16 units for each of 10 subtasks, and 45 pairs of subtasks."""
+    dense = 33 * 32 + 32 * 30
+    assert independent[0].parameters == dense + 32 + 30 and independent[0].macs == dense
+    units = 10 * 16
+    assert teacher[0].parameters == dense + 32 + 30 + units * (32 + 1 + 3) + 3 * 45 * 16
+    assert teacher[0].macs == dense + units * (32 + 3) + 45 * 16
+    assert (STUDENT.hidden, STUDENT.units) == (PLAIN.hidden, PLAIN.units) and not PLAIN.distilled
+
+
+@pytest.mark.parametrize("kind", ["teacher", "independent"])
+def test_numpy_and_torch_agree(labelled, kind, request):
+    """In sequence, and with given labels."""
+    model, _ = request.getfixturevalue(kind)
     inputs = torch.from_numpy(standardise(model.scaling, labelled.tasks))
+    labels = np.random.default_rng(0).integers(0, 3, labelled.placements.shape)
+    network = torch_network(model)
     with torch.no_grad():
-        by_torch = torch_network(model)(inputs)[0].numpy()
-    np.testing.assert_allclose(by_torch, logits(model, labelled.tasks), atol=1e-4)
-    assert model.parameters == 33 * 32 + 32 + 32 * 30 + 30
-    assert model.macs == 33 * 32 + 32 * 30
+        own, given = network(inputs)[0], network(inputs, torch.from_numpy(labels)[None])[0]
+    np.testing.assert_allclose(own.numpy(), logits(model, labelled.tasks), atol=1e-4)
+    np.testing.assert_allclose(given.numpy(), logits(model, labelled.tasks, labels), atol=1e-4)
+    decided = logits(model, labelled.tasks).argmax(-1)
+    again = logits(model, labelled.tasks, decided)
+    np.testing.assert_array_equal(again, logits(model, labelled.tasks))
+    assert (model.chain is None) == np.array_equal(again, logits(model, labelled.tasks, labels))
 
 
 def test_a_constant_feature_tells_nothing_and_breaks_nothing(labelled):
@@ -132,8 +168,10 @@ def test_a_constant_feature_tells_nothing_and_breaks_nothing(labelled):
     assert np.isfinite(logits(model, tasks)).all()
 
 
-def test_models_are_saved_whole_and_damage_is_named(tmp_path, labelled, teacher):
+def test_models_are_saved_whole_and_damage_is_named(tmp_path, labelled, teacher, independent):
     path = tmp_path / "m.npz"
+    save(independent[0], path)
+    assert open_model(path).chain is None
     save(teacher[0], path)
     back = open_model(path)
     assert np.array_equal(
@@ -156,9 +194,11 @@ def test_bad_requests(labelled, teacher):
     with pytest.raises(ValueError, match="B_up = nan"):
         decide(teacher[0], dag(), bad)
     with pytest.raises(ValueError, match="temperature: 0"):
-        Recipe("student", (64,), 1e-3, distilled=True, temperature=0)
+        replace(STUDENT, temperature=0)
     with pytest.raises(ValueError, match=r"mix: 1\.5"):
-        Recipe("student", (64,), 1e-3, distilled=True, mix=1.5)
+        replace(STUDENT, mix=1.5)
+    with pytest.raises(ValueError, match="units: -1, expected a number not negative"):
+        replace(STUDENT, units=-1)
     with pytest.raises(ValueError, match=r"teacher_logits: shape \(\), expected \(1, "):
         fit(replace(STUDENT, steps=20, batch=128), dag(), labelled, labelled, [0])
     with pytest.raises(ValueError, match="steps: 10, expected a number at least 20"):

@@ -234,12 +234,32 @@ def test_a_price_is_what_holding_a_label_costs():
         assert (delay(graph, task, x) >= known * (1 - 2 * labels.TIE)).all()
 
 
+@sometimes
+@given(st.integers(1, 6), st.integers(0, 99), seeds, st.sampled_from(proofs.EXTREMES))
+def test_costs_of_next_labels_equal_enumeration(n, index, seed, kind):
+    graph = graphs.random_graph(n, index)
+    task = draw(graph, seed, kind)
+    every = np.array([*product(range(3), repeat=n)])
+    delays = all_delays(graph, task, every)[0]
+    given = every[np.random.default_rng(seed).integers(len(every))]
+    (costs,) = labels.next_label_costs(graph, task, given)
+    for j in range(n):
+        prefix = (every[:, :j] == given[:j]).all(1)
+        for k in range(3):
+            expected = delays[prefix & (every[:, j] == k)].min()
+            assert costs[j, k] == pytest.approx(expected, rel=1e-9)
+
+
 def test_bad_requests_for_prices():
     tasks = sample_tasks(graphs.dag(), 2, np.random.default_rng(0))
     with pytest.raises(labels.TooLarge, match=r"'dag', task 0: .*node_budget = 3 "):
         labels.label_prices(graphs.dag(), tasks, node_budget=3)
     with pytest.raises(ValueError, match="node_budget: 0"):
         labels.label_prices(graphs.dag(), tasks, node_budget=0)
+    with pytest.raises(ValueError, match=r"= 3\b|3, expected"):
+        labels.next_label_costs(graphs.dag(), tasks, np.full((2, 10), 3))
+    with pytest.raises(ValueError, match="labels: 1 placements, expected 2"):
+        labels.next_label_costs(graphs.dag(), tasks, np.zeros(10, int))
     tasks[0, -5] = -1
     with pytest.raises(ValueError, match="B_up = -1"):
         labels.label_prices(graphs.dag(), tasks)

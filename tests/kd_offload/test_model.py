@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from kd_offload.delay import all_delays, delay
 from kd_offload.graphs import TaskGraph, chain, dag, fusion, random_graph
@@ -16,14 +17,14 @@ GRAPH = dag()
 TASKS = sample_tasks(GRAPH, 30, np.random.default_rng(0))
 
 
-def network(graph=GRAPH, hidden=(8,)):
+def network(graph=GRAPH, hidden=(8,), units=3):
     """A network with random weights, for a graph."""
     drawn = sample_tasks(graph, 400, np.random.default_rng(0))
-    net = Network([graph.n_features, *hidden, 3 * graph.n])
-    rng = np.random.default_rng(1)
-    weights = tuple(rng.normal(size=w.shape[1:]).astype(np.float32) for w in net.weights)
-    biases = tuple(rng.normal(size=b.shape[-1]).astype(np.float32) for b in net.biases)
-    return Model("student", graph, 0, fit_scaling(drawn), weights, biases)
+    net = Network([graph.n_features, *hidden, 3 * graph.n], units)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in net.parameters():
+        parameter.data.normal_(generator=generator)
+    return Model("student", graph, 0, fit_scaling(drawn), *net.arrays(0))
 
 
 FUNCTIONS = {
@@ -150,6 +151,15 @@ BROKEN = {
     "no seed": lambda m: {"seed": "x"},
     "lacking edges": lambda m: {"edges": None},
     "lacking layer": lambda m: {"bias_1": None},
+    "lacking chain entry": lambda m: {"chain_entry": None},
+    "short chain": lambda m: {"chain_bias": m.chain.bias[:-1]},
+    "no units": lambda m: {
+        "chain_entry": m.chain.entry[..., :0],
+        "chain_given": m.chain.given[..., :0],
+        "chain_bias": m.chain.bias[:, :0],
+        "chain_exit": m.chain.exit[:, :0],
+    },
+    "labels not yet given": lambda m: {"chain_given": m.chain.given + np.float32(1)},
     "other format": lambda m: {"format": "kd_offload 1"},
 }
 
