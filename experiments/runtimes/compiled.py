@@ -15,6 +15,7 @@ from numba import njit
 from kd_offload.model import Chain, Model
 
 LANES = 8  # rows of weights are filled up with zeros to a multiple of this: whole vectors
+CACHE_LINE = 8  # float64
 UNROLL = 4  # rows of weights that are added at a time
 
 
@@ -32,9 +33,9 @@ class CompiledNetwork(NamedTuple):
     """int64: inputs, widths of the hidden layers, outputs; units of a subtask in the chain, or 0.
     The outputs are the logits of all subtasks, then the units of all subtasks."""
     constants: np.ndarray
-    """float64: mean and 1 / deviation of the inputs; then, as pairs of float32, for each layer its
-    weights row by row and its biases, each row filled up to a multiple of LANES, `exits` and
-    `given_rows`."""
+    """float64: as pairs of float32, for each layer its weights row by row and its biases, each row
+    filled up to a multiple of LANES, then `exits` and `given_rows`; at the end, mean and
+    1 / deviation of the inputs."""
 
 
 class Scratch(NamedTuple):
@@ -54,8 +55,16 @@ def compile_network(model: Model) -> CompiledNetwork:
         chain = np.concatenate([exits(model.chain), given_rows(model.chain)]).ravel()
         network.append(padded(chain, LANES)[0])
     mean, deviation = model.scaling.mean, model.scaling.deviation
-    constants = np.concatenate([mean, 1 / deviation, np.concatenate(network).view(np.float64)])
-    return CompiledNetwork(np.array(sizes, np.int64), constants)
+    constants = np.concatenate([np.concatenate(network).view(np.float64), mean, 1 / deviation])
+    return CompiledNetwork(np.array(sizes, np.int64), _aligned(constants))
+
+
+def _aligned(array: np.ndarray) -> np.ndarray:
+    """A copy of float64 that begins where a cache line does: decides a tenth faster."""
+    room = np.empty(len(array) + CACHE_LINE)
+    start = -(room.ctypes.data // room.itemsize) % CACHE_LINE
+    room[start:][: len(array)] = array
+    return room[start:][: len(array)]
 
 
 def all_layers(model: Model) -> list[Layer]:
@@ -106,11 +115,11 @@ def _fill(count, active, values):
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _inputs(constants, features, task, active, values):
+def _inputs(scaling, features, task, active, values):
     """The standardised logarithms of a task; how many."""
     for i in range(features):
         active[i] = i
-        values[i] = np.float32((np.log(task[i]) - constants[i]) * constants[features + i])
+        values[i] = np.float32((np.log(task[i]) - scaling[i]) * scaling[features + i])
     return _fill(features, active, values)
 
 
@@ -181,9 +190,9 @@ def _in_sequence(outputs, chain, units, placement):
         device = outputs[3 * v]
         edge = outputs[3 * v + 1]
         cloud = outputs[3 * v + 2]
-        to_device = chain[3 * v * units :][:units]
-        to_edge = chain[(3 * v + 1) * units :][:units]
-        to_cloud = chain[(3 * v + 2) * units :][:units]
+        to_device = chain[:units]
+        to_edge = chain[units:][:units]
+        to_cloud = chain[2 * units :][:units]
         for u in range(units):
             value = max(waiting[u], np.float32(0.0))
             device += value * to_device[u]
@@ -191,6 +200,7 @@ def _in_sequence(outputs, chain, units, placement):
             cloud += value * to_cloud[u]
         label = _best_label(device, edge, cloud)
         placement[v] = label
+        chain = chain[3 * units :]
         waiting = waiting[units:]
         later = (n - 1 - v) * units
         row = given[label * later :][:later]
@@ -203,8 +213,8 @@ def _in_sequence(outputs, chain, units, placement):
 def _decide(sizes, constants, task, placement, scratch):
     sums, values, active = scratch.sums, scratch.values, scratch.active
     features = sizes[0]
-    network = constants[2 * features :].view(np.float32)
-    count = _inputs(constants, features, task, active, values)
+    network = constants.view(np.float32)
+    count = _inputs(constants[len(constants) - 2 * features :], features, task, active, values)
     start = 0  # of the layer's weights
     last = len(sizes) - 2
     for layer in range(1, last + 1):
