@@ -28,6 +28,7 @@ from kd_offload.model import Model
 from kd_offload.tasks import STATE, feature_names, unit
 
 TEMPLATE = Path(__file__).parent / "export.md.in"
+LIMIT = 128 * 1024  # bytes of constants of a student in C
 
 
 class Student(NamedTuple):
@@ -68,7 +69,7 @@ def export(run: Run, folder: Path) -> None:
     for name in SHOWN:
         model = open_trained(run, "student", name, seed)
         export_onnx(model, folder / f"student_{name}.onnx")
-        size = export_c(model, folder / f"student_{name}.c")
+        size = export_c(model, folder / f"student_{name}.c", LIMIT)
         students.append(Student(model, size, regret["student", name, seed]))
     seed = seeds_of(run, ANY)[0]
     general = open_trained(run, ANY, SHOWN[0], seed)
@@ -96,6 +97,7 @@ def card(students: list[Student], **general) -> str:
         students=students,
         first=first,
         feature_names=feature_names(first.graph),
+        limit=LIMIT,
         ranges=training_ranges(first),
         states=states,
         **general,

@@ -21,7 +21,7 @@ from anygraph.c_text import (
     template,
     write_c,
 )
-from experiments.runtimes.compiled import LANES, padded
+from experiments.runtimes.compiled import LANES, all_layers, exits, given_rows, padded
 from kd_offload.model import FORMAT, Model
 from kd_offload.tasks import feature_names
 
@@ -52,7 +52,7 @@ def export_c(model: Model, path: Path, limit: int | None = LIMIT) -> CSize:
     """
     graph = model.graph
     constants = _constants(model)
-    widths = [padded(bias, LANES).shape[1] for bias in model.biases]
+    widths = [padded(bias, LANES).shape[1] for _, bias in all_layers(model)]
     widest = LANES + max(*widths, graph.n_features)
     size = CSize(
         constants=checked_size(constants, model.role, limit),
@@ -85,9 +85,13 @@ def _constants(model: Model) -> list[Constant]:
         Constant("double", "LOW", scaling.low),
         Constant("double", "HIGH", scaling.high),
     ]
-    for layer, (weights, bias) in enumerate(zip(model.weights, model.biases)):
+    for layer, (weights, bias) in enumerate(all_layers(model)):
         constants.append(Constant("float", f"W{layer}", padded(weights, LANES)))
         constants.append(Constant("float", f"B{layer}", padded(bias, LANES)))
+    if model.chain is not None:
+        constants.append(Constant("float", "EXIT", exits(model.chain)))
+    if model.chain is not None and model.graph.n > 1:
+        constants.append(Constant("float", "GIVEN", given_rows(model.chain)))
     return constants
 
 

@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import torch
 from torch import nn
+from torch.nn.functional import embedding
 
 from kd_offload.data import written_aside
 from kd_offload.delay import N_LOCATIONS
@@ -37,12 +38,35 @@ class TaskToPlacement(nn.Module):
             linear.bias.data = torch.tensor(bias)
             layers += [linear, nn.ReLU()]
         self.network = nn.Sequential(*layers[:-1])
+        self.units = model.units
+        if self.units:
+            entry, given, bias, leave = map(torch.tensor, model.chain)
+            self.register_buffer("entry", entry.flatten(1))  # (hidden, n W)
+            self.register_buffer("bias", bias.flatten())
+            self.exits = nn.ParameterList(list(leave))  # of each subtask (W, 3)
+            self.given = nn.ParameterList(
+                given[j, :, j + 1 :].flatten(1) for j in range(model.graph.n)
+            )  # of each subtask's label (3, W for each later subtask)
 
     def forward(self, task: torch.Tensor) -> torch.Tensor:
         """Tasks float64 (S, F) in SI units -> placements int8 (S, n)."""
         inputs = ((torch.log(task) - self.mean) / self.deviation).float()  # (S, F)
-        logits = self.network(inputs).unflatten(-1, (-1, N_LOCATIONS))  # (S, n, 3)
+        hidden = self.network[:-1](inputs)  # (S, hidden)
+        logits = self.network[-1](hidden).unflatten(-1, (-1, N_LOCATIONS))  # (S, n, 3)
+        if self.units:
+            return self._in_sequence(hidden, logits).to(torch.int8)
         return logits.argmax(-1).to(torch.int8)
+
+    def _in_sequence(self, hidden: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """A chain's labels (S, n)."""
+        waiting = hidden @ self.entry + self.bias  # (S, W for each subtask that is still to come)
+        labels = []
+        for j, (leave, given) in enumerate(zip(self.exits, self.given)):
+            units, waiting = waiting[:, : self.units], waiting[:, self.units :]
+            labels.append((logits[:, j] + torch.relu(units) @ leave).argmax(-1))
+            if given.numel():
+                waiting = waiting + embedding(labels[j], given)
+        return torch.stack(labels, -1)
 
 
 def export_onnx(model: Model, path: Path) -> None:

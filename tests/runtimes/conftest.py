@@ -8,19 +8,18 @@ from kd_offload.model import Model, Network, fit_scaling, standardise, torch_net
 from kd_offload.tasks import sample_tasks
 
 
-def _untrained(graph, hidden=(24, 16)):
+def _untrained(graph, hidden=(24, 16), units=0):
     tasks = sample_tasks(graph, 400, np.random.default_rng(0))
-    network = Network([graph.n_features, *hidden, 3 * graph.n])
+    network = Network([graph.n_features, *hidden, 3 * graph.n], units)
     generator = torch.Generator().manual_seed(0)
-    for parameters in (*network.weights, *network.biases):
+    for parameters in network.parameters():
         torch.nn.init.normal_(parameters, 0, 0.4, generator=generator)
-    weights, biases = network.arrays(0)
-    return Model("any", graph, 0, fit_scaling(tasks), weights, biases), tasks
+    return Model("any", graph, 0, fit_scaling(tasks), *network.arrays(0)), tasks
 
 
 @pytest.fixture
 def untrained():
-    """(graph, hidden) -> a network with random weights, biases too, and some tasks."""
+    """(graph, hidden, units) -> a network with random weights, biases too, and some tasks."""
     return _untrained
 
 

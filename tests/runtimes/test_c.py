@@ -39,12 +39,14 @@ def ask(binary, text, **options):
     return subprocess.run([binary], input=text, text=True, **{"capture_output": True} | options)
 
 
-@pytest.mark.parametrize("hidden", [(24, 16), (16,), ()])
-@pytest.mark.parametrize("graph", [random_graph(12, 4), chain(5)], ids=lambda g: g.name)
+@pytest.mark.parametrize("hidden, units", [
+    ((24, 16), 0), ((16,), 0), ((), 0), ((24, 16), 8), ((9,), 17), ((), 1),
+])  # fmt: skip
+@pytest.mark.parametrize("graph", [random_graph(12, 4), chain(5), chain(1)], ids=lambda g: g.name)
 def test_any_network_compiles_without_a_warning_and_agrees(
-    graph, hidden, untrained, assert_agree, tmp_path
+    graph, hidden, units, untrained, assert_agree, tmp_path
 ):
-    model, _ = untrained(graph, hidden)
+    model, _ = untrained(graph, hidden, units)
     tasks = sample_tasks(graph, 2000, np.random.default_rng(8))
     binary = build(model, tmp_path, ("-O2", *STRICT))
     assert_agree(run_c(binary, tasks), model, tasks)
@@ -54,8 +56,9 @@ def test_any_network_compiles_without_a_warning_and_agrees(
         assert (run_c(binary, tasks[:20], mode) > 0).all()
 
 
-def test_128_subtasks_stay_inside_the_memory(untrained, assert_agree, tmp_path):
-    model, tasks = untrained(random_graph(128, 1))
+@pytest.mark.parametrize("units", [0, 3])
+def test_128_subtasks_stay_inside_the_memory(units, untrained, assert_agree, tmp_path):
+    model, tasks = untrained(random_graph(128, 1), units=units)
     assert_agree(run_c(build(model, tmp_path, SANE), tasks), model, tasks)
 
 
@@ -192,7 +195,8 @@ def test_exports_link_into_one_program_of_c_or_c_plus_plus(untrained, tmp_path):
     """Names do not collide; the headers alone declare what is there; no NaN check can vanish."""
     graphs = {"dag": dag(), "fusion": fusion(), "random_128_1": random_graph(128, 1)}
     for name, graph in graphs.items():
-        export_c(untrained(graph)[0], tmp_path / f"{name}.c", limit=None)
+        units = 4 if name == "fusion" else 0
+        export_c(untrained(graph, units=units)[0], tmp_path / f"{name}.c", limit=None)
     general = open_network(ROOT / "data" / "models" / "anygraph_0.npz")
     export_any(general, tmp_path / "general.c")
     objects = [compile_object(tmp_path / f"{name}.c") for name in (*graphs, "general")]

@@ -6,13 +6,14 @@ import pytest
 
 from experiments.runtimes.onnx import export_onnx, open_onnx, run_onnx
 from kd_offload.graphs import chain, dag, fusion, random_graph
+from kd_offload.model import FORMAT
 from kd_offload.tasks import feature_names, sample_tasks
 
 
-@pytest.mark.parametrize("hidden", [(24, 16), ()])
-@pytest.mark.parametrize("graph", [random_graph(12, 4), chain(5)], ids=lambda g: g.name)
-def test_any_network_agrees(graph, hidden, untrained, assert_agree, tmp_path):
-    model, _ = untrained(graph, hidden)
+@pytest.mark.parametrize("hidden, units", [((24, 16), 0), ((), 0), ((9,), 17), ((), 1)])
+@pytest.mark.parametrize("graph", [random_graph(12, 4), chain(5), chain(1)], ids=lambda g: g.name)
+def test_any_network_agrees(graph, hidden, units, untrained, assert_agree, tmp_path):
+    model, _ = untrained(graph, hidden, units)
     tasks = sample_tasks(graph, 2000, np.random.default_rng(8))
     export_onnx(model, tmp_path / "s.onnx")
     session = open_onnx(tmp_path / "s.onnx", graph)
@@ -21,7 +22,7 @@ def test_any_network_agrees(graph, hidden, untrained, assert_agree, tmp_path):
 
 
 def test_the_file_tells_what_it_is_and_nothing_of_this_machine(untrained, tmp_path):
-    model, _ = untrained(dag())
+    model, _ = untrained(dag(), units=8)
     export_onnx(model, tmp_path / "a.onnx")
     export_onnx(model, tmp_path / "b.onnx")
     content = (tmp_path / "a.onnx").read_bytes()
@@ -40,7 +41,7 @@ def test_files_that_are_not_for_this_are_refused(untrained, tmp_path):
     with pytest.raises(ValueError, match="has graph 'dag', expected 'fusion'"):
         open_onnx(path, fusion())
     content = path.read_bytes()
-    path.write_bytes(content.replace(b"kd_offload model 4", b"kd_offload model 1"))
+    path.write_bytes(content.replace(FORMAT.encode(), b"kd_offload model 1"))
     with pytest.raises(ValueError, match="has format 'kd_offload model 1', expected 'kd_offload"):
         open_onnx(path, dag())
     path.write_bytes(content[:500])
