@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from experiments.baselines.heft import heft
 from experiments.baselines.local_search import descent
 from experiments.baselines.lookahead import lookahead, lookahead_mended
 from experiments.baselines.split import split
+from experiments.baselines.student_mended import Mended, student_mended
 from experiments.run import Run
 from experiments.runtimes.compiled import compile_network, decide_batch, decide_one
 from experiments.scenarios import SHOWN, TRAINED
@@ -52,8 +54,9 @@ from kd_offload.tasks import check_tasks
 STOPPED = 300  # nodes after which `exact_stopped` gives the best it has: some 10 to 20 µs
 ANY = "anygraph"  # one network for all scenarios
 # Whom the others are compared with, and the prefix of the columns that do so.
-OURS = {"student": "", "anygraph": "any_"}
+OURS = {"student": "", "student_independent": "independent_", "anygraph": "any_"}
 
+Network = Model | GraphNetwork | Mended
 PlacementFunction = Callable[[TaskGraph, np.ndarray], np.ndarray]
 OneTaskFunction = Callable[[np.ndarray], np.ndarray]
 
@@ -75,6 +78,8 @@ class Policy:
     """Whether it can decide for a graph."""
     saved: str = ""
     """What training saves: "network", or its "decisions" on the test tasks; "" if not trained."""
+    network_of: str = ""
+    """Whose network it decides with, if it has none of its own."""
     scenarios: tuple[str, ...] = ()
     """What it is trained for."""
 
@@ -128,6 +133,10 @@ for _policy in (
     Policy("teacher", "learned", saved="network", scenarios=TRAINED),
     Policy("student", "student", saved="network", scenarios=TRAINED),
     Policy("student_plain", "learned", saved="network", scenarios=TRAINED),
+    Policy("student_costs", "learned", saved="network", scenarios=SHOWN),
+    Policy("student_mended", "learned", saved="network", network_of="student", scenarios=TRAINED),
+    Policy("teacher_independent", "learned", saved="network", scenarios=TRAINED),
+    Policy("student_independent", "learned", saved="network", scenarios=TRAINED),
     Policy("anygraph", "ours", saved="network", scenarios=TRAINED),
 ):
     register(_policy)
@@ -188,25 +197,42 @@ def seeds_of(run: Run, policy: str) -> tuple[int, ...]:
     return fewer.get(policy, profile.seeds)
 
 
-def as_policy(model: Model | GraphNetwork) -> PlacementFunction:
+def learned_for(name: str) -> list[str]:
+    """The policies that decide on a scenario with a network."""
+    return [role for role in LEARNED if name in POLICIES[role].scenarios]
+
+
+def network_path(run: Run, role: str, name: str, seed: int) -> Path:
+    """Where the network that a policy decides with is saved."""
+    return run.model_path(POLICIES[role].network_of or role, name, seed)
+
+
+def as_policy(model: Network) -> PlacementFunction:
     """A trained network as a function (graph, tasks (S, F)) -> placements (S, n)."""
     if isinstance(model, GraphNetwork):
         return lambda graph, tasks: anygraph.decide(model, graph, tasks).placements
+    if isinstance(model, Mended):
+        return lambda graph, tasks: student_mended(model, graph).loop(tasks)
     return lambda graph, tasks: decide(model, graph, tasks)
 
 
-def open_trained(run: Run, role: str, name: str, seed: int) -> Model | GraphNetwork:
+def open_trained(run: Run, role: str, name: str, seed: int) -> Network:
     """A network of a run; ValueError for an unknown role, or a file missing or altered."""
     if role not in LEARNED:
         raise ValueError(f"role: {role!r}, expected one of {', '.join(LEARNED)}")
-    path = run.model_path(role, name, seed)
-    return anygraph.open_network(path) if role == ANY else open_model(path)
+    path = network_path(run, role, name, seed)
+    if role == ANY:
+        return anygraph.open_network(path)
+    model = open_model(path)
+    return Mended(model) if role == "student_mended" else model
 
 
-def size_of(model: Model | GraphNetwork, graph: TaskGraph) -> tuple[int, int, int]:
+def size_of(model: Network, graph: TaskGraph) -> tuple[int, int, int]:
     """A network's parameters, multiply-adds of a decision, and bytes."""
     if isinstance(model, GraphNetwork):
         return model.parameters, model.macs(graph), 4 * model.parameters
+    if isinstance(model, Mended):
+        model = model.student
     return model.parameters, model.macs, model.bytes
 
 
@@ -225,14 +251,16 @@ def compiled_deciders(graph: TaskGraph) -> list[Decider]:
     return deciders
 
 
-def model_deciders(model: Model | GraphNetwork, graph: TaskGraph) -> list[Decider]:
+def model_deciders(model: Network, graph: TaskGraph) -> list[Decider]:
     """A network in the runtimes that it has, from the raw task to the placement.
 
-    numba, numpy and torch; `anygraph`, whose decision is more than its network, numba alone.
+    numba, numpy and torch; where the decision is more than the network, numba alone.
     """
     size = size_of(model, graph)
     if isinstance(model, GraphNetwork):
         return [Decider(model.role, "numba", anygraph_decider(model, graph), *size)]
+    if isinstance(model, Mended):
+        return [Decider(model.role, "numba", student_mended(model, graph), *size)]
     check_graph(model, graph)
     network, constants = torch_network(model), compile_network(model)
     placement = np.empty(graph.n, np.int8)
@@ -253,7 +281,7 @@ def model_deciders(model: Model | GraphNetwork, graph: TaskGraph) -> list[Decide
     return [Decider(model.role, runtime, f, *size) for runtime, f in runtimes.items()]
 
 
-def loop_deciders(graph: TaskGraph, models: list[Model | GraphNetwork]) -> list[Decider]:
+def loop_deciders(graph: TaskGraph, models: list[Network]) -> list[Decider]:
     """Runtime "numba_loop": what is compiled decides many tasks in a compiled loop, without the
     cost of a call from Python."""
     deciders = []
@@ -264,6 +292,9 @@ def loop_deciders(graph: TaskGraph, models: list[Model | GraphNetwork]) -> list[
         size = size_of(model, graph)
         if isinstance(model, GraphNetwork):
             deciders.append(Decider(model.role, "numba_loop", anygraph_loop(model, graph), *size))
+        elif isinstance(model, Mended):
+            loop = student_mended(model, graph).loop
+            deciders.append(Decider(model.role, "numba_loop", loop, *size))
         else:
             deciders.append(looped(model.role, decide_batch, compile_network(model), graph.n, size))
     return deciders

@@ -23,6 +23,7 @@ from experiments.claims.terms import (
     FORMULATION,
     NOT_SUPPORTED,
     ONLINE_US,
+    TEACHERS,
     TIE,
     UNDECIDED,
 )
@@ -66,7 +67,8 @@ def judge(run: Run) -> pd.DataFrame:
         paired = paired[paired.scenario == name].set_index("policy")
         if name in SHOWN:
             rows += multi_label(name, paired)
-        rows += compression(name, timing)
+        for own, teacher in TEACHERS.items():
+            rows += compression(name, timing, own, teacher)
         for own in OURS:
             rows += quality(name, paired, own, unfinished.policy[unfinished.scenario == name])
             rows += speed(name, timing, paired.regret, own)
@@ -76,31 +78,32 @@ def judge(run: Run) -> pd.DataFrame:
 
 
 def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
-    """C1, judged for the student, with other policies to compare with."""
-    names = captured.scenario.unique()
-    p99_us = {name: times.loc[(name, "student", PYTHON)].p99_us for name in names}
-    rows, low_ends, high_ends = [], [], []
-    for (name, policy), part in captured.groupby(["scenario", "policy"], sort=False):
-        octiles = part[part.quantity != "all"]
-        low = 100 * octiles.captured_low.to_numpy()
-        high = 100 * octiles.captured_high.to_numpy()
-        judgement = None
-        if policy == "student":
-            low_ends.append(low)
-            high_ends.append(high)
-            judgement = _online(p99_us[name], rules.captures, low, high)
-        worst = octiles.loc[octiles.captured_low.idxmin()]
-        columns = {"policy": policy, "judgement": judgement, "threshold": CAPTURED}
-        columns["reference"] = f"worst: {worst.quantity}, octile {worst.bin + 1} of 8"
-        columns |= {"k": int((low >= CAPTURED).sum()), "n": len(octiles)}
-        rows.append(row("C1", name, "captured_worst", percent(worst, "captured"), **columns))
-        overall = part[part.quantity == "all"].iloc[0]
-        rows.append(row("C1", name, "captured", percent(overall, "captured"), policy=policy))
-    slowest = max(p99_us.values())
-    columns = {"policy": "student", "runtime": PYTHON, "threshold": ONLINE_US}
-    columns["judgement"] = _online(slowest, rules.captures_everywhere, low_ends, high_ends)
-    columns["reference"] = "this verdict also needs the shares of the attainable saving"
-    return [row("C1", "all", "decision_time_p99", Estimate(slowest), **columns), *rows]
+    """C1, judged for those who have a teacher, with other policies to compare with."""
+    overalls, rows = [], []
+    for policy, of_policy in captured.groupby("policy", sort=False):
+        judged = policy in TEACHERS
+        p99_us, lows, highs = [], [], []
+        for name, part in of_policy.groupby("scenario", sort=False):
+            octiles = part[part.quantity != "all"]
+            lows.append(100 * octiles.captured_low.to_numpy())
+            highs.append(100 * octiles.captured_high.to_numpy())
+            columns = {"policy": policy, "threshold": CAPTURED}
+            if judged:
+                p99_us.append(times.loc[(name, policy, PYTHON)].p99_us)
+                columns["judgement"] = _online(p99_us[-1], rules.captures, lows[-1], highs[-1])
+            worst = octiles.loc[octiles.captured_low.idxmin()]
+            columns["reference"] = f"worst: {worst.quantity}, octile {worst.bin + 1} of 8"
+            columns |= {"k": int((lows[-1] >= CAPTURED).sum()), "n": len(octiles)}
+            rows.append(row("C1", name, "captured_worst", percent(worst, "captured"), **columns))
+            overall = part[part.quantity == "all"].iloc[0]
+            rows.append(row("C1", name, "captured", percent(overall, "captured"), policy=policy))
+        if judged:
+            slowest = max(p99_us)
+            columns = {"policy": policy, "runtime": PYTHON, "threshold": ONLINE_US}
+            columns["judgement"] = _online(slowest, rules.captures_everywhere, lows, highs)
+            columns["reference"] = "this verdict also needs the shares of the attainable saving"
+            overalls.append(row("C1", "all", "decision_time_p99", Estimate(slowest), **columns))
+    return [*overalls, *rows]
 
 
 def _online(p99_us: float, rule, low, high) -> rules.Judgement:
@@ -173,16 +176,17 @@ def _wrong_labels(name: str, part: pd.DataFrame, **columns) -> dict:
     return row("C3", name, "wrong_labels", share, **columns)
 
 
-def compression(name: str, timing: pd.DataFrame) -> list[dict]:
-    """C4a: the teacher's size and time over the student's."""
-    teacher = timing.loc[("teacher", LOOP)]
-    student = timing.loc[("student", LOOP)]
-    time = estimate(teacher, "over_student")
-    ratios = {size: teacher[size] / student[size] for size in SIZES}
+def compression(
+    name: str, timing: pd.DataFrame, own: str = "student", teacher: str = "teacher"
+) -> list[dict]:
+    """C4a: the teacher's size and time over those of its student."""
+    large, small = timing.loc[(teacher, LOOP)], timing.loc[(own, LOOP)]
+    time = estimate(large, OVER[own])
+    ratios = {size: large[size] / small[size] for size in SIZES}
     judgement = rules.decided(
         rules.lighter, {"time": time.low, **ratios}, {"time": time.high, **ratios}
     )
-    who = {"policy": "student", "baseline": "teacher"}
+    who = {"policy": own, "baseline": teacher}
     columns = who | {"runtime": LOOP, "threshold": FASTER, "judgement": judgement}
     rows = [row("C4a", name, "inference_delay_ratio", time, **columns)]
     for size, ratio in ratios.items():

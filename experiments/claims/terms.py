@@ -27,6 +27,8 @@ UNDECIDED, FORMULATION = "undecided", "formulation"
 NO_VERDICT = "-"  # of a row that only informs
 VERDICTS = (SUPPORTED, PARTLY, NOT_SUPPORTED, UNDECIDED, FORMULATION)
 
+# Whom C1 and C4a are judged for, and the teacher of each.
+TEACHERS = {"student": "teacher", "student_independent": "teacher_independent"}
 # C1: share of the attainable saving to reach in every octile, in percent, and how long "online"
 # may take.
 CAPTURED, CAPTURED_PARTLY = 80.0, 50.0

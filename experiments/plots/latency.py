@@ -13,8 +13,8 @@ from experiments.studies.latency import FOLLOWED, with_added
 # One or two policies of a sort; all are in the table.
 MAIN = (
     *("exact", "beam_64", "anygraph", "lookahead_joins", "local_search_3", "lookahead"),
-    *("teacher", "student", "best_single", "random_forest", "dqn", "linear", "greedy"),
-    *("all_edge", "all_device"),
+    *("teacher", "student", "student_independent", "student_mended", "best_single"),
+    *("random_forest", "dqn", "linear", "greedy", "all_edge", "all_device"),
 )
 
 

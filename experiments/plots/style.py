@@ -34,7 +34,7 @@ KIND_COLOURS = {
     "learned": "#CC79A7",
     "teacher": "#E69F00",
     "student": "#D55E00",
-    "plain": "#009E73",
+    "variant": "#009E73",
     "ours": "#882255",
 }
 KIND_NAMES = {  # as legends have them
@@ -44,7 +44,7 @@ KIND_NAMES = {  # as legends have them
     "learned": "other learner",
     "teacher": "teacher",
     "student": "student (the paper's)",
-    "plain": "student without teacher",
+    "variant": "variant of the student",
     "ours": "anygraph (ours)",
 }
 NEUTRAL = "#777777"  # for what is neither a location nor a policy
@@ -239,10 +239,10 @@ def kind_keys(kinds, **look) -> list[Line2D]:
 
 def kind(name: str) -> str:
     """A policy's kind in figures; for a variant of a search or of anygraph, what it varies."""
-    if name == "teacher":
+    if name.startswith("teacher"):
         return "teacher"
-    if name == "student_plain":
-        return "plain"
+    if name.startswith("student_"):
+        return "variant"
     if name.startswith(("exact", "beam", "chain_dp")):
         return "search"
     if name.startswith(ANY):

@@ -29,7 +29,11 @@ RESAMPLES = 400
 COLD_BYTES = 48 * 2**20  # touched between calls: more than one core's share of the last cache
 # So many times are needed for the largest of them to bound the 99th percentile: 0.99**367 < 0.025.
 P99_NEEDS = 367
-OVER = {"student": "over_student", "anygraph": "over_any"}  # the columns of ratios to our policies
+OVER = {  # the columns of ratios to our policies
+    "student": "over_student",
+    "student_independent": "over_independent",
+    "anygraph": "over_any",
+}
 Times = dict[tuple[str, str], np.ndarray]  # microseconds, by (policy, runtime)
 
 
@@ -182,7 +186,7 @@ def ratio(column: str, us: np.ndarray, ours: list[np.ndarray], seed: int) -> dic
 
 
 def ratios(times: Times, runtime: str, us: np.ndarray, seed: int) -> dict[str, float]:
-    """Columns over_student and over_any: `ratio` to our policies in the same runtime.
+    """The columns of OVER: `ratio` to our policies in the same runtime.
 
     nan where those were not timed on as many inputs.
     """

@@ -16,6 +16,8 @@ from experiments.baselines import (
     LEARNED,
     POLICIES,
     as_policy,
+    learned_for,
+    network_path,
     open_trained,
     placements_of,
     policies_for,
@@ -70,7 +72,7 @@ def all_policies(run: Run, name: str) -> Policies:
     policies: Policies = {}
     for policy in policies_for(scenario(name).graph):
         policies[policy] = [POLICIES[policy].place]
-    for role in LEARNED:
+    for role in learned_for(name):
         models = [open_trained(run, role, name, seed) for seed in seeds_of(run, role)]
         policies[role] = [as_policy(model) for model in models]
     return policies
@@ -155,9 +157,10 @@ def model_digests(
 ) -> dict[str, str]:
     """SHA-256 of the networks that decide on some scenarios, for the provenance of a table."""
     paths = [
-        run.model_path(role, name, seed)
+        network_path(run, role, name, seed)
         for role in roles
         for name in names
+        if name in POLICIES[role].scenarios
         for seed in seeds_of(run, role)
     ]
     return {path.stem: sha256(path) for path in paths}

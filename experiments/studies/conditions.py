@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.baselines import LEARNED
+from experiments.baselines import learned_for
 from experiments.run import Run, generator
 from experiments.scenarios import SHOWN, scenario
 from experiments.studies.common import (
@@ -247,7 +247,7 @@ def label_cost_of(run: Run, name: str) -> list[dict]:
             sources[how].append(WrongLabels(count, ANY, ANY, cost[None], made.allowed[None]))
     sources["single"] = _single_flips(labels, regret)
     policies = all_policies(run, name)
-    decisions = placed({role: policies[role] for role in LEARNED}, graph, tasks)
+    decisions = placed({role: policies[role] for role in learned_for(name)}, graph, tasks)
     for role, by_seed in decisions.items():
         cost = np.array([regret(placements) for placements in by_seed])
         wrong = (by_seed != labels).sum(axis=-1)  # (K, S)

@@ -19,11 +19,11 @@ from anygraph.c import export_any, run_any
 from anygraph.c_text import CSize, compile_c
 from experiments.baselines import (
     ANY,
-    LEARNED,
     OPTIMAL,
     POLICIES,
     Decider,
     compiled_deciders,
+    learned_for,
     loop_deciders,
     model_deciders,
     open_trained,
@@ -51,7 +51,8 @@ from kd_offload.model import Model
 
 CHUNK = 100  # tasks of one compiled loop
 CHUNKS = 10  # such loops that a process times
-EXPORTED = ("student", ANY, "teacher")  # timed in C and ONNX Runtime
+# Timed in C and ONNX Runtime.
+EXPORTED = ("student", "student_independent", ANY, "teacher", "teacher_independent")
 EXPORT_TASKS = 1000  # tasks timed there, at most
 GRID = np.geomspace(1, 3000, 41)  # of slowdowns, and of delays in ms
 
@@ -82,8 +83,9 @@ def inference_time(run: Run, names: tuple[str, ...] = TRAINED) -> pd.DataFrame:
     pandas.DataFrame
         A row for each scenario, policy and runtime. median_us, p99_us, mean_us of n_timed tasks or
         chunks (p99_us of tasks only). cold_us: the median with caches cold, on fewer tasks, numba
-        and SHOWN only. over_student, over_any: the median over that of `student` or `anygraph` in
-        the same runtime. _low and _high: 95 % intervals for a rerun.
+        and SHOWN only. over_student, over_independent, over_any: the median over that of
+        `student`, `student_independent` or `anygraph` in the same runtime. _low and _high: 95 %
+        intervals for a rerun.
     """
     parts = in_fresh_processes(_time_policies, run, names, what="timing")
     rows = []
@@ -125,7 +127,7 @@ def _time_policies(p: int, run: Run, names: tuple[str, ...]) -> dict[str, Measur
     for name in names:
         graph = scenario(name).graph
         tasks = load(run, name, "test").tasks
-        models = [open_trained(run, role, name, run.profile.seeds[0]) for role in LEARNED]
+        models = [open_trained(run, role, name, run.profile.seeds[0]) for role in learned_for(name)]
         calls = _calls(graph, models)
         slow_calls = _slow_calls(run, name) if name in SHOWN else []
         loops = loop_deciders(graph, models)

@@ -31,6 +31,7 @@ from experiments.baselines import (
 from experiments.baselines.decisions import saved_decisions
 from experiments.baselines.dqn import DqnConfig
 from experiments.baselines.local_search import local_search
+from experiments.baselines.student_mended import mended_evaluations
 from experiments.parallel import progress
 from experiments.run import Run, generator, load, read_table
 from experiments.scenarios import RANDOM, SHOWN, TRAINED, scenario
@@ -55,9 +56,11 @@ from kd_offload.tasks import STATE
 COMPARED = frozenset(
     "all_device all_edge all_cloud random greedy heft best_single local_search_1 local_search_3 "
     "split lookahead lookahead_mended lookahead_joins beam_8 beam_64 exact_stopped chain_dp exact "
-    "random_forest boosting dqn linear teacher student student_plain anygraph".split()
+    "random_forest boosting dqn linear teacher student student_plain student_costs student_mended "
+    "teacher_independent student_independent anygraph".split()
 )
-FOLLOWED = ("student", "anygraph", "best_single", "lookahead")  # whose captured share is shown
+# Whose captured share is shown.
+FOLLOWED = ("student", "student_independent", "anygraph", "best_single", "lookahead")
 BINS = 8  # of each quantity of the state
 FIXED_ON = 2000  # training tasks that a fixed placement is chosen on
 
@@ -374,7 +377,7 @@ def budgets(run: Run) -> pd.DataFrame:
         deciding = deciding_evaluations(run, name)
         for policy in POLICIES.values():
             if policy.saved:
-                given = trained.get((name, policy.name), {})
+                given = trained.get((name, policy.network_of or policy.name), {})
             else:
                 given = nothing
             if policy.saved and name not in policy.scenarios:
@@ -514,6 +517,8 @@ def deciding_evaluations(run: Run, name: str) -> dict[str, float]:
     counts["lookahead_mended"] = _mended_evaluations(graph, test.tasks)
     model = open_trained(run, ANY, name, seeds_of(run, ANY)[0])
     counts[ANY] = decide(model, graph, test.tasks).evaluations.mean()
+    mended = open_trained(run, "student_mended", name, run.profile.seeds[0])
+    counts[mended.role] = mended_evaluations(mended, graph, test.tasks)
     return counts
 
 

@@ -38,7 +38,7 @@ def few_labels(labelled):
 
 
 def by_scikit_learn(train, tasks, C=0.01):
-    """Its own predictions of one regression per subtask; a label that is alone is always right."""
+    """A chain of its regressions on one-hot labels; a label that is alone is always right."""
     logs = np.log(train.tasks)
     x = (logs - logs.mean(0)) / logs.std(0)
     new = (np.log(tasks) - logs.mean(0)) / logs.std(0)
@@ -48,6 +48,7 @@ def by_scikit_learn(train, tasks, C=0.01):
             columns.append(np.full(len(new), y[0]))
         else:
             columns.append(LogisticRegression(C=C, max_iter=500).fit(x, y).predict(new))
+        x, new = np.hstack([x, np.eye(3)[y]]), np.hstack([new, np.eye(3)[columns[-1]]])
     return np.stack(columns, 1)
 
 
@@ -113,6 +114,7 @@ def test_trees_decide_one_at_a_time(labelled):
 def test_the_size_of_a_forest(labelled):
     forest = fit_trees("random_forest", labelled, 0, **SMALL["random_forest"])
     decider = forest_decider(dag(), forest)
-    leaves = sum(tree.get_n_leaves() for tree in forest.estimators_)
-    assert decider.parameters == leaves - len(forest.estimators_) + 30 * leaves
-    assert decider.bytes > 8 * 30 * leaves
+    trees = [tree for one in forest.estimators_ for tree in one.estimators_]
+    leaves = sum(tree.get_n_leaves() for tree in trees)
+    assert decider.parameters == leaves - len(trees) + 3 * leaves and len(trees) == 4 * 10
+    assert decider.bytes > 8 * 2 * leaves

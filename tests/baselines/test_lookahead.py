@@ -1,5 +1,6 @@
 """Lookahead and beams against plain Python from the formulation's text; the search stopped."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,19 @@ from anygraph.families import TRAINING_FAMILIES, UNSEEN_FAMILIES, draw
 from anygraph.network import layout
 from experiments.baselines import placements_of
 from experiments.baselines.beam import beam
+from experiments.baselines.student_mended import (
+    Mended,
+    _arrays,
+    _propose,
+    mended_evaluations,
+    student_mended,
+)
 from experiments.oracles import ROUTE, unpack
 from kd_offload.delay import delay
+from kd_offload.distill import PLAIN, fit
 from kd_offload.graphs import chain, fusion
-from kd_offload.labels import OWN_PATH, solve
+from kd_offload.labels import OWN_PATH, Labelled, solve
+from kd_offload.model import logits
 from kd_offload.tasks import sample_tasks
 
 
@@ -156,6 +166,31 @@ def test_who_looks_further_does_better():
     assert 0 < regret("exact_stopped") < regrets[1]
     with pytest.raises(ValueError, match="width: 0, expected a positive integer"):
         beam(0, fusion())
+
+
+def test_a_student_mended_has_eight_decodings_of_its_labels():
+    """In plain NumPy: a changed label is seen by those behind it, as `logits` is told labels."""
+    tasks = sample_tasks(fusion(), 30, np.random.default_rng(3))
+    best = solve(fusion(), tasks)
+    recipe = replace(PLAIN, steps=20, hidden=(8, 8))
+    labelled = Labelled(tasks, best.placements, best.delays, best.nodes)
+    (student,) = fit(recipe, fusion(), labelled, labelled, [0]).models
+    proposals, margins = np.empty((8, 20), np.int8), np.empty(20, np.float32)
+    for task in tasks[:5]:
+        _propose(task, _arrays(student), proposals, margins)
+        scores = logits(student, task[None])[0]
+        ranked = np.sort(scores, 1)
+        ahead = ranked[:, 2] - ranked[:, 1]
+        assert np.array_equal(proposals[0], scores.argmax(1))
+        for changed, proposal in zip(ahead.argsort(), proposals[1:]):
+            seen = logits(student, task[None], proposal[None])[0].argsort(1)
+            assert proposal[changed] == seen[changed, 1]
+            assert (np.delete(proposal, changed) == np.delete(seen[:, 2], changed)).all()
+    mended = student_mended(Mended(student), fusion()).loop(tasks)
+    found, mere = delay(fusion(), tasks, mended), placements_of("lookahead_mended", fusion(), tasks)
+    alone = delay(fusion(), tasks, logits(student, tasks).argmax(-1).astype(np.int8))
+    assert (found <= alone).all() and found.mean() < delay(fusion(), tasks, mere).mean()
+    assert 4 < mended_evaluations(Mended(student), fusion(), tasks) <= 40
 
 
 @pytest.mark.parametrize("graph", [chain(7), fusion()], ids=lambda g: g.name)

@@ -18,6 +18,7 @@ from experiments.baselines import (
     placements_of,
     policies_for,
     register,
+    size_of,
 )
 from experiments.baselines.local_search import local_search
 from experiments.oracles import chain_dp, reference_delay
@@ -188,7 +189,8 @@ def test_records_agree():
         assert name == policy.name
         assert (policy.place is not None) != bool(policy.saved)
         expected = TRAINED if policy.saved else ()
-        assert policy.scenarios == (SHOWN if name == "dqn" else expected)
+        assert policy.scenarios == (SHOWN if name in ("dqn", "student_costs") else expected)
+        assert policy.network_of == ("student" if name == "student_mended" else "")
     assert {"all_device", "random"} < set(FIXED)
     assert set(OPTIMAL) == {"exact", "chain_dp"}
     assert set(OURS) < set(LEARNED)
@@ -200,12 +202,13 @@ def test_networks_decide_alike_in_every_runtime(tiny):
     for role in LEARNED:
         model = open_trained(tiny, role, "dag", 0)
         placements = placements_of(role, dag(), tasks, as_policy(model))
+        parameters = size_of(model, dag())[0]
         for decider in model_deciders(model, dag()):
-            assert decider.policy == role and decider.parameters == model.parameters
+            assert (decider.policy, decider.parameters) == (role, parameters)
             for task, placement in zip(tasks, placements):
                 assert np.array_equal(decider.decide(task), placement)
         loop = loop_deciders(dag(), [model])[-1]
-        assert (loop.policy, loop.parameters) == (role, model.parameters)
+        assert (loop.policy, loop.parameters) == (role, parameters)
         assert np.array_equal(loop.decide(tasks), placements)
     with pytest.raises(ValueError, match="role: 'greedy', expected one of linear, teacher"):
         open_trained(tiny, "greedy", "dag", 0)

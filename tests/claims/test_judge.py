@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from experiments.baselines import FIXED
+from experiments.baselines import FIXED, OURS, POLICIES
 from experiments.claims import judge, rules, terms
 from experiments.claims.notes import notes
 from experiments.claims.rows import COLUMNS, COVERS, LOOP, Estimate, number, row, unbeaten
@@ -137,7 +137,12 @@ def test_c3_is_partly_supported_where_a_scenario_is_not_proven(without):
     [(10, 1, YES), (2.5, 1, UNDECIDED), (1.5, 0.1, PARTLY), (0.9, 0.05, NO)],
 )
 def test_c4a(teacher, half, expected):
-    assert verdict(judge.compression("dag", timing(half, teacher=teacher))) == expected
+    table = timing(half, teacher=teacher, student_independent=2, teacher_independent=2 * teacher)
+    assert verdict(judge.compression("dag", table)) == expected
+    rows = judge.compression("dag", table, *[*terms.TEACHERS.items()][1])
+    assert rows[0]["metric"].startswith("teacher_independent's inference delay over student_inde")
+    assert (rows[0]["value"], rows[1]["value"]) == (pytest.approx(teacher), teacher)
+    assert half > 0.1 or verdict(rows) == expected
 
 
 def test_c4a_wants_all_four_smaller():
@@ -216,7 +221,9 @@ def test_an_equal_is_a_tie_and_no_defeat():
 
 
 def test_the_family_and_what_has_not_converged_are_shown_and_not_counted():
-    family = {"teacher": 0.1, "student_plain": 0.1, "anygraph": 0.1, "student_tuned": 0.1}
+    names = ("anygraph", *POLICIES, "student_tuned")
+    family = {name: 0.1 for name in names if name.startswith(("teacher", "student_", "anygraph"))}
+    assert {"student_mended", "student_costs", "teacher_independent"} < set(family)
     rows = judge.quality("dag", paired(greedy=-0.1, dqn=-0.1, **family), unfinished=["dqn"])
     assert verdict(rows) == YES and (rows[0]["k"], rows[0]["n"]) == (2, 2)
     compared = by(rows, "baseline")
@@ -351,7 +358,11 @@ def test_all_claims_are_judged_and_every_row_is_complete(judged):
     assert {*SHOWN, *TRAINED, "all"} <= set(claims.scenario)
     assert not claims.duplicated(["claim", "scenario", "metric"]).any()
     shown = claims[(claims.claim == "C5") & (claims.quantity == "regret")]
-    assert set(shown.policy) == {"student", "anygraph"}
+    assert set(shown.policy) == {*OURS}
+    for claim in ("C1", "C4a"):
+        judged_for = claims[(claims.claim == claim) & (claims.verdict != "-")]
+        sides = [judged_for[judged_for.policy == own].scenario.tolist() for own in terms.TEACHERS]
+        assert sides[0] == sides[1] and len(judged_for) == 2 * len(sides[0])
     assert claims[["quantity", "unit", "metric", "value", "statement"]].notna().all().all()
 
 

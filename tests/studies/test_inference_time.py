@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.baselines import FIXED, LEARNED, POLICIES, Policy
+from experiments.baselines import FIXED, POLICIES, Policy, learned_for
 from experiments.scenarios import scenario
 from experiments.studies import inference_time as study
 from experiments.studies.clock import OVER
@@ -46,10 +46,10 @@ def test_every_policy_is_timed_in_its_runtimes(table):
     assert (table.median_us > 0).all() and (table.n_subtasks == scenario("chain").graph.n).all()
     runtimes = table.groupby("policy").runtime.agg(list).to_dict()
     assert set(POLICIES) <= set(runtimes) | {"mine", "mine_too"}
-    assert runtimes["anygraph"] == ["numba", "numba_loop"]
-    for role in LEARNED:
-        if role != "anygraph":
-            assert runtimes[role] == ["numba", "numpy", "torch", "numba_loop"]
+    for role in learned_for("chain"):
+        compiled = role in ("anygraph", "student_mended")  # more than a network
+        others = [] if compiled else ["numpy", "torch"]
+        assert runtimes[role] == ["numba", *others, "numba_loop"]
     assert all(runtimes[name] == ["numpy"] for name in FIXED)
     assert runtimes["greedy"] == runtimes["exact"] == ["numba", "numba_loop"]
     assert runtimes["dqn"] == ["numpy", "torch"] and runtimes["boosting"] == ["sklearn"]
@@ -83,9 +83,10 @@ def test_times_on_a_device(tiny, compiler, monkeypatch):
         monkeypatch.setattr(shutil, "which", lambda _: None)
     table = study.device_times(tiny, ("dag",))
     in_onnx = table[table.runtime == "onnxruntime"]
-    assert list(in_onnx.policy) == ["student", "teacher"] and in_onnx.cold_us.isna().all()
+    networks = [policy for policy in study.EXPORTED if policy != "anygraph"]
+    assert list(in_onnx.policy) == networks and in_onnx.cold_us.isna().all()
     in_c = table[table.runtime == "c"].set_index("policy")
-    assert list(in_c.index) == (["student", "anygraph", "teacher"] if compiler else [])
+    assert list(in_c.index) == ([*study.EXPORTED] if compiler else [])
     assert (table.median_us > 0).all() and in_c.cold_us.notna().all()
     assert (table.over_student[table.policy == "student"] == 1).all()
     if compiler:

@@ -61,7 +61,7 @@ def made_up_results(tasks=300):
     labels = rng.integers(0, 3, (tasks, 4), dtype=np.int8)
     test = Labelled(np.ones((tasks, 17)), labels, np.ones(tasks), None)
     means = {"exact": 0, "baseline": 0.5, "same": 0.2}
-    means |= {"student": 0.2, "student_plain": 0.21, "anygraph": 0.01}
+    means |= {"student": 0.2, "student_independent": 0.21, "anygraph": 0.01}
     results = {}
     for policy, mean in means.items():
         noise = rng.uniform(0, 2, tasks)
@@ -265,7 +265,7 @@ def budgeted(tiny, tmp_path, monkeypatch) -> Run:
     curves = [pd.DataFrame(about | {"seed": seed} | curve) for seed in (0, 1)]
     save_table(run, "dqn_curves", pd.concat([curves[0].assign(budget=20), *curves]))
     losses = [1.0, 0.5, 0.2, 0.2, 0.2]
-    roles = product(("teacher", "student", "student_plain"), run.profile.seeds, losses)
+    roles = product(("teacher", "student", "student_costs"), run.profile.seeds, losses)
     rows = [("dag", role, seed, loss) for role, seed, loss in roles]
     columns = ["scenario", "role", "seed", "validation_loss"]
     curves = pd.DataFrame(rows, columns=columns)
@@ -298,6 +298,8 @@ def test_every_policy_has_a_row_of_what_it_was_given(budgeted, added):
     assert (deciding[["all_edge", "random", "heft", "student", "dqn", "boosting"]] == 0).all()
     assert deciding["lookahead_joins"] == 4 and deciding["beam_8"] == 1 + 3 * (1 + 3 + 8 * 8) / 10
     assert 4 < deciding["lookahead_mended"] < deciding["anygraph"] <= 40
+    assert deciding["lookahead_mended"] < deciding["student_mended"] <= 40
+    assert table.labels["student_mended"] == student.labels and table.steps["student_costs"] == 20
     assert deciding["best_single"] < deciding["local_search_1"] < deciding["local_search_3"]
 
 
