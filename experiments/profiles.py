@@ -73,6 +73,10 @@ class Profile:
     """Steps of its students."""
     grid_teacher_steps: int = 300
     """Steps of its teachers, at least."""
+    dependence_labels: int = 200_000
+    """Labels of chains and independent networks of several sizes."""
+    dependence_steps: int = 2000
+    """Their steps."""
     cell_tasks: int = 600
     """Tasks of a cell of a study of conditions."""
     cell_resamples: int = 400
@@ -148,6 +152,8 @@ SMOKE = Profile(
     grid_labels=(500, 4000),
     grid_steps=60,
     grid_teacher_steps=20,
+    dependence_labels=4000,
+    dependence_steps=60,
     cell_tasks=200,
     cell_resamples=100,
     sweep_values=5,
