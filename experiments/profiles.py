@@ -69,9 +69,9 @@ class Profile:
     """Points of its curve."""
     grid_labels: tuple = (2000, 10_000, 50_000, 200_000)
     """Labels of the grid of distillation."""
-    grid_steps: int = 1000
+    grid_steps: int = 800
     """Steps of its students."""
-    grid_teacher_steps: int = 300
+    grid_teacher_steps: int = 500
     """Steps of its teachers, at least."""
     dependence_labels: int = 200_000
     """Labels of chains and independent networks of several sizes."""
