@@ -1,9 +1,10 @@
 """Where distillation helps: a grid of numbers of labels by widths, against the same student without
 a teacher.
 
-Teachers and students are classifier chains; in training both see the exact labels before each
-subtask, and decide on test tasks by what they gave themselves. The networks of a cell differ in their seed and in whether a teacher helps. Those of one seed start
-from the same weights and go through the labels in the same order.
+Teachers and students are classifier chains. In training both see the exact labels before each
+subtask; on test tasks, those that they gave themselves. The networks of a cell differ in their seed
+and in whether a teacher helps. Those of one seed start from the same weights and go through the
+labels in the same order.
 """
 
 from __future__ import annotations
