@@ -35,9 +35,9 @@ build/$(PROFILE)/%.done: notebooks/%.ipynb requirements.txt experiments/execute.
 $(NETWORKS): build/$(PROFILE)/training/03_%.done: notebooks/training/03_teacher_and_student.ipynb \
   requirements.txt experiments/execute.py $(DATA) | $(SETUP)
 	$(RUN) -p scenarios $*
-$(call step,02_labels training/04_distillation training/05_other_learners slow/05_dqn): $(DATA)
+$(call step,02_labels $(addprefix training/,04_distillation 04_dependence 05_other_learners) slow/05_dqn): $(DATA)
 $(call step,03_teacher_and_student): $(NETWORKS)
-$(call step,04_distillation): $(call step,training/04_distillation)
+$(call step,04_distillation): $(call step,training/04_distillation training/04_dependence) $(NETWORKS)
 $(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
 $(call step,09_any_graph): $(call step,training/09_any_graph) $(call slow_step,09_design)
 $(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)

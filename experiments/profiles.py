@@ -73,10 +73,14 @@ class Profile:
     """Points of its curve."""
     grid_labels: tuple = (2000, 10_000, 50_000, 200_000)
     """Labels of the grid of distillation."""
-    grid_steps: int = 1000
+    grid_steps: int = 800
     """Steps of its students."""
-    grid_teacher_steps: int = 300
+    grid_teacher_steps: int = 500
     """Steps of its teachers, at least."""
+    dependence_labels: int = 200_000
+    """Labels of chains and independent networks of several sizes."""
+    dependence_steps: int = 2000
+    """Their steps."""
     cell_tasks: int = 600
     """Tasks of a cell of a study of conditions."""
     cell_resamples: int = 400
@@ -154,6 +158,8 @@ SMOKE = Profile(
     grid_labels=(500, 4000),
     grid_steps=60,
     grid_teacher_steps=20,
+    dependence_labels=4000,
+    dependence_steps=60,
     cell_tasks=200,
     cell_resamples=100,
     sweep_values=5,

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-from experiments.plots import distillation, labels, problem, style, teacher_and_student
+from experiments.plots import dependence, distillation, labels, problem, style, teacher_and_student
 from experiments.studies.labels import search_tree
 from experiments.studies.problem import example_schedule, example_task
 from kd_offload.graphs import dag
@@ -63,6 +63,14 @@ def grid() -> pd.DataFrame:
     return table.assign(ci_low=table.difference - 0.02, ci_high=table.difference + 0.02)
 
 
+def networks() -> pd.DataFrame:
+    sizes = [("chain", 500), ("chain", 900), ("independent", 600), ("independent", 90_000)]
+    keys = [(name, *size, seed) for name in ("dag", "fusion") for size in sizes for seed in (0, 1)]
+    table = pd.DataFrame(keys, columns=["scenario", "dependence", "parameters", "seed"])
+    table["regret_mean"] = 20 / table.parameters * (1 + 0.2 * table.seed)
+    return table.assign(time_us=table.parameters / 1000)
+
+
 FIGURES = {
     "task": (lambda table: problem.task_graph(GRAPH, table), lambda: example_task(GRAPH, TASK)),
     "gantt": (problem.gantt, lambda: example_schedule(GRAPH, TASK, ["exact", "greedy"])),
@@ -71,6 +79,7 @@ FIGURES = {
     "speed": (labels.label_generation, speed),
     "curves": (teacher_and_student.training_curves, curves),
     "grid": (distillation.distillation_grid, grid),
+    "networks": (dependence.dependence, networks),
 }
 
 
@@ -103,6 +112,11 @@ def test_drawn_values_are_the_tables():
     figure = distillation.distillation_grid(grid())
     assert title(figure).startswith("With 500 labels a teacher changes the mean regret by +4.0")
     assert figure.axes[0].lines[0].get_ydata() == pytest.approx([0, 3])
+    figure = dependence.dependence(networks())
+    text = "On fusion, a chain of 500 parameters has a mean regret of 4.4 %, an independent network"
+    assert title(figure) == f"{text} of 90,000 one of 0.024 %"
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([4.4, 22 / 9])
+    assert figure.axes[3].lines[1].get_xdata() == pytest.approx([0.6, 90])
     events = example_schedule(GRAPH, TASK, ["exact", "greedy"])
     ends = [ax.lines[0].get_xdata()[0] for ax in problem.gantt(events).axes]
     assert ends == pytest.approx(events.groupby("policy").delay_ms.first()[["exact", "greedy"]])
