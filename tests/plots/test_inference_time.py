@@ -5,7 +5,6 @@ from itertools import product
 
 import matplotlib
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
@@ -52,17 +51,6 @@ def tradeoff(times):
     return study.tradeoff(times, paired)
 
 
-@pytest.fixture
-def effective(times):
-    """The quick student wins where a decision counts most."""
-    latency = times[["scenario", "policy"]].drop_duplicates()
-    delay = latency.policy.map({"student": 110.0, "exact": 100.0}).fillna(130.0)
-    latency = latency.assign(seed=0, mean_delay_ms=delay)
-    timing = times.assign(mean_us=1000 * times.mean_us)
-    grid = np.geomspace(1, 1000, 13)
-    return study.effective_latency(latency, timing, slowdowns=grid, delays_ms=grid)
-
-
 def check(draw, table):
     """All panels have something, all text is readable, nothing stands outside; the title."""
     before = table.copy()
@@ -92,15 +80,6 @@ def test_regret_against_time(tradeoff):
     assert "than student on chain and than anygraph on chain, dag and fusion" in title
 
 
-def test_the_title_of_effective_latency_is_the_table(effective):
-    title = check(figures.effective_latency, effective)
-    won = (effective.winner == "student").groupby([effective.baselines, effective.scenario]).mean()
-    share = f"{100 * won.max():.0f} %"
-    assert won.nunique() == 2 and share in title
-    assert title.endswith("and anygraph 0 %")
-
-
-def test_figures_draw_what_there_is_of_scenarios(times, tradeoff, effective):
+def test_figures_draw_what_there_is_of_scenarios(times, tradeoff):
     check(figures.inference_time, times[times.scenario == "dag"])
     check(figures.tradeoff, tradeoff[tradeoff.scenario == "dag"])
-    check(figures.effective_latency, effective[effective.scenario == "dag"])
