@@ -42,7 +42,7 @@ $(call step,05_other_learners): $(call step,training/05_other_learners) $(call s
 $(call step,09_any_graph): $(call step,training/09_any_graph)
 $(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)
 $(call step,06_latency): $(call slow_step,05_dqn)
-$(call step,07_conditions 08_inference_time): $(call step,06_latency)
+$(call step,08_inference_time): $(call step,06_latency)
 $(call step,11_testbed): $(MODELS) $(call slow_step,11_testbed)
 $(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time)
 -include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)

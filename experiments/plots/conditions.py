@@ -1,4 +1,4 @@
-"""Figures of other conditions: states, wrong labels, disturbances, and links over time."""
+"""Figures of other conditions: states, wrong labels, and links over time."""
 
 import numpy as np
 import pandas as pd
@@ -11,13 +11,9 @@ from experiments.studies.latency import with_added
 from experiments.studies.links import oldest_that_pays
 
 REGRET = ["low", "regret", "high"]
-MAIN = ("exact", "anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
+MAIN = ("anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
 AGED = ("exact", "anygraph", "lookahead_joins", "student")
 FLIP_NAMES = dict(zip(FLIPS, ("flips at random", "flips to one location")))
-DISTURBANCES = {  # label of the axis, and title
-    "out_of_range": ("bandwidths, times", "outside the training range"),
-    "noise": ("deviation of measured logarithms", "noisy state"),
-}
 TRACES = 4  # drawn, at most
 TICKS = [-5, 0, 5, 10, 20, 50, 100, 200, 500]  # percent
 
@@ -31,7 +27,7 @@ def sweeps(table: pd.DataFrame):
     fig, axes = style.panels(
         len(names), len(quantities), 1.35 * len(names) + 1.1, log="xy", sharex="col", sharey=True
     )
-    looks = style.looks(with_added(MAIN[1:], table.policy.unique()))
+    looks = style.looks(with_added(MAIN, table.policy.unique()))
     for row, name in zip(axes, names):
         row[0].set_ylabel(f"{name}\nmean regret (%)")
         for ax, quantity in zip(row, quantities):
@@ -73,37 +69,6 @@ def label_cost(table: pd.DataFrame):
     ratio = (one.loc["random"] / one.loc["student"])[style.shown(table)].dropna()
     text = f"One wrong label at random costs {each(ratio, number)} times as much as one of the "
     return style.finish(style.message(fig, f"{text}student's"))
-
-
-def robustness(table: pd.DataFrame):
-    """Regret under two disturbances; one row of panels per scenario.
-
-    table: scenario, disturbance, level, policy, regret, low, high.
-    """
-    names = style.shown(table)
-    height = 1.8 * len(names) + 1
-    fig, axes = style.panels(
-        len(names), len(DISTURBANCES), height, log="y", sharex="col", sharey="row"
-    )
-    looks = style.looks(with_added(MAIN, table.policy.unique()))
-    for row, name in zip(axes, names):
-        row[0].set_ylabel(f"{name}\nmean regret (%)")
-        for ax, disturbance in zip(row, DISTURBANCES):
-            part = table[(table.scenario == name) & (table.disturbance == disturbance)]
-            for policy, look in looks.items():
-                one = part[part.policy == policy]
-                style.line(ax, one.level, style.percent(one[REGRET]), look, policy)
-    for column, (label, title) in zip(axes.T, DISTURBANCES.values()):
-        column[0].set_title(title)
-        column[-1].set_xlabel(label)
-    for ax in axes[:, 0]:
-        ax.set_xscale("log")
-        ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
-    noisy = table[table.disturbance == "noise"]
-    worst = noisy[noisy.level == noisy.level.max()].set_index(["policy", "scenario"]).regret
-    text = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "
-    style.message(fig, f"{text}the student loses {each(worst['student'])}")
-    return style.finish(fig, columns=7, handlelength=2)
 
 
 def staleness(table: pd.DataFrame):

@@ -1,4 +1,4 @@
-"""How good decisions are under other conditions: states, disturbances, and wrong labels.
+"""How good decisions are under other conditions: states, and wrong labels.
 
 Each study decides with every policy on the same tasks and compares with their optima. A table gives
 mean regret over tasks and training seeds as `regret`, its 95 % interval as `low` and `high`.
@@ -6,7 +6,6 @@ mean regret over tasks and training seeds as `regret`, its 95 % interval as `low
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +28,7 @@ from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.delay import N_LOCATIONS, N_STATE, delay
 from kd_offload.graphs import LOCATIONS, TaskGraph
 from kd_offload.labels import solve
-from kd_offload.tasks import STATE, Ranges
+from kd_offload.tasks import Ranges
 
 # One condition at a time
 
@@ -94,96 +93,6 @@ def held_at(graph: TaskGraph, tasks: np.ndarray, quantity: str, value: float) ->
         held[:, COLUMN["B_down"]] *= value / tasks[:, COLUMN["B_up"]]
     held[:, COLUMN[quantity]] = value
     return held
-
-
-# Disturbances
-
-FACTORS = 4.0 ** np.linspace(-1, 1, 7)  # of all bandwidths
-NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # standard deviation of each measured logarithm
-MISSING = ("none", *STATE, "cycles", "bytes")
-
-
-class Disturbed(NamedTuple):
-    """Tasks under one disturbance."""
-
-    disturbance: str
-    feature: str  # what is disturbed
-    level: float
-    true: np.ndarray  # tasks (S, F) as they are
-    seen: np.ndarray  # tasks (S, F) as policies see them
-
-
-def robustness(run: Run, names: tuple[str, ...] = ("dag", "fusion")) -> pd.DataFrame:
-    """Every policy, the exact search too, deciding on what it sees and paying for what is true.
-
-    Parameters
-    ----------
-    run : Run
-    names : tuple of str
-        Scenarios.
-
-    Returns
-    -------
-    pandas.DataFrame
-        scenario, disturbance, feature (what is disturbed), level, policy, seeds, regret, low, high.
-        Disturbances: out_of_range, all bandwidths times `level`, seen as they are; noise, the state
-        measured with `level` as the standard deviation of its logarithm; missing, the training
-        median in place of `feature`.
-    """
-    return table_of(robustness_of, [(run, name) for name in names], "robustness")
-
-
-def robustness_of(run: Run, name: str) -> list[dict]:
-    """The rows of `robustness` for one scenario."""
-    graph, policies, tasks = scenario(name).graph, all_policies(run, name), base_tasks(run, name)
-    rows = []
-    for case in disturbed(graph, tasks, lambda: generator(run, f"{name} noise")):
-        optimum = solve(graph, case.true).delays
-        regret = regrets(graph, case.true, optimum, placed(policies, graph, case.seen))
-        for row in summary(regret, run.profile.cell_resamples, generator(run, name)):
-            cell = {"disturbance": case.disturbance, "feature": case.feature, "level": case.level}
-            rows.append({"scenario": name} | cell | row)
-    return rows
-
-
-def disturbed(graph: TaskGraph, tasks: np.ndarray, new_generator) -> Iterator[Disturbed]:
-    """Tasks (S, F) under every disturbance; all levels of noise come from the same draws."""
-    bandwidths = [COLUMN[quantity] for quantity in ("B_up", "B_down", "B_wan")]
-    for factor in FACTORS:
-        true = tasks.copy()
-        true[:, bandwidths] *= factor
-        yield Disturbed("out_of_range", "bandwidths", factor, true, true)
-    for sigma in NOISE:
-        yield Disturbed("noise", "state", sigma, tasks, noisy(tasks, sigma, new_generator()))
-    for feature in MISSING:
-        level = int(feature != "none")
-        yield Disturbed("missing", feature, level, tasks, without(graph, tasks, feature))
-
-
-def noisy(tasks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Tasks (S, F) whose state is measured with a factor exp(sigma * normal) for each quantity."""
-    seen = tasks.copy()
-    seen[:, -N_STATE:] *= np.exp(sigma * rng.standard_normal((len(tasks), N_STATE)))
-    return seen
-
-
-def without(graph: TaskGraph, tasks: np.ndarray, feature: str) -> np.ndarray:
-    """Tasks (S, F) with the training median in place of a feature, one of MISSING."""
-
-    def median(quantity: str) -> float:  # of a log-uniform range: the geometric mean of its ends
-        low, high = getattr(Ranges(), quantity)
-        return float(np.sqrt(low * high))
-
-    seen = tasks.copy()
-    if feature == "cycles":
-        seen[:, : graph.n] = median("cycles")
-    elif feature == "bytes":
-        seen[:, graph.n : -N_STATE] = median("bytes")
-    elif feature == "B_down":
-        seen[:, COLUMN["B_down"]] = median("B_up") * median("down_over_up")
-    elif feature != "none":
-        seen[:, COLUMN[feature]] = median(feature)
-    return seen
 
 
 # Wrong labels

@@ -51,12 +51,6 @@ def label_cost() -> pd.DataFrame:
     return table
 
 
-def robustness() -> pd.DataFrame:
-    levels = [("out_of_range", 4.0**k) for k in (-1, 0, 1)] + [("noise", k) for k in (0.0, 0.5)]
-    keys = ((n, *level, p) for n in NAMES for level in levels for p in MAIN)
-    return with_intervals(keys, ["scenario", "disturbance", "level", "policy"])
-
-
 def online() -> pd.DataFrame:
     policies = (*MAIN, "all_device", "all_edge")
     keys = ((n, t, *s, p) for n in NAMES for t in "abcde" for s in SETTINGS for p in policies)
@@ -64,11 +58,10 @@ def online() -> pd.DataFrame:
     return with_intervals(keys, columns, "excess", "excess_low", "excess_high")
 
 
-MAIN = conditions.MAIN
+MAIN = ("exact", *conditions.MAIN)
 TABLES = {
     conditions.sweeps: sweeps,
     conditions.label_cost: label_cost,
-    conditions.robustness: robustness,
     conditions.staleness: online,
 }
 
@@ -101,7 +94,7 @@ def test_a_figure_draws_what_there_is_of_scenarios(draw):
     check(draw(table[table.scenario == "dag"]))
 
 
-@pytest.mark.parametrize("draw", [conditions.sweeps, conditions.robustness, conditions.staleness])
+@pytest.mark.parametrize("draw", [conditions.sweeps, conditions.staleness])
 def test_a_new_policy_is_drawn(draw, monkeypatch):
     monkeypatch.setitem(POLICIES, "mine", Policy("mine", "heuristic", lambda graph, tasks: None))
     table = TABLES[draw]()
@@ -158,9 +151,6 @@ def test_the_titles_are_computed():
         table.loc[table.source == source, "regret"] = value
     said = "One wrong label at random costs 3 (chain), 3 (dag) and 3 (fusion) times as much"
     assert said in title(conditions.label_cost(table))
-    table = robustness()
-    table.loc[table.policy == "exact", "regret"] = 0.25
-    assert "even the exact search loses 25 % (dag) and 25 %" in title(conditions.robustness(table))
     table = online()
     table.loc[table.policy.isin(["anygraph"]), "excess_high"] = -1.0
     table.loc[table.policy.isin(["student"]), "excess_high"] = 1e9
