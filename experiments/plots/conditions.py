@@ -35,7 +35,7 @@ def sweeps(table: pd.DataFrame):
             part = table[(table.scenario == name) & (table.quantity == quantity)]
             for policy, look in looks.items():
                 one = part[part.policy == policy].sort_values("value")
-                values = style.percent(one[REGRET])
+                values = style.floored_percent(one[REGRET])
                 style.line(ax, one.value * unit, values, look | {"marker": ""}, policy)
             ax.set_xlim(part.value.min() * unit, part.value.max() * unit)
             if name == names[-1]:
@@ -61,7 +61,7 @@ def label_cost(table: pd.DataFrame):
         part = part[(part.optimum == ANY) & part.low.notna()]
         for source, look in looks.items():
             one = part[part.source == source]
-            values = style.percent(one[REGRET])
+            values = style.floored_percent(one[REGRET])
             style.line(ax, one.wrong_labels, values, look, FLIP_NAMES.get(source, source))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     one = table[(table.optimum == ANY) & (table.wrong_labels == 1)]

@@ -68,7 +68,7 @@ def tradeoff(table: pd.DataFrame):
     table: scenario, policy, runtime, named, regret, regret_low, regret_high, mean_us.
     """
     table = table[table.named & ~table.policy.isin(LEFT_OUT)].sort_values("mean_us")
-    table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
+    table[st.interval("y")] = st.floored_percent(table[st.interval("regret")], 0.02)
     labels = "mean time of a decision (µs)", "mean regret (%), from 0.02"
     fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
     for ax, part in row:

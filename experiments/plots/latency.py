@@ -41,8 +41,8 @@ def latency(table: pd.DataFrame, paired: pd.DataFrame):
     for ax, part in row:
         for one in part.itertuples():
             y = order.index(one.policy)
-            tail = st.percent(np.array([one.regret, one.normalised_p99 - 1]))
-            mean = st.percent(np.array([one.regret_low, one.regret, one.regret_high]))
+            tail = st.floored_percent(np.array([one.regret, one.normalised_p99 - 1]))
+            mean = st.floored_percent(np.array([one.regret_low, one.regret, one.regret_high]))
             st.dot(ax, y, mean, st.colour(one.policy), tail)
             where = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
             ax.text(0.99, y, percent(one.regret), fontsize=7, **where)
@@ -78,7 +78,7 @@ def accuracy(table: pd.DataFrame):
         for policy, one in part.groupby("policy", sort=False):
             one = one.assign(all=0)
             ((low, right, high),) = 100 * st.over_seeds(one, "all", "label_accuracy").to_numpy()
-            (regret,) = st.percent(st.over_seeds(one, "all", "regret_mean").to_numpy())
+            (regret,) = st.floored_percent(st.over_seeds(one, "all", "regret_mean").to_numpy())
             colour, marker = looks[policy]["color"], looks[policy]["marker"]
             ax.hlines(regret[1], low, high, color=colour, lw=0.8)
             ax.vlines(right, regret[0], regret[2], color=colour, lw=0.8)

@@ -283,7 +283,7 @@ def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
     return result
 
 
-def percent(share, floor: float = FLOOR):
+def floored_percent(share, floor: float = FLOOR):
     """Shares in percent, at least `floor`."""
     return np.maximum(100 * share, floor)
 

@@ -52,7 +52,7 @@ def _regret(ax, summary: pd.DataFrame, modes: list[str]) -> None:
         y = policies.index(row.policy) + 0.3 * k - 0.15 * (len(modes) - 1)
         values = pd.Series([row.regret_mean_low, row.regret_mean, row.regret_mean_high])
         colour, marker = st.colour(row.policy), MARKERS[row.mode]
-        st.dot(ax, y, st.percent(values), colour, marker=marker)
+        st.dot(ax, y, st.floored_percent(values), colour, marker=marker)
     ax.set_yticks(range(len(policies)), policies)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)

@@ -91,4 +91,4 @@ def test_numbers_in_sentences():
     assert words.listed([]) == "none" and words.listed("abc") == "a, b and c"
     assert words.each(pd.Series({"dag": 0.5})) == "50\xa0% (dag)"
     assert words.span([0.1, 0.3]) == "10\xa0% to 30\xa0%" and words.span([1, 1], str) == "1"
-    assert np.array_equal(style.percent(np.array([0.0, 0.5])), [style.FLOOR, 50])
+    assert np.array_equal(style.floored_percent(np.array([0.0, 0.5])), [style.FLOOR, 50])

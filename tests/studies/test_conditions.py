@@ -16,6 +16,7 @@ from experiments.baselines import (
     policies_for,
 )
 from experiments.oracles import reference_delay
+from experiments.run import generator
 from experiments.studies import common, conditions
 from experiments.studies.common import COLUMN
 from experiments.studies.statistics import bootstrap_means, interval
@@ -83,7 +84,7 @@ def test_summary_is_the_paired_bootstrap():
 
 
 def test_a_generator_is_the_same_whenever_asked_and_another_for_another_name(tiny):
-    first, again, other = (common.generator(tiny, name).random() for name in ("a", "a", "b"))
+    first, again, other = (generator(tiny, name).random() for name in ("a", "a", "b"))
     assert first == again != other
 
 
