@@ -1,6 +1,7 @@
 """Training of the network: imitation, then the delay itself, on fresh graphs and tasks.
 
 Every step draws a few graphs, and LANES tasks of each.
+
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact search finds
    within a budget of nodes, on graphs of up to 26 subtasks.
 2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 64.

@@ -18,6 +18,7 @@ def _numba_cache() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _numba_cache())
+os.environ.setdefault("LOKY_MAX_CPU_COUNT", "1")  # jobs run in the test's own process
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from experiments import parallel
 from experiments.baselines import classifiers, seeds_of
 from experiments.baselines.decisions import saved_decisions
 from experiments.baselines.dqn import DqnConfig, decide, train_agent
@@ -48,6 +49,7 @@ def test_a_seed_is_which_labels(run):
 
 def test_classifiers_are_trained_alike_in_parallel_and_one_after_another(run, monkeypatch):
     monkeypatch.setattr(other_learners, "TRAINED", ("chain", "dag"))
+    monkeypatch.setattr(parallel, "workers", lambda: 2)
     table = other_learners.train_classifiers(run)
     columns = ["role", "scenario", "seed", "training_seconds", "labels", "settings", "converged"]
     assert list(table.columns) == columns
