@@ -1,19 +1,17 @@
-"""Figures of other conditions: states, wrong labels, and links over time."""
+"""Figures of other conditions: states, and links over time."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from experiments.plots import style
-from experiments.plots.words import each, number
-from experiments.studies.conditions import ANY, FLIPS
+from experiments.plots.words import number
 from experiments.studies.latency import with_added
 from experiments.studies.links import oldest_that_pays
 
 REGRET = ["low", "regret", "high"]
 MAIN = ("anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
 AGED = ("exact", "anygraph", "lookahead_joins", "student")
-FLIP_NAMES = dict(zip(FLIPS, ("flips at random", "flips to one location")))
 TRACES = 4  # drawn, at most
 TICKS = [-5, 0, 5, 10, 20, 50, 100, 200, 500]  # percent
 
@@ -46,29 +44,6 @@ def sweeps(table: pd.DataFrame):
     text = f"The student's regret depends most on {most}: across its range it changes by a factor "
     style.message(fig, f"{text}of up to {number(ratio.max())}")
     return style.finish(fig, columns=6, handlelength=2)
-
-
-def label_cost(table: pd.DataFrame):
-    """Regret by the number of wrong labels, made on purpose and by networks.
-
-    table: scenario, source, wrong_labels, optimum, regret, low, high (empty where cases are few).
-    """
-    labels = "wrong labels in the task", "mean regret (%)"
-    fig, (row,) = style.by_scenario(table, 2.9, *labels, sharey=True, log="y")
-    kinds = dict.fromkeys(FLIPS, "fixed")
-    looks = style.looks([*FLIPS, "teacher", "student", "anygraph"], kinds)
-    for ax, part in row:
-        part = part[(part.optimum == ANY) & part.low.notna()]
-        for source, look in looks.items():
-            one = part[part.source == source]
-            values = style.floored_percent(one[REGRET])
-            style.line(ax, one.wrong_labels, values, look, FLIP_NAMES.get(source, source))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    one = table[(table.optimum == ANY) & (table.wrong_labels == 1)]
-    one = one.pivot(index="source", columns="scenario", values="regret")
-    ratio = (one.loc["random"] / one.loc["student"])[style.shown(table)].dropna()
-    text = f"One wrong label at random costs {each(ratio, number)} times as much as one of the "
-    return style.finish(style.message(fig, f"{text}student's"))
 
 
 def staleness(table: pd.DataFrame):

@@ -1,7 +1,6 @@
 """Figures of other conditions draw their tables, readably, and say what the tables say."""
 
 import warnings
-from itertools import product
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,7 +11,7 @@ from matplotlib.text import Text
 
 from experiments.baselines import POLICIES, Policy
 from experiments.plots import conditions, style
-from experiments.studies.conditions import FLIPS, SWEPT, swept_values
+from experiments.studies.conditions import SWEPT, swept_values
 from experiments.studies.links import SETTINGS
 
 matplotlib.use("Agg")
@@ -42,15 +41,6 @@ def sweeps() -> pd.DataFrame:
     return with_intervals(keys, ["scenario", "quantity", "value", "policy"])
 
 
-def label_cost() -> pd.DataFrame:
-    sources = (*FLIPS, "teacher", "student", "anygraph")
-    keys = ((n, s, m, "any") for n, s, m in product(("chain", *NAMES), sources, (1, 2, 3, 10)))
-    table = with_intervals(keys, ["scenario", "source", "wrong_labels", "optimum"])
-    few = (table.source == "anygraph") & (table.wrong_labels == 10)
-    table.loc[few, ["low", "high"]] = np.nan
-    return table
-
-
 def online() -> pd.DataFrame:
     policies = (*MAIN, "all_device", "all_edge")
     keys = ((n, t, *s, p) for n in NAMES for t in "abcde" for s in SETTINGS for p in policies)
@@ -61,7 +51,6 @@ def online() -> pd.DataFrame:
 MAIN = ("exact", *conditions.MAIN)
 TABLES = {
     conditions.sweeps: sweeps,
-    conditions.label_cost: label_cost,
     conditions.staleness: online,
 }
 
@@ -88,7 +77,7 @@ def test_a_figure_draws_its_table_and_leaves_it_as_it_is(draw):
     pd.testing.assert_frame_equal(table, before)
 
 
-@pytest.mark.parametrize("draw", [conditions.label_cost, conditions.staleness])
+@pytest.mark.parametrize("draw", TABLES)
 def test_a_figure_draws_what_there_is_of_scenarios(draw):
     table = TABLES[draw]()
     check(draw(table[table.scenario == "dag"]))
@@ -121,18 +110,6 @@ def test_the_values_drawn_are_the_tables():
     assert any(np.allclose(v, 100 * one.excess) for v in drawn(axes[conditions.TRACES + 1])[:-1])
 
 
-def test_cells_of_few_cases_are_not_drawn():
-    axes = conditions.label_cost(label_cost()).axes
-    counts = {line.get_label(): len(line.get_xdata()) for line in axes[0].lines}
-    assert counts == {
-        "flips at random": 4,
-        "flips to one location": 4,
-        "teacher": 4,
-        "student": 4,
-        "anygraph": 3,
-    }
-
-
 def title(figure) -> str:
     return figure.get_suptitle().replace("\n", " ").replace("\xa0", " ")
 
@@ -146,11 +123,6 @@ def test_the_titles_are_computed():
         "depends most on WAN propagation: across its range it changes by a factor of up to 90"
     )
     assert expected in title(conditions.sweeps(table))
-    table = label_cost()
-    for source, value in (("random", 0.3), ("student", 0.1)):
-        table.loc[table.source == source, "regret"] = value
-    said = "One wrong label at random costs 3 (chain), 3 (dag) and 3 (fusion) times as much"
-    assert said in title(conditions.label_cost(table))
     table = online()
     table.loc[table.policy.isin(["anygraph"]), "excess_high"] = -1.0
     table.loc[table.policy.isin(["student"]), "excess_high"] = 1e9
