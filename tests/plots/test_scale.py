@@ -1,21 +1,9 @@
 """The figure of scale draws its table, its title is the lead; what a user registers is in it."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from experiments.plots import style
 from experiments.plots.scale import scale
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _closed():
-    style.style()
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

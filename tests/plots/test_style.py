@@ -2,8 +2,6 @@
 
 import statistics
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,17 +10,6 @@ from experiments.baselines import POLICIES, Policy
 from experiments.plots import style, words
 from experiments.profiles import PAPER
 from experiments.run import Run
-
-matplotlib.use("Agg")
-
-
-@pytest.fixture(autouse=True)
-def _styled():
-    with plt.rc_context():
-        style.style()
-        plt.rc("savefig", dpi=50)
-        yield
-        plt.close("all")
 
 
 def simple():
