@@ -31,7 +31,7 @@ def inference_time(table: pd.DataFrame):
     table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
     present = [runtime for runtime in RUNTIMES if runtime in set(table.runtime)]
     xlabel = "median time of a decision (µs)"
-    fig, (row,) = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
+    fig, row = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
     looks = st.looks(TIMED)
     for ax, part in row:
         for one in part[part.runtime.isin(present)].itertuples():
@@ -70,7 +70,7 @@ def tradeoff(table: pd.DataFrame):
     table = table[table.named & ~table.policy.isin(LEFT_OUT)].sort_values("mean_us")
     table[st.interval("y")] = st.floored_percent(table[st.interval("regret")], 0.02)
     labels = "mean time of a decision (µs)", "mean regret (%), from 0.02"
-    fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
+    fig, row = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
     for ax, part in row:
         ax.set(xlim=(0.05, 3e5), ylim=(0.01, 700))
         for one in part.itertuples():

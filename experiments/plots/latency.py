@@ -37,7 +37,7 @@ def latency(table: pd.DataFrame, paired: pd.DataFrame):
     means = means.join(paired.set_index(keys)).reset_index()
     order = list(means.groupby("policy").regret.mean().sort_values().index)
     height = 1.3 + 0.16 * len(order)
-    fig, (row,) = st.by_scenario(means, height, "regret (%)", sharey=True, log="x")
+    fig, row = st.by_scenario(means, height, "regret (%)", sharey=True, log="x")
     for ax, part in row:
         for one in part.itertuples():
             y = order.index(one.policy)
@@ -70,7 +70,7 @@ def accuracy(table: pd.DataFrame):
     """
     learning = [name for name, policy in POLICIES.items() if policy.saved]
     table = table[table.policy.isin(learning) & table.scenario.isin(st.shown(table))]
-    fig, (row,) = st.by_scenario(
+    fig, row = st.by_scenario(
         table, 2.6, "label accuracy (%)", "mean regret (%)", sharey=True, log="y"
     )
     looks = st.looks(table.policy.unique())
@@ -108,7 +108,7 @@ def captured(table: pd.DataFrame):
     policies = with_added(FOLLOWED, table.policy.unique())
     looks = st.looks(policies)
     offsets = dict(zip(policies, np.linspace(-0.27, 0.27, len(policies))))
-    fig, (row,) = st.by_scenario(table, 3.6, "share captured (%)", sharey=True)
+    fig, row = st.by_scenario(table, 3.6, "share captured (%)", sharey=True)
     for ax, part in row:
         for (policy, quantity), one in part.groupby(["policy", "quantity"], sort=False):
             y = quantities.index(quantity) + offsets[policy]

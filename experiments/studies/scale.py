@@ -1,15 +1,14 @@
 """Where exact search is out of reach: larger graphs, and real networks.
 
-Random graphs of a dozen to a hundred subtasks, which no network was trained on (`scale`,
-`scale_ahead`), and real networks operator by operator (`operators`). Where a proof takes too long,
-regret is against the best known: the least delay that any policy or any search found.
+Random graphs of a dozen to a hundred subtasks, which no network was trained on (`scale`), and real
+networks operator by operator (`operators`). Where a proof takes too long, regret is against the
+best known: the least delay that any policy or any search found.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +46,6 @@ BUDGETS = (EVALUATIONS, 80, 160, 640)  # of anygraph
 PROVABLE = 40  # subtasks up to which a search may run until it ends, or LONGER times the last stop
 LONGER = 3
 SLOW = 3000.0  # µs: what takes longer is timed on the first task of each graph only
-GIVEN = (1, 10, 100)  # times as long as anygraph takes
 
 OPERATOR_WIDTHS = (8, 64)
 RANGES = {"default": Ranges(), "wide": WIDE}  # of the system state
@@ -253,34 +251,6 @@ def _merged(processes: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
         quick = all(who in many for _, many in processes)
         merged[who] = np.array([many[who] if quick else first[who] for first, many in processes])
     return merged
-
-
-def ahead(table: pd.DataFrame) -> pd.DataFrame:
-    """How far anygraph is ahead, by number of subtasks, from the table of `scale`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        n_subtasks; by: whether times are medians or means; regret and us: anygraph's, means over
-        seeds; given: so many times as long as it takes; baseline and baseline_regret: the best of
-        the others that takes no longer than that, empty if there is none; proof: how many times as
-        long the exact search takes, where it ran until it ended.
-    """
-    rows = []
-    for (n, part), by in product(table.groupby("n_subtasks"), ("median", "mean")):
-        column = f"{by}_us"
-        others = part[~part.policy.str.startswith(ANY)]
-        own = part[part.policy == ANY][["regret_mean", column]].mean()
-        proof = others[others.policy == "exact"][column].mean() / own[column]
-        for given in GIVEN:
-            row = {"n_subtasks": n, "by": by, "regret": own.regret_mean, "us": own[column]}
-            row |= {"given": given, "baseline": "", "baseline_regret": np.nan, "proof": proof}
-            in_time = others[others[column] <= given * own[column]]
-            if len(in_time):
-                best = in_time.loc[in_time.regret_mean.idxmin()]
-                row |= {"baseline": best.policy, "baseline_regret": best.regret_mean}
-            rows.append(row)
-    return pd.DataFrame(rows)
 
 
 def operators(run: Run) -> pd.DataFrame:

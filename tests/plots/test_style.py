@@ -25,7 +25,6 @@ def test_a_colour_has_one_meaning_and_no_two_policies_look_alike():
     looks = style.looks(POLICIES).values()
     assert len({(look["color"], look["ls"], look["marker"]) for look in looks}) == len(POLICIES)
     assert style.kind("exact_100") == "search" and style.kind("anygraph, 80") == "ours"
-    assert style.looks(["new"], {"new": "learned"})["new"]["color"] == style.colour("dqn")
 
 
 def test_a_registered_policy_has_a_colour_whatever_its_kind(monkeypatch):

@@ -148,27 +148,6 @@ def test_the_last_search_may_take_three_times_as_long(run):
     assert scale.searches(run, 41) == stops
 
 
-def test_the_lead_on_a_table_made_by_hand():
-    rows = [
-        (40, "exact", "", 0.0, 9000.0, 20_000.0), (40, "exact_300", "", 0.3, 20.0, 20.0),
-        (40, "beam_8", "", 0.02, 1500.0, 1.0), (40, "lookahead", "", 0.4, 100.0, 1.0),
-        (40, "anygraph", 0, 0.03, 90.0, 100.0), (40, "anygraph", 1, 0.01, 110.0, 100.0),
-        (40, "anygraph_640", 0, 0.001, 5.0, 1.0), (64, "anygraph", 0, 0.5, 10.0, 10.0),
-        (64, "beam_8", "", 0.1, 10.1, 1.0),
-    ]  # fmt: skip
-    names = ["n_subtasks", "policy", "seed", "regret_mean", "median_us", "mean_us"]
-    table = scale.ahead(pd.DataFrame(rows, columns=names)).set_index(["n_subtasks", "by"])
-    small = table.loc[40, "median"]
-    assert (small.regret == 0.02).all() and (small.us == 100).all() and (small.proof == 90).all()
-    assert small.given.tolist() == [*scale.GIVEN]
-    assert small.baseline.tolist() == ["exact_300", "exact_300", "exact"]
-    assert small.baseline_regret.tolist() == [0.3, 0.3, 0.0]
-    means = table.loc[40, "mean"]
-    assert means.baseline.iloc[0] == "beam_8" and (means.proof == 200).all()
-    large = table.loc[64, "median"]
-    assert large.baseline.tolist() == ["", "beam_8", "beam_8"] and large.proof.isna().all()
-
-
 def test_operators_are_real_networks_in_two_ranges(run, added, monkeypatch):
     names = [f"operators_{name}" for name in ("alexnet", "squeezenet")]
     assert {f"operators_{f}" for f in FILES} == {
