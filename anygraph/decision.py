@@ -1,6 +1,7 @@
 """`anygraph`: propose, verify and improve, for any task graph of 1 to 128 subtasks.
 
 The decision for one task:
+
 1. lookahead places subtask after subtask where its finish plus the least time from there to the
    result is least: the first candidate. If its delay is the least that there could be if nothing
    ever waited, it is optimal, and the decision is taken;
@@ -10,6 +11,7 @@ The decision for one task:
 4. moves are tried until none helps: one subtask to another location, the last ones first; then
    both ends of an edge to one location;
 5. 3 and 4 are repeated until neither helps or the budget is spent.
+
 A candidate is run from the first subtask on that it places otherwise than the best so far, and only
 until the delay model shows that it cannot beat that. So no decision is worse than lookahead's or
 that of any single location, and nothing is run twice.

@@ -274,9 +274,8 @@ def training_graph(
     rng: np.random.Generator,
     sizes: tuple[int, int],
     held_apart: frozenset[str],
-    families: tuple[str, ...] = tuple(TRAINING_FAMILIES),
 ) -> TaskGraph:
-    """A random graph of one of the families that is not held apart.
+    """A random graph of one of the training families that is not held apart.
 
     Parameters
     ----------
@@ -285,12 +284,12 @@ def training_graph(
         Fewest and most subtasks; the size is log-uniform between them.
     held_apart : frozenset of str
         The `edges_hash` of every graph that is kept for tests.
-    families : tuple of str
 
     Returns
     -------
     TaskGraph
     """
+    families = tuple(TRAINING_FAMILIES)
     low, high = np.log(sizes[0]), np.log(sizes[1] + 1)
     while True:
         n = int(np.exp(rng.uniform(low, high)))

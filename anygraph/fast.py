@@ -366,40 +366,6 @@ def imitation_gradient(logits, labels, share, gradient):
     return total / (count * n)
 
 
-@njit(cache=True)
-def distillation_gradient(logits, teacher, temperature, gradient):
-    """Distillation, hypothesis by hypothesis (Hinton, Vinyals and Dean, arXiv 1503.02531).
-
-    Parameters
-    ----------
-    logits, teacher : float32 (S, K, n, 3)
-    temperature : float
-        T.
-    gradient : float32 (S, K, n, 3)
-        Filled with the gradient of the returned value.
-
-    Returns
-    -------
-    float
-        Mean over all entries of T^2 KL(teacher_T || student_T).
-    """
-    count, hypotheses, n = logits.shape[:3]
-    p, q = np.empty((hypotheses, n, 3), np.float32), np.empty((hypotheses, n, 3), np.float32)
-    total, weight = 0.0, np.float32(temperature / (count * hypotheses * n))
-    scale = np.float32(1 / temperature)
-    for s in range(count):
-        _softmax(logits[s] * scale, p)
-        _softmax(teacher[s] * scale, q)
-        for k in range(hypotheses):
-            for i in range(n):
-                for c in range(3):
-                    ours = max(p[k, i, c], np.float32(1e-30))
-                    theirs = max(q[k, i, c], np.float32(1e-30))
-                    total += theirs * np.log(theirs / ours)
-                    gradient[s, k, i, c] = weight * (ours - theirs)
-    return total * temperature**2 / (count * hypotheses * n)
-
-
 @njit(cache=True, inline="always")
 def _value(regret, worst):
     return regret / (1 + regret / worst) if regret > 0 else regret

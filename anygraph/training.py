@@ -1,9 +1,9 @@
 """Training of the network: imitation, then the delay itself, on fresh graphs and tasks.
 
 Every step draws a few graphs, and LANES tasks of each.
+
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact search finds
-   within a budget of nodes, on graphs of up to 26 subtasks. A student that is distilled learns its
-   teacher's softened outputs instead, hypothesis by hypothesis, on all sizes.
+   within a budget of nodes, on graphs of up to 26 subtasks.
 2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 64.
 """
 
@@ -15,11 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anygraph.families import TRAINING_FAMILIES, training_graph
+from anygraph.families import training_graph
 from anygraph.fast import (
     LANES,
     backward,
-    distillation_gradient,
     flip_gradient,
     forward,
     imitation_gradient,
@@ -84,12 +83,6 @@ class TrainingConfig:
     """Share of the imitation that all hypotheses learn alike, after its first tenth."""
     worst: float = 0.2
     """Bound of a placement's price, see `fast.flip_gradient`."""
-    temperature: float = 2.0
-    """Of a teacher's outputs."""
-    families: tuple[str, ...] = tuple(TRAINING_FAMILIES)
-    """Of the graphs."""
-    without: tuple[str, ...] = ()
-    """Letters of parameters (see `network.layout`) that are held at zero, for ablations."""
 
     def __post_init__(self):
         for field in ("width", "hypotheses", "groups", "nodes", "graphs"):
@@ -103,7 +96,7 @@ class TrainingConfig:
 class CurvePoint(NamedTuple):
     """The mean objective of some steps."""
 
-    stage: str  # "imitation", "distillation" or "delay"
+    stage: str  # "imitation" or "delay"
     step: int  # the last one
     objective: float
 
@@ -170,17 +163,9 @@ class Trainer:
         self.flat = first_weights(config.width, config.hypotheses, self.rng)
         self.imitation_graphs = self._graphs(config.graphs // 4, config.imitation_sizes, held_apart)
         self.graphs = self._graphs(config.graphs, config.sizes, held_apart)
-        self._hold(self.flat)
 
     def _graphs(self, count: int, sizes: tuple[int, int], held_apart: frozenset[str]):
-        families = self.config.families
-        return [training_graph(self.rng, sizes, held_apart, families) for _ in range(count)]
-
-    def _hold(self, flat: np.ndarray) -> None:
-        """Set to zero what the configuration does without."""
-        for name, part in views(flat, self.config.width, self.config.hypotheses).items():
-            if name.rstrip("'") in self.config.without:
-                part[:] = 0
+        return [training_graph(self.rng, sizes, held_apart) for _ in range(count)]
 
     def network(self) -> GraphNetwork:
         """The network as it is now."""
@@ -202,7 +187,6 @@ class Trainer:
             of_logits = np.empty_like(result.logits)
             total += objective(graph, tasks, result.logits, of_logits)
             backward(self.flat, config.width, config.hypotheses, result, of_logits, gradient)
-        self._hold(gradient)
         self.flat += optimiser.change(gradient / config.groups, rate)
         return total / config.groups
 
@@ -212,16 +196,6 @@ class Trainer:
         def objective(graph, tasks, logits, gradient):
             labels = search(graph, tasks, self.config.nodes).placements
             return imitation_gradient(logits, labels, share, gradient)
-
-        return objective
-
-    def distillation(self, teacher: GraphNetwork) -> Objective:
-        """A teacher's outputs."""
-
-        def objective(graph, tasks, logits, gradient):
-            route = routes(graph)
-            wanted = forward(teacher.flat, teacher.width, teacher.hypotheses, route, tasks).logits
-            return distillation_gradient(logits, wanted, self.config.temperature, gradient)
 
         return objective
 
@@ -251,12 +225,7 @@ class Trainer:
         return curve
 
 
-def fit(
-    config: TrainingConfig,
-    seed: int,
-    held_apart: frozenset[str],
-    teacher: GraphNetwork | None = None,
-) -> Fitted:
+def fit(config: TrainingConfig, seed: int, held_apart: frozenset[str]) -> Fitted:
     """Train one network.
 
     Parameters
@@ -266,37 +235,22 @@ def fit(
         Everything is drawn from it.
     held_apart : frozenset of str
         The `families.edges_hash` of every graph that is kept for tests.
-    teacher : GraphNetwork, optional
-        With as many hypotheses; then the first stage is distillation.
 
     Returns
     -------
     Fitted
         The network, and a point of the curve every REPORT steps.
-
-    Raises
-    ------
-    ValueError
-        For a teacher with another number of hypotheses.
     """
-    if teacher and teacher.hypotheses != config.hypotheses:
-        raise ValueError(
-            f"teacher: {teacher.hypotheses} hypotheses, expected {config.hypotheses} as configured"
-        )
     trainer = Trainer(config, seed, held_apart)
     steps, rate = config.imitation_steps, config.imitation_rate
-    if teacher:
-        learn = trainer.distillation(teacher)
-        curve = trainer.stage("distillation", steps, rate, trainer.graphs, lambda step: learn)
-    else:
-        first, then = trainer.imitation(FIRST_SHARE), trainer.imitation(config.share)
-        curve = trainer.stage(
-            "imitation",
-            steps,
-            rate,
-            trainer.imitation_graphs,
-            lambda step: then if step > steps // 10 else first,
-        )
+    first, then = trainer.imitation(FIRST_SHARE), trainer.imitation(config.share)
+    curve = trainer.stage(
+        "imitation",
+        steps,
+        rate,
+        trainer.imitation_graphs,
+        lambda step: then if step > steps // 10 else first,
+    )
     curve += trainer.stage(
         "delay", config.delay_steps, config.delay_rate, trainer.graphs, lambda step: trainer.delay
     )

@@ -44,10 +44,6 @@ class Profile:
     """Its steps of imitation, and against the delay."""
     any_graphs: int = 4000
     """Graphs that its training draws from."""
-    any_study_seeds: tuple = (0,)
-    """Seeds of the study of its design."""
-    any_study_steps: tuple = (400, 400)
-    """Steps of that study."""
     linear_labels: int = 100_000
     """Labels of the linear classifier."""
     random_forest_labels: tuple = (("chain", 6000), ("dag", 6000), ("fusion", 2000))
@@ -101,8 +97,6 @@ class Profile:
     """Nodes at which the exact search is stopped."""
     operators_tasks: int = 200
     """Tasks of a network cut operator by operator."""
-    worst_steps: int = 800
-    """Steps of the search for the worst task."""
     testbed: tuple = (100, 30)
     """Sessions of three tasks in the testbed: links shaped by us, and by the kernel."""
     processes: int = 5
@@ -142,8 +136,6 @@ SMOKE = Profile(
     any_seeds=(0, 1),
     any_steps=(60, 100),
     any_graphs=200,
-    any_study_seeds=(0,),
-    any_study_steps=(20, 30),
     linear_labels=2000,
     random_forest_labels=(("chain", 1000), ("dag", 1000), ("fusion", 1000)),
     boosting_labels=(("chain", 1000), ("dag", 1000), ("fusion", 1000)),
@@ -170,7 +162,6 @@ SMOKE = Profile(
     scale_tasks=5,
     scale_nodes=(300, 1000, 10_000),
     operators_tasks=20,
-    worst_steps=5,
     testbed=(2, 0),
     processes=2,
     timing_inputs=150,

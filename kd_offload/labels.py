@@ -6,6 +6,7 @@ promising child first and finds the least delay; the second goes in lexicographi
 the first placement with that delay, ties included, which is the formulation's tie rule.
 
 A prefix of placed subtasks is left when
+
 - its bound reaches the best delay known. The bound is the largest of: the bound of the prefix that
   it extends; the new subtask's finish plus its time to the result, if nothing ever waited; and for
   each later subtask that it feeds, the earliest finish there, given how long links and processors

@@ -47,7 +47,6 @@ TINY = replace(
     networks_steps=20,
     any_steps=(6, 6),
     any_graphs=20,
-    any_study_steps=(2, 2),
     linear_labels=200,
     networks_labels=50,
     random_forest_labels=FEW,
@@ -76,7 +75,6 @@ TINY = replace(
     timing_inputs=10,
     speed=(1, 0.003, 1, 200),
     proofs=2,
-    worst_steps=2,
 )
 PROFILES["tiny"] = TINY
 

@@ -170,7 +170,6 @@ def test_make_runs_what_changed_and_what_follows(tmp_path):
     assert make("notebooks/12_claims.ipynb") == {"12_claims"}
     assert make("notebooks/06_latency.ipynb") == {
         "06_latency",
-        "07_conditions",
         "08_inference_time",
         "12_claims",
     }

@@ -1,23 +1,17 @@
-"""Figures of other conditions: states, wrong labels, disturbances, and links over time."""
+"""Figures of other conditions: states, and links over time."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from experiments.plots import style
-from experiments.plots.words import each, number
-from experiments.studies.conditions import ANY, FLIPS
+from experiments.plots.words import number
 from experiments.studies.latency import with_added
 from experiments.studies.links import oldest_that_pays
 
 REGRET = ["low", "regret", "high"]
-MAIN = ("exact", "anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
+MAIN = ("anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
 AGED = ("exact", "anygraph", "lookahead_joins", "student")
-FLIP_NAMES = dict(zip(FLIPS, ("flips at random", "flips to one location")))
-DISTURBANCES = {  # label of the axis, and title
-    "out_of_range": ("bandwidths, times", "outside the training range"),
-    "noise": ("deviation of measured logarithms", "noisy state"),
-}
 TRACES = 4  # drawn, at most
 TICKS = [-5, 0, 5, 10, 20, 50, 100, 200, 500]  # percent
 
@@ -31,7 +25,7 @@ def sweeps(table: pd.DataFrame):
     fig, axes = style.panels(
         len(names), len(quantities), 1.35 * len(names) + 1.1, log="xy", sharex="col", sharey=True
     )
-    looks = style.looks(with_added(MAIN[1:], table.policy.unique()))
+    looks = style.looks(with_added(MAIN, table.policy.unique()))
     for row, name in zip(axes, names):
         row[0].set_ylabel(f"{name}\nmean regret (%)")
         for ax, quantity in zip(row, quantities):
@@ -39,7 +33,7 @@ def sweeps(table: pd.DataFrame):
             part = table[(table.scenario == name) & (table.quantity == quantity)]
             for policy, look in looks.items():
                 one = part[part.policy == policy].sort_values("value")
-                values = style.percent(one[REGRET])
+                values = style.floored_percent(one[REGRET])
                 style.line(ax, one.value * unit, values, look | {"marker": ""}, policy)
             ax.set_xlim(part.value.min() * unit, part.value.max() * unit)
             if name == names[-1]:
@@ -50,60 +44,6 @@ def sweeps(table: pd.DataFrame):
     text = f"The student's regret depends most on {most}: across its range it changes by a factor "
     style.message(fig, f"{text}of up to {number(ratio.max())}")
     return style.finish(fig, columns=6, handlelength=2)
-
-
-def label_cost(table: pd.DataFrame):
-    """Regret by the number of wrong labels, made on purpose and by networks.
-
-    table: scenario, source, wrong_labels, optimum, regret, low, high (empty where cases are few).
-    """
-    labels = "wrong labels in the task", "mean regret (%)"
-    fig, (row,) = style.by_scenario(table, 2.9, *labels, sharey=True, log="y")
-    kinds = dict.fromkeys(FLIPS, "fixed")
-    looks = style.looks([*FLIPS, "teacher", "student", "anygraph"], kinds)
-    for ax, part in row:
-        part = part[(part.optimum == ANY) & part.low.notna()]
-        for source, look in looks.items():
-            one = part[part.source == source]
-            values = style.percent(one[REGRET])
-            style.line(ax, one.wrong_labels, values, look, FLIP_NAMES.get(source, source))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    one = table[(table.optimum == ANY) & (table.wrong_labels == 1)]
-    one = one.pivot(index="source", columns="scenario", values="regret")
-    ratio = (one.loc["random"] / one.loc["student"])[style.shown(table)].dropna()
-    text = f"One wrong label at random costs {each(ratio, number)} times as much as one of the "
-    return style.finish(style.message(fig, f"{text}student's"))
-
-
-def robustness(table: pd.DataFrame):
-    """Regret under two disturbances; one row of panels per scenario.
-
-    table: scenario, disturbance, level, policy, regret, low, high.
-    """
-    names = style.shown(table)
-    height = 1.8 * len(names) + 1
-    fig, axes = style.panels(
-        len(names), len(DISTURBANCES), height, log="y", sharex="col", sharey="row"
-    )
-    looks = style.looks(with_added(MAIN, table.policy.unique()))
-    for row, name in zip(axes, names):
-        row[0].set_ylabel(f"{name}\nmean regret (%)")
-        for ax, disturbance in zip(row, DISTURBANCES):
-            part = table[(table.scenario == name) & (table.disturbance == disturbance)]
-            for policy, look in looks.items():
-                one = part[part.policy == policy]
-                style.line(ax, one.level, style.percent(one[REGRET]), look, policy)
-    for column, (label, title) in zip(axes.T, DISTURBANCES.values()):
-        column[0].set_title(title)
-        column[-1].set_xlabel(label)
-    for ax in axes[:, 0]:
-        ax.set_xscale("log")
-        ax.set_xticks([0.25, 0.5, 1, 2, 4], ["0.25", "0.5", "1", "2", "4"])
-    noisy = table[table.disturbance == "noise"]
-    worst = noisy[noisy.level == noisy.level.max()].set_index(["policy", "scenario"]).regret
-    text = f"With the noisiest state even the exact search loses {each(worst['exact'])}; "
-    style.message(fig, f"{text}the student loses {each(worst['student'])}")
-    return style.finish(fig, columns=7, handlelength=2)
 
 
 def staleness(table: pd.DataFrame):

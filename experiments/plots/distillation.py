@@ -20,7 +20,7 @@ def distillation_grid(table: pd.DataFrame) -> Figure:
         scenario, labels, width, difference (distilled minus plain), ci_low, ci_high.
     """
     labels = "exact labels", "change of mean regret (points)"
-    fig, (row,) = st.by_scenario(table, 2.8, *labels, log="x", sharey=True)
+    fig, row = st.by_scenario(table, 2.8, *labels, log="x", sharey=True)
     counts = sorted(table.labels.unique())
     for ax, part in row:
         for i, (width, rows) in enumerate(part.groupby("width")):

@@ -1,14 +1,12 @@
-"""Figures of decisions' time: alone, against regret, and together with the delay it leads to."""
+"""Figures of decisions' time: alone, and against regret."""
 
 import numpy as np
 import pandas as pd
-from matplotlib.colors import ListedColormap
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
-from scipy.ndimage import distance_transform_edt
 
 from experiments.plots import style as st
-from experiments.plots.words import listed, number, percent, span
+from experiments.plots.words import listed, number, span
 
 RUNTIMES = {
     "numba_loop": "compiled loop",
@@ -39,7 +37,7 @@ def inference_time(table: pd.DataFrame):
     table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
     present = [runtime for runtime in RUNTIMES if runtime in set(table.runtime)]
     xlabel = "median time of a decision (µs)"
-    fig, (row,) = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
+    fig, row = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
     looks = st.looks(TIMED)
     for ax, part in row:
         for one in part[part.runtime.isin(present)].itertuples():
@@ -76,9 +74,9 @@ def tradeoff(table: pd.DataFrame):
     table: scenario, policy, runtime, named, regret, regret_low, regret_high, mean_us.
     """
     table = table[table.named & ~table.policy.isin(LEFT_OUT)].sort_values("mean_us")
-    table[st.interval("y")] = st.percent(table[st.interval("regret")], 0.02)
+    table[st.interval("y")] = st.floored_percent(table[st.interval("regret")], 0.02)
     labels = "mean time of a decision (µs)", "mean regret (%), from 0.02"
-    fig, (row,) = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
+    fig, row = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
     for ax, part in row:
         ax.set(xlim=(0.05, 3e5), ylim=(0.01, 700))
         for one in part.itertuples():
@@ -142,81 +140,3 @@ def _name_points(ax, points: pd.DataFrame) -> None:
             fontsize=7,
         )
         name.set_in_layout(False)
-
-
-def effective_latency(table: pd.DataFrame):
-    """Which policy has the least delay, decision included, by scale of the task and slowdown.
-
-    A column of panels for each scenario, a row for each choice of baselines. Areas have the name of
-    their policy and the colour of its kind.
-
-    table: scenario, baselines, slowdown, best_delay_ms, winner.
-    """
-    choices = table.baselines.unique()
-    labels = "least mean delay\nat that task scale (ms)", "times slower\nthan this machine"
-    options = {"rows": len(choices), "sharex": True, "sharey": True, "log": "xy"}
-    fig, rows = st.by_scenario(table, 1.2 + 1.8 * len(choices), *labels, **options)
-    kinds = list(st.KIND_COLOURS)
-    colours = ListedColormap(list(st.KIND_COLOURS.values()))
-    areas = []
-    for row, baselines in zip(rows, choices):
-        for ax, part in row:
-            part = part[part.baselines == baselines]
-            winners = part.pivot(index="slowdown", columns="best_delay_ms", values="winner")
-            codes = winners.map(lambda policy: kinds.index(st.kind(policy)))
-            ax.pcolormesh(
-                winners.columns,
-                winners.index,
-                codes,
-                cmap=colours,
-                vmin=-0.5,
-                vmax=len(kinds) - 0.5,
-                shading="nearest",
-            )
-            ax.set_title(f"{part.scenario.iloc[0]}, {baselines}")
-            ax.grid(False)
-            areas.append((ax, winners))
-    st.message(fig, _winners_in_words(table))
-    keys = st.kind_keys([st.kind(policy) for policy in table.winner], marker="s", ms=7)
-    st.finish(fig, *keys, columns=3)
-    fig.draw_without_rendering()  # names go by the final slopes
-    for ax, winners in areas:
-        _name_areas(ax, winners)
-    return fig
-
-
-def _winners_in_words(table: pd.DataFrame) -> str:
-    shares = []
-    for policy in OWN:
-        won = (table.winner == policy).groupby([table.baselines, table.scenario]).mean()
-        shares.append(f"{policy} {span(won, percent)}")
-    return f"Shares of a panel's area with the least delay, decision included: {listed(shares)}"
-
-
-def _name_areas(ax, winners: pd.DataFrame) -> None:
-    """Every winner's name in the middle of its area, along it where it is narrow, and borders."""
-    width, height = ax.get_window_extent().size
-    x_decades = np.diff(np.log10(ax.get_xlim())).item()
-    y_decades = np.diff(np.log10(ax.get_ylim())).item()
-    slope = np.degrees(np.arctan2(height / y_decades, width / x_decades))
-    for policy in np.unique(winners):
-        inside = winners.to_numpy() == policy
-        if inside.any() and not inside.all():
-            look = {"levels": [0.5], "colors": "white", "linewidths": 0.7}
-            ax.contour(winners.columns, winners.index, inside, **look)
-        depth = distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]
-        if depth.max() <= 1.5 or st.kind(policy) == "fixed":
-            continue
-        deepest = np.argwhere(depth > depth.max() - 0.5)
-        row, column = deepest[len(deepest) // 2]
-        ax.text(
-            winners.columns[column],
-            winners.index[row],
-            policy,
-            rotation=slope if depth.max() < 6 else 0,
-            rotation_mode="anchor",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color="white",
-        )

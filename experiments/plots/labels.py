@@ -30,7 +30,7 @@ def label_shares(shares: pd.DataFrame) -> Figure:
     shares = shares[shares.scenario.isin(st.SHOWN)]
     widths = [shares[shares.scenario == name].subtask.max() for name in st.shown(shares)]
     labels, options = ("subtask", "share of optimal labels"), {"width_ratios": widths}
-    fig, (row,) = st.by_scenario(shares, 2.4, *labels, sharey=True, **options)
+    fig, row = st.by_scenario(shares, 2.4, *labels, sharey=True, **options)
     for ax, part in row:
         bars = part.set_index("subtask")[list(LOCATIONS)].plot.bar
         bars(stacked=True, ax=ax, width=0.9, rot=0, legend=False, color=st.LOCATION_COLOURS)

@@ -37,12 +37,12 @@ def latency(table: pd.DataFrame, paired: pd.DataFrame):
     means = means.join(paired.set_index(keys)).reset_index()
     order = list(means.groupby("policy").regret.mean().sort_values().index)
     height = 1.3 + 0.16 * len(order)
-    fig, (row,) = st.by_scenario(means, height, "regret (%)", sharey=True, log="x")
+    fig, row = st.by_scenario(means, height, "regret (%)", sharey=True, log="x")
     for ax, part in row:
         for one in part.itertuples():
             y = order.index(one.policy)
-            tail = st.percent(np.array([one.regret, one.normalised_p99 - 1]))
-            mean = st.percent(np.array([one.regret_low, one.regret, one.regret_high]))
+            tail = st.floored_percent(np.array([one.regret, one.normalised_p99 - 1]))
+            mean = st.floored_percent(np.array([one.regret_low, one.regret, one.regret_high]))
             st.dot(ax, y, mean, st.colour(one.policy), tail)
             where = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
             ax.text(0.99, y, percent(one.regret), fontsize=7, **where)
@@ -70,7 +70,7 @@ def accuracy(table: pd.DataFrame):
     """
     learning = [name for name, policy in POLICIES.items() if policy.saved]
     table = table[table.policy.isin(learning) & table.scenario.isin(st.shown(table))]
-    fig, (row,) = st.by_scenario(
+    fig, row = st.by_scenario(
         table, 2.6, "label accuracy (%)", "mean regret (%)", sharey=True, log="y"
     )
     looks = st.looks(table.policy.unique())
@@ -78,7 +78,7 @@ def accuracy(table: pd.DataFrame):
         for policy, one in part.groupby("policy", sort=False):
             one = one.assign(all=0)
             ((low, right, high),) = 100 * st.over_seeds(one, "all", "label_accuracy").to_numpy()
-            (regret,) = st.percent(st.over_seeds(one, "all", "regret_mean").to_numpy())
+            (regret,) = st.floored_percent(st.over_seeds(one, "all", "regret_mean").to_numpy())
             colour, marker = looks[policy]["color"], looks[policy]["marker"]
             ax.hlines(regret[1], low, high, color=colour, lw=0.8)
             ax.vlines(right, regret[0], regret[2], color=colour, lw=0.8)
@@ -108,7 +108,7 @@ def captured(table: pd.DataFrame):
     policies = with_added(FOLLOWED, table.policy.unique())
     looks = st.looks(policies)
     offsets = dict(zip(policies, np.linspace(-0.27, 0.27, len(policies))))
-    fig, (row,) = st.by_scenario(table, 3.6, "share captured (%)", sharey=True)
+    fig, row = st.by_scenario(table, 3.6, "share captured (%)", sharey=True)
     for ax, part in row:
         for (policy, quantity), one in part.groupby(["policy", "quantity"], sort=False):
             y = quantities.index(quantity) + offsets[policy]

@@ -22,7 +22,7 @@ def dqn_curves(table: pd.DataFrame) -> Figure:
         scenario, seed, budget, delay_evaluations, regret_mean.
     """
     labels, options = ("delay evaluations", "validation regret (%)"), {"sharey": True, "log": "xy"}
-    fig, (row,) = st.by_scenario(table, 2.8, *labels, **options)
+    fig, row = st.by_scenario(table, 2.8, *labels, **options)
     gains = []
     for ax, part in row:
         for i, (budget, rows) in enumerate(part.groupby("budget")):

@@ -33,12 +33,12 @@ def _family(policy: str) -> str:
 
 
 def scale(table: pd.DataFrame):
-    """Mean regret against the time of a decision, one panel for each of the three largest sizes.
+    """Mean regret against mean time of a decision, a panel for each of the three largest sizes.
 
     A line joins one method at growing budgets. Of anygraph, means over training seeds; its large
     mark is its own budget, and an arrow leads to the quickest baseline that is as good. Upright
-    lines: 95 % intervals over graphs and tasks, the widest of all seeds. Level: up to the 99th
-    percentile of the time.
+    lines: 95 % intervals over graphs and tasks, the widest of all seeds. Level: from the mean to
+    the 99th percentile of the time.
 
     Parameters
     ----------
@@ -49,14 +49,14 @@ def scale(table: pd.DataFrame):
         regret_low=("regret_ci_low", "min"),
         regret=("regret_mean", "mean"),
         regret_high=("regret_ci_high", "max"),
-        us=("median_us", "mean"),
+        us=("mean_us", "mean"),
         p99_us=("p99_us", "mean"),
         **{column: (column, "mean") for column in OVER},
     )
-    points[REGRET] = st.percent(points[REGRET])
+    points[REGRET] = st.floored_percent(points[REGRET])
     points["family"] = points.policy.map(_family)
     sizes = sorted(set(points.n_subtasks))[-3:]
-    labels = "time of a decision (µs)", f"mean regret (%), from {st.FLOOR}"
+    labels = "mean time of a decision (µs)", f"mean regret (%), from {st.FLOOR}"
     fig, (row,) = st.panels(1, len(sizes), 3.2, *labels, log="xy", sharex=True, sharey=True)
     others = [name for name in points.family.unique() if name not in LOOKS]
     looks = LOOKS | {name: look | {"ls": ""} for name, look in st.looks(others).items()}
@@ -71,7 +71,7 @@ def scale(table: pd.DataFrame):
             _points(ax, part[part.family == family], family, look)
         _arrow(ax, own, baseline)
     text = f"The quickest baseline that is as good takes {listed(factors)} times as long as {ANY}"
-    legend = [st.key("up to the 99th percentile", color="black", ls="-", lw=4, alpha=0.2)]
+    legend = [st.key("mean to 99th percentile", color="black", ls="-", lw=4, alpha=0.2)]
     st.finish(st.message(fig, text), *legend, handlelength=2, columnspacing=1.2)
     for ax in row:
         ax.xaxis.set_major_locator(LogLocator(base=100))

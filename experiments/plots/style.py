@@ -163,19 +163,17 @@ def shown(table: pd.DataFrame) -> list[str]:
 
 
 def by_scenario(
-    table: pd.DataFrame, height: float, xlabel: str = "", ylabel: str = "", rows: int = 1, **options
-) -> tuple[Figure, list[list[tuple[Axes, pd.DataFrame]]]]:
-    """A figure with one column of panels for each scenario that is shown.
+    table: pd.DataFrame, height: float, xlabel: str = "", ylabel: str = "", **options
+) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """A figure with a panel for each scenario that is shown.
 
-    Parameters are those of `panels`. Returns the figure, and for each row of panels a list of
-    (axes, part of the table).
+    Parameters are those of `panels`. Returns the figure, and a list of (axes, part of the table).
     """
     names = shown(table)
-    fig, axes = panels(rows, len(names), height, xlabel, ylabel, **options)
-    for ax, name in zip(axes[0], names):
+    fig, (row,) = panels(1, len(names), height, xlabel, ylabel, **options)
+    for ax, name in zip(row, names):
         ax.set_title(name)
-    parts = [table[table.scenario == name] for name in names]
-    return fig, [list(zip(row, parts)) for row in axes]
+    return fig, [(ax, table[table.scenario == name]) for ax, name in zip(row, names)]
 
 
 def finish(fig: Figure, *handles: Line2D, columns: int = 5, **options) -> Figure:
@@ -230,11 +228,10 @@ def location_keys(**look) -> list[Line2D]:
     return [key(name, color=colour, **look) for name, colour in LOCATION_COLOURS.items()]
 
 
-def kind_keys(kinds, **look) -> list[Line2D]:
+def kind_keys(kinds) -> list[Line2D]:
     """An entry of a legend for every kind of policy in `kinds`, in the palette's order."""
-    look = {"marker": "o"} | look
     present = [kind for kind in KIND_COLOURS if kind in set(kinds)]
-    return [key(KIND_NAMES[kind], color=KIND_COLOURS[kind], **look) for kind in present]
+    return [key(KIND_NAMES[kind], color=KIND_COLOURS[kind], marker="o") for kind in present]
 
 
 def kind(name: str) -> str:
@@ -256,14 +253,12 @@ def colour(policy: str) -> str:
     return KIND_COLOURS[kind(policy)]
 
 
-def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
+def looks(policies) -> dict[str, dict]:
     """Line and marker of every policy: the colour says its kind, the rest which one of the kind.
 
     Parameters
     ----------
     policies : iterable of str
-    kinds : dict, optional
-        The kind of each name that is neither a policy's nor that of a variant of one.
 
     Returns
     -------
@@ -273,7 +268,7 @@ def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
     counts = dict.fromkeys(KIND_COLOURS, 0)
     result = {}
     for policy in policies:
-        its_kind = (kinds or {}).get(policy) or kind(policy)
+        its_kind = kind(policy)
         number = counts[its_kind]
         counts[its_kind] += 1
         look = {"color": KIND_COLOURS[its_kind], "ls": LINES[number % 6]}
@@ -283,7 +278,7 @@ def looks(policies, kinds: dict[str, str] | None = None) -> dict[str, dict]:
     return result
 
 
-def percent(share, floor: float = FLOOR):
+def floored_percent(share, floor: float = FLOOR):
     """Shares in percent, at least `floor`."""
     return np.maximum(100 * share, floor)
 

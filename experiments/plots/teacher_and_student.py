@@ -21,7 +21,7 @@ def training_curves(curves: pd.DataFrame) -> Figure:
     curves = curves[curves.scenario.isin(st.SHOWN)]
     curves = curves.assign(wrong=100 * (1 - curves.label_accuracy))
     labels, options = ("step", "wrong labels (%)"), {"sharey": True, "log": "y"}
-    fig, (row,) = st.by_scenario(curves, 2.7, *labels, **options)
+    fig, row = st.by_scenario(curves, 2.7, *labels, **options)
     for ax, part in row:
         for role, rows in part.groupby("role", sort=False):
             means = st.over_seeds(rows, "step", "wrong")

@@ -1,6 +1,5 @@
-"""The figures of the testbed, from its saved tables."""
+"""The figure of the testbed, from its saved tables."""
 
-import numpy as np
 import pandas as pd
 
 from experiments.plots import style as st
@@ -53,40 +52,9 @@ def _regret(ax, summary: pd.DataFrame, modes: list[str]) -> None:
         y = policies.index(row.policy) + 0.3 * k - 0.15 * (len(modes) - 1)
         values = pd.Series([row.regret_mean_low, row.regret_mean, row.regret_mean_high])
         colour, marker = st.colour(row.policy), MARKERS[row.mode]
-        st.dot(ax, y, st.percent(values), colour, marker=marker)
+        st.dot(ax, y, st.floored_percent(values), colour, marker=marker)
     ax.set_yticks(range(len(policies)), policies)
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
     ax.set(xscale="log", xlabel=f"regret (%), from {st.FLOOR}", ylabel="")
     ax.set_title("regret under measured delay")
-
-
-def layer_times(times: pd.DataFrame, speeds: pd.DataFrame):
-    """Measured time of a subtask against its operations: one panel per runtime, one mark per kind.
-
-    Parameters
-    ----------
-    times : pandas.DataFrame
-        The table `layer_times`.
-    speeds : pandas.DataFrame
-        See `studies.testbed.speeds`; the line is what one speed for all layers would give.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    overall = speeds[speeds.kind == "all"].set_index("runtime")
-    fig, (row,) = st.panels(1, len(overall), 2.8, "counted (million cycles)", sharey=True)
-    row[0].set_ylabel("measured (ms)")
-    million_cycles = times.counted_cycles / 1e6
-    ends = np.array([million_cycles.min(), million_cycles.max()])
-    for ax, runtime in zip(row, overall.index):
-        for marker, (kind, part) in zip("os^", times.groupby("kind")):
-            look = {"ls": "", "marker": marker, "mec": "black", "mfc": "none", "ms": 4}
-            ax.plot(million_cycles[part.index], part[f"{runtime}_ms"], label=kind, **look)
-        speed = overall.cycles_per_second[runtime]
-        ax.plot(ends, ends * 1e9 / speed, color=st.NEUTRAL, lw=1, label="one speed for all")
-        ax.set(xscale="log", yscale="log", title=runtime)
-    factors = listed(f"{1 + error:.1f} in {name}" for name, error in overall.error_median.items())
-    st.message(fig, f"Operations predict a layer's time within a factor of {factors} at the median")
-    return st.finish(fig, handlelength=1.5)

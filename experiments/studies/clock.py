@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -132,14 +132,14 @@ def _draws(processes: int, inputs: int, seed: int) -> tuple[np.ndarray, np.ndarr
     return which_process, which_input
 
 
-def resampled(us: np.ndarray, seed: int, quantile: float = 0.5) -> np.ndarray:
-    """The quantile of times (processes, inputs) in every draw: float64 (RESAMPLES,).
+def resampled(us: np.ndarray, seed: int, of: Callable = np.median) -> np.ndarray:
+    """A statistic of times (processes, inputs) in every draw: float64 (RESAMPLES,).
 
     The draws are the same for the same seed and shape, which pairs what is compared.
     """
     processes, inputs = us.shape
     drawn = us[_draws(processes, inputs, seed)]
-    return np.quantile(drawn.reshape(RESAMPLES, -1), quantile, axis=1)
+    return of(drawn.reshape(RESAMPLES, -1), axis=1)
 
 
 def rerun_interval(value: float, samples: np.ndarray, processes: int) -> np.ndarray:
@@ -169,19 +169,21 @@ def timed(us: np.ndarray, seed: int) -> dict[str, float]:
 
     The interval of p99_us is nan where there are too few times to bound it.
     """
-    median = np.quantile(us, 0.5)
+    median, p99_of = np.median(us), partial(np.quantile, q=0.99)
     row = bounded("median_us", median, rerun_interval(median, resampled(us, seed), len(us)))
-    p99 = np.quantile(us, 0.99)
+    p99 = p99_of(us)
     ends = (np.nan, np.nan)
     if us.size >= P99_NEEDS:
-        ends = rerun_interval(p99, resampled(us, seed, 0.99), len(us))
+        ends = rerun_interval(p99, resampled(us, seed, p99_of), len(us))
     return row | bounded("p99_us", p99, ends)
 
 
-def ratio(column: str, us: np.ndarray, ours: list[np.ndarray], seed: int) -> dict[str, float]:
-    """A column: the median of times over the mean of the medians of `ours`, with its interval."""
-    value = np.median(us) / np.mean([np.median(own) for own in ours])
-    samples = resampled(us, seed) / np.mean([resampled(own, seed) for own in ours], axis=0)
+def ratio(
+    column: str, us: np.ndarray, ours: list[np.ndarray], seed: int, of: Callable = np.median
+) -> dict[str, float]:
+    """A column: a statistic of times over the mean of that of `ours`, with its interval."""
+    value = of(us) / np.mean([of(own) for own in ours])
+    samples = resampled(us, seed, of) / np.mean([resampled(own, seed, of) for own in ours], axis=0)
     return bounded(column, value, rerun_interval(value, samples, len(us)))
 
 

@@ -1,23 +1,18 @@
-"""How good decisions are under other conditions: states, disturbances, and wrong labels.
+"""How good decisions are under one condition at a time.
 
-Each study decides with every policy on the same tasks and compares with their optima. A table gives
-mean regret over tasks and training seeds as `regret`, its 95 % interval as `low` and `high`.
+Every policy decides on the same tasks, and is compared with their optima. The table gives mean
+regret over tasks and training seeds as `regret`, its 95 % interval as `low` and `high`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
-from experiments.baselines import learned_for
 from experiments.run import Run, generator
-from experiments.scenarios import SHOWN, scenario
+from experiments.scenarios import scenario
 from experiments.studies.common import (
     COLUMN,
-    FEWEST_CASES,
     all_policies,
     base_tasks,
     placed,
@@ -25,13 +20,9 @@ from experiments.studies.common import (
     summary,
     table_of,
 )
-from experiments.studies.statistics import bootstrap_means, interval
-from kd_offload.delay import N_LOCATIONS, N_STATE, delay
+from kd_offload.delay import N_STATE, delay
 from kd_offload.graphs import LOCATIONS, TaskGraph
-from kd_offload.labels import solve
-from kd_offload.tasks import STATE, Ranges
-
-# One condition at a time
+from kd_offload.tasks import Ranges
 
 RATIO = "bytes_per_cycle"
 RATIO_RANGE = (1 / 8, 8.0)  # times the bytes of every edge
@@ -94,227 +85,3 @@ def held_at(graph: TaskGraph, tasks: np.ndarray, quantity: str, value: float) ->
         held[:, COLUMN["B_down"]] *= value / tasks[:, COLUMN["B_up"]]
     held[:, COLUMN[quantity]] = value
     return held
-
-
-# Disturbances
-
-FACTORS = 4.0 ** np.linspace(-1, 1, 7)  # of all bandwidths
-NOISE = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # standard deviation of each measured logarithm
-MISSING = ("none", *STATE, "cycles", "bytes")
-
-
-class Disturbed(NamedTuple):
-    """Tasks under one disturbance."""
-
-    disturbance: str
-    feature: str  # what is disturbed
-    level: float
-    true: np.ndarray  # tasks (S, F) as they are
-    seen: np.ndarray  # tasks (S, F) as policies see them
-
-
-def robustness(run: Run, names: tuple[str, ...] = ("dag", "fusion")) -> pd.DataFrame:
-    """Every policy, the exact search too, deciding on what it sees and paying for what is true.
-
-    Parameters
-    ----------
-    run : Run
-    names : tuple of str
-        Scenarios.
-
-    Returns
-    -------
-    pandas.DataFrame
-        scenario, disturbance, feature (what is disturbed), level, policy, seeds, regret, low, high.
-        Disturbances: out_of_range, all bandwidths times `level`, seen as they are; noise, the state
-        measured with `level` as the standard deviation of its logarithm; missing, the training
-        median in place of `feature`.
-    """
-    return table_of(robustness_of, [(run, name) for name in names], "robustness")
-
-
-def robustness_of(run: Run, name: str) -> list[dict]:
-    """The rows of `robustness` for one scenario."""
-    graph, policies, tasks = scenario(name).graph, all_policies(run, name), base_tasks(run, name)
-    rows = []
-    for case in disturbed(graph, tasks, lambda: generator(run, f"{name} noise")):
-        optimum = solve(graph, case.true).delays
-        regret = regrets(graph, case.true, optimum, placed(policies, graph, case.seen))
-        for row in summary(regret, run.profile.cell_resamples, generator(run, name)):
-            cell = {"disturbance": case.disturbance, "feature": case.feature, "level": case.level}
-            rows.append({"scenario": name} | cell | row)
-    return rows
-
-
-def disturbed(graph: TaskGraph, tasks: np.ndarray, new_generator) -> Iterator[Disturbed]:
-    """Tasks (S, F) under every disturbance; all levels of noise come from the same draws."""
-    bandwidths = [COLUMN[quantity] for quantity in ("B_up", "B_down", "B_wan")]
-    for factor in FACTORS:
-        true = tasks.copy()
-        true[:, bandwidths] *= factor
-        yield Disturbed("out_of_range", "bandwidths", factor, true, true)
-    for sigma in NOISE:
-        yield Disturbed("noise", "state", sigma, tasks, noisy(tasks, sigma, new_generator()))
-    for feature in MISSING:
-        level = int(feature != "none")
-        yield Disturbed("missing", feature, level, tasks, without(graph, tasks, feature))
-
-
-def noisy(tasks: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Tasks (S, F) whose state is measured with a factor exp(sigma * normal) for each quantity."""
-    seen = tasks.copy()
-    seen[:, -N_STATE:] *= np.exp(sigma * rng.standard_normal((len(tasks), N_STATE)))
-    return seen
-
-
-def without(graph: TaskGraph, tasks: np.ndarray, feature: str) -> np.ndarray:
-    """Tasks (S, F) with the training median in place of a feature, one of MISSING."""
-
-    def median(quantity: str) -> float:  # of a log-uniform range: the geometric mean of its ends
-        low, high = getattr(Ranges(), quantity)
-        return float(np.sqrt(low * high))
-
-    seen = tasks.copy()
-    if feature == "cycles":
-        seen[:, : graph.n] = median("cycles")
-    elif feature == "bytes":
-        seen[:, graph.n : -N_STATE] = median("bytes")
-    elif feature == "B_down":
-        seen[:, COLUMN["B_down"]] = median("B_up") * median("down_over_up")
-    elif feature != "none":
-        seen[:, COLUMN[feature]] = median(feature)
-    return seen
-
-
-# Wrong labels
-
-FLIPS = ("random", "one_location")
-COUNTS = (1, 2, 3, 5)  # labels made wrong in a task; and all of them
-ANY = "any"
-
-
-class WrongLabels(NamedTuple):
-    """Regrets of placements with wrong labels, some of which count."""
-
-    wrong_labels: int  # in a task
-    optimum: str  # the optimum's location, and the wrong one; ANY unless told apart
-    wrong: str
-    regret: np.ndarray  # (K, S), or (K, S, ...) where a task has several cases
-    counts: np.ndarray  # bool, the same shape
-
-
-class Flipped(NamedTuple):
-    """Labels made wrong on purpose."""
-
-    placements: np.ndarray  # int8 (S, n)
-    allowed: np.ndarray  # bool (S,): tasks that have so many labels to make wrong in this way
-
-
-def label_cost(run: Run, names: tuple[str, ...] = SHOWN) -> pd.DataFrame:
-    """What wrong labels cost, by their number and kind.
-
-    Parameters
-    ----------
-    run : Run
-    names : tuple of str
-        Scenarios.
-
-    Returns
-    -------
-    pandas.DataFrame
-        scenario, source, wrong_labels in a task, optimum and wrong (locations, ANY unless told
-        apart), cases, regret, low, high (empty for fewer than FEWEST_CASES). Sources: FLIPS, see
-        `flipped`; single, each subtask alone to each wrong location; and learned policies.
-    """
-    return table_of(label_cost_of, [(run, name) for name in names], "wrong labels")
-
-
-def label_cost_of(run: Run, name: str) -> list[dict]:
-    """The rows of `label_cost` for one scenario."""
-    graph, tasks, rng = scenario(name).graph, base_tasks(run, name), generator(run, name)
-    solution = solve(graph, tasks)
-    labels = solution.placements
-
-    def regret(placements):
-        return delay(graph, tasks, placements) / solution.delays - 1
-
-    sources: dict[str, list[WrongLabels]] = {}
-    for how in FLIPS:
-        sources[how] = []
-        for count in [*(c for c in COUNTS if c < graph.n), graph.n]:
-            made = flipped(labels, count, how, rng)
-            cost = regret(made.placements)
-            sources[how].append(WrongLabels(count, ANY, ANY, cost[None], made.allowed[None]))
-    sources["single"] = _single_flips(labels, regret)
-    policies = all_policies(run, name)
-    decisions = placed({role: policies[role] for role in learned_for(name)}, graph, tasks)
-    for role, by_seed in decisions.items():
-        cost = np.array([regret(placements) for placements in by_seed])
-        wrong = (by_seed != labels).sum(axis=-1)  # (K, S)
-        counts = [int(count) for count in np.unique(wrong) if count > 0]
-        sources[role] = [WrongLabels(m, ANY, ANY, cost, wrong == m) for m in counts]
-    rows = []
-    for source, cases in sources.items():
-        for row in _label_rows(cases, run.profile.cell_resamples, generator(run, source)):
-            rows.append({"scenario": name, "source": source} | row)
-    return rows
-
-
-def flipped(labels: np.ndarray, count: int, how: str, rng: np.random.Generator) -> Flipped:
-    """Labels (S, n) with `count` of each task made wrong.
-
-    how: random, any subtasks, each to any wrong location; one_location, all to the same location,
-    drawn among those where fewer than n - count subtasks are already.
-    """
-    tasks, n = labels.shape
-    priority = rng.random((tasks, n))  # the largest are made wrong
-    shift = rng.integers(1, N_LOCATIONS, (tasks, n))
-    wrong = ((labels + shift) % N_LOCATIONS).astype(np.int8)
-    allowed = np.ones(tasks, bool)
-    if how == "one_location":
-        elsewhere = [(labels != k).sum(axis=1) for k in range(N_LOCATIONS)]
-        enough = np.stack(elsewhere, axis=1) >= count  # (S, 3)
-        choice = np.where(enough, rng.random((tasks, N_LOCATIONS)), -1.0)
-        target = choice.argmax(axis=1)[:, None].astype(np.int8)
-        allowed = enough.any(axis=1)
-        priority[labels == target] = -1.0
-        wrong = np.where(labels != target, target, labels)
-    chosen = priority.argsort(axis=1).argsort(axis=1) >= n - count
-    return Flipped(np.where(chosen & allowed[:, None], wrong, labels), allowed)
-
-
-def _single_flips(labels: np.ndarray, regret) -> list[WrongLabels]:
-    """Each subtask of each task to each of its wrong locations, one at a time."""
-    shifts = np.arange(1, N_LOCATIONS)
-    target = (labels[..., None] + shifts) % N_LOCATIONS  # (S, n, 2)
-    cost = np.empty((1, *target.shape))
-    for i, c in np.ndindex(*target.shape[1:]):
-        placements = labels.copy()
-        placements[:, i] = target[:, i, c]
-        cost[0, :, i, c] = regret(placements)
-    cases = []
-    for a, b in np.argwhere(~np.eye(N_LOCATIONS, dtype=bool)):
-        counts = (labels[..., None] == a) & (target == b)
-        cases.append(WrongLabels(1, LOCATIONS[a], LOCATIONS[b], cost, counts[None]))
-    return cases
-
-
-def _label_rows(cases: list[WrongLabels], resamples: int, rng: np.random.Generator) -> list[dict]:
-    """One row for each entry that has a case; intervals from one bootstrap over tasks and seeds."""
-    cases = [case for case in cases if case.counts.any()]
-    if not cases:
-        return []
-    sums = []  # for each entry, its regret and its cases in each task: (K, S) both
-    for case in cases:
-        for values in (np.where(case.counts, case.regret, 0.0), case.counts.astype(float)):
-            sums.append(values.reshape(*values.shape[:2], -1).sum(axis=-1))
-    means = bootstrap_means(sums, resamples, rng)  # (resamples, 2 * entries)
-    rows = []
-    for case, total, number in zip(cases, means[:, ::2].T, means[:, 1::2].T):
-        drawn = number > 0
-        enough = case.counts.sum() >= FEWEST_CASES
-        low, high = interval(total[drawn] / number[drawn]) if enough else (np.nan, np.nan)
-        row = {"wrong_labels": case.wrong_labels, "optimum": case.optimum, "wrong": case.wrong}
-        row |= {"cases": int(case.counts.sum()), "regret": case.regret[case.counts].mean()}
-        rows.append(row | {"low": low, "high": high})
-    return rows

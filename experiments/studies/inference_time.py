@@ -19,7 +19,6 @@ from anygraph.c import export_any, run_any
 from anygraph.c_text import CSize, compile_c
 from experiments.baselines import (
     ANY,
-    OPTIMAL,
     POLICIES,
     Decider,
     compiled_deciders,
@@ -54,7 +53,6 @@ CHUNKS = 10  # such loops that a process times
 # Timed in C and ONNX Runtime.
 EXPORTED = ("student", "student_independent", ANY, "teacher", "teacher_independent")
 EXPORT_TASKS = 1000  # tasks timed there, at most
-GRID = np.geomspace(1, 3000, 41)  # of slowdowns, and of delays in ms
 
 
 class Measured(NamedTuple):
@@ -316,82 +314,3 @@ def tradeoff(timing: pd.DataFrame, paired: pd.DataFrame) -> pd.DataFrame:
     columns = ["scenario", "policy", "runtime", "named", "regret", "regret_low", "regret_high"]
     both = timing.merge(paired, on=["scenario", "policy"])
     return both[[*columns, "mean_us", "median_us", "p99_us"]]
-
-
-def effective_latency(
-    latency: pd.DataFrame,
-    timing: pd.DataFrame,
-    names: tuple[str, ...] = SHOWN,
-    slowdowns=GRID,
-    delays_ms=GRID,
-) -> pd.DataFrame:
-    """Who has the least mean effective latency, delay + slowdown * time of a decision.
-
-    A task's scale multiplies its cycles, bytes and propagation delays by one factor. A delay is
-    made by sums and maxima of cycles / speed, bytes / bandwidth and propagation delays, so every
-    placement's delay has that very factor, and the optimum stays where it is. So do decisions: the
-    delay model's users compare delays, and a network trained at that scale sees the same inputs,
-    since standardising takes the logarithm's shift away.
-
-    Parameters
-    ----------
-    latency : pandas.DataFrame
-        scenario, policy, seed, mean_delay_ms.
-    timing : pandas.DataFrame
-        scenario, policy, runtime, mean_us. A policy without a compiled form counts with its
-        quickest one.
-    names : tuple of str
-        Scenarios.
-    slowdowns, delays_ms : array_like of float
-        The grid: times that a device is slower than this machine, and scales of tasks, each given
-        by the least mean delay of any policy at that scale.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row for each scenario, baselines (all, or without the exact solvers) and point of the
-        grid: winner, its effective_ms, runner_up, and margin, the runner-up's effective latency
-        over the winner's, minus 1.
-
-    Raises
-    ------
-    ValueError
-        For a scenario that fewer than two policies have.
-    """
-    frames = []
-    for name in names:
-        both = _delay_and_time(latency[latency.scenario == name], timing[timing.scenario == name])
-        for baselines, excluded in (("all", ()), ("without exact", OPTIMAL)):
-            part = both.drop(list(excluded), errors="ignore")
-            if len(part) < 2:
-                raise ValueError(f"scenario: {name!r} has policies {[*part.index]}, expected two")
-            grid = _winners(part, both.delay_ms.min(), slowdowns, delays_ms)
-            grid.insert(0, "scenario", name)
-            grid.insert(1, "baselines", baselines)
-            frames.append(grid)
-    return pd.concat(frames, ignore_index=True)
-
-
-def _delay_and_time(latency: pd.DataFrame, timing: pd.DataFrame) -> pd.DataFrame:
-    """delay_ms and decision_ms of each policy that has both."""
-    compiled = timing[timing.runtime == "numba"].set_index("policy").mean_us
-    quickest = timing.groupby("policy").mean_us.min()
-    decision_ms = compiled.combine_first(quickest) / 1e3
-    delay_ms = latency.groupby("policy", sort=False).mean_delay_ms.mean()
-    return pd.DataFrame({"delay_ms": delay_ms, "decision_ms": decision_ms}).dropna()
-
-
-def _winners(policies: pd.DataFrame, least_delay: float, slowdowns, delays_ms) -> pd.DataFrame:
-    """The winner and the runner-up among policies at every point of the grid."""
-    pairs = pd.MultiIndex.from_product([slowdowns, delays_ms], names=["slowdown", "best_delay_ms"])
-    grid = pairs.to_frame(index=False)
-    grid.insert(1, "scale", grid.best_delay_ms / least_delay)
-    execution = np.outer(grid.scale, policies.delay_ms)  # (points, policies)
-    total = execution + np.outer(grid.slowdown, policies.decision_ms)
-    order = total.argsort(axis=1, kind="stable")
-    least, second = np.take_along_axis(total, order[:, :2], axis=1).T
-    grid["winner"] = policies.index[order[:, 0]]
-    grid["effective_ms"] = least
-    grid["runner_up"] = policies.index[order[:, 1]]
-    grid["margin"] = second / least - 1
-    return grid

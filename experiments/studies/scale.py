@@ -1,15 +1,14 @@
-"""Where exact search is out of reach: larger graphs, real networks, and the worst task of a policy.
+"""Where exact search is out of reach: larger graphs, and real networks.
 
-Random graphs of a dozen to a hundred subtasks, which no network was trained on (`scale`,
-`scale_ahead`), and real networks operator by operator (`operators`). Where a proof takes too long,
-regret is against the best known: the least delay that any policy or any search found.
+Random graphs of a dozen to a hundred subtasks, which no network was trained on (`scale`), and real
+networks operator by operator (`operators`). Where a proof takes too long, regret is against the
+best known: the least delay that any policy or any search found.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -20,28 +19,25 @@ from anygraph.decision import decider
 from anygraph.training import WIDE
 from experiments.baselines import (
     ANY,
-    LEARNED,
     POLICIES,
-    as_policy,
     open_trained,
     policies_for,
     seeds_of,
 )
 from experiments.baselines.beam import beam
-from experiments.baselines.environment import scaling_of
 from experiments.baselines.exact import exact
 from experiments.baselines.min_cut import min_cut
 from experiments.parallel import in_parallel
 from experiments.run import Run, generator
-from experiments.scenarios import SCENARIOS, SHOWN, scenario
+from experiments.scenarios import SCENARIOS, scenario
 from experiments.studies.clock import in_fresh_processes, ratio, time_interleaved
-from experiments.studies.common import placed, regrets, table_of
+from experiments.studies.common import table_of
 from experiments.studies.latency import with_added
 from experiments.studies.statistics import bootstrap_means, interval
 from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph, random_graph
 from kd_offload.labels import TIE, search
-from kd_offload.tasks import STATE, Ranges, sample_tasks
+from kd_offload.tasks import Ranges, sample_tasks
 
 AHEAD = ("best_single", "split", "lookahead", "lookahead_joins", "lookahead_mended")
 PLAIN = ("best_single", "split", "local_search_3", *AHEAD[2:])
@@ -50,17 +46,9 @@ BUDGETS = (EVALUATIONS, 80, 160, 640)  # of anygraph
 PROVABLE = 40  # subtasks up to which a search may run until it ends, or LONGER times the last stop
 LONGER = 3
 SLOW = 3000.0  # µs: what takes longer is timed on the first task of each graph only
-GIVEN = (1, 10, 100)  # times as long as anygraph takes
 
 OPERATOR_WIDTHS = (8, 64)
 RANGES = {"default": Ranges(), "wide": WIDE}  # of the system state
-
-CHAINS = 32  # searches for a worst task, side by side
-PROVEN_WITHIN = 200_000  # nodes: a task whose optimum takes more is not counted
-MOVED = 3.0  # quantities of a task that a step changes, on average
-TO_END = 0.3  # of them go to an end of their range
-B_UP, B_DOWN = (STATE.index(name) - len(STATE) for name in ("B_up", "B_down"))  # from the end
-RESTART = 20  # steps after which the worse half of the searches goes on from the better
 
 
 class Who(NamedTuple):
@@ -174,8 +162,8 @@ def scale(run: Run) -> pd.DataFrame:
         n_subtasks, policy, seed, n_test, regret_mean, regret_ci_low, regret_ci_high (over graphs
         and tasks), regret_p99; median_us, p99_us, mean_us of n_timed compiled decisions, one
         thread, in several fresh processes, but the mean of the longest search over all tasks;
-        over_any, over_any_low, over_any_high: the median over that of anygraph, mean of its seeds,
-        and the interval in which a rerun falls; evaluations: of the delay model, on average;
+        over_any, over_any_low, over_any_high: mean_us over that of anygraph, mean of its seeds, and
+        the interval in which a rerun falls; evaluations: of the delay model, on average;
         proven_share: of the tasks, those whose best known is proven optimal.
     """
     profile = run.profile
@@ -203,10 +191,11 @@ def _rows_of_size(run: Run, n: int, games: list, times: dict[Who, np.ndarray]) -
         who = Who(row["policy"], row["seed"])
         us = times[who]
         row["median_us"], row["p99_us"] = np.quantile(us, (0.5, 0.99))
-        row |= {"mean_us": us.mean(), "n_timed": us.size}
+        mean = us.mean()
         if who == longest:
-            row["mean_us"] = 1e6 * sum(game.seconds for game in played) / row["n_test"]
-        row |= ratio("over_any", us, ours, run.profile.seed)
+            mean = 1e6 * sum(game.seconds for game in played) / row["n_test"]
+        row |= {"mean_us": mean, "n_timed": us.size}
+        row |= ratio("over_any", us * (mean / us.mean()), ours, run.profile.seed, np.mean)
         row["evaluations"] = np.nan
         if who in games[0][1]:
             row["evaluations"] = np.mean([evaluations[who] for _, evaluations in games])
@@ -264,34 +253,6 @@ def _merged(processes: list[tuple[dict, dict]]) -> dict[Who, np.ndarray]:
     return merged
 
 
-def ahead(table: pd.DataFrame) -> pd.DataFrame:
-    """How far anygraph is ahead, by number of subtasks, from the table of `scale`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        n_subtasks; by: whether times are medians or means; regret and us: anygraph's, means over
-        seeds; given: so many times as long as it takes; baseline and baseline_regret: the best of
-        the others that takes no longer than that, empty if there is none; proof: how many times as
-        long the exact search takes, where it ran until it ended.
-    """
-    rows = []
-    for (n, part), by in product(table.groupby("n_subtasks"), ("median", "mean")):
-        column = f"{by}_us"
-        others = part[~part.policy.str.startswith(ANY)]
-        own = part[part.policy == ANY][["regret_mean", column]].mean()
-        proof = others[others.policy == "exact"][column].mean() / own[column]
-        for given in GIVEN:
-            row = {"n_subtasks": n, "by": by, "regret": own.regret_mean, "us": own[column]}
-            row |= {"given": given, "baseline": "", "baseline_regret": np.nan, "proof": proof}
-            in_time = others[others[column] <= given * own[column]]
-            if len(in_time):
-                best = in_time.loc[in_time.regret_mean.idxmin()]
-                row |= {"baseline": best.policy, "baseline_regret": best.regret_mean}
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
 def operators(run: Run) -> pd.DataFrame:
     """Regret on real networks, operator by operator, in the default and in wide ranges of states.
 
@@ -324,71 +285,3 @@ def operator_rows(run: Run, name: str, ranges: str) -> list[dict]:
         about | row | {"proven_share": played.proven.mean()}
         for row in regret_rows(regret, run.profile.resamples, rng)
     ]
-
-
-def worst(run: Run) -> pd.DataFrame:
-    """The worst task found for every policy that is not random, on chain, dag and fusion.
-
-    Returns
-    -------
-    pandas.DataFrame
-        scenario, policy, seed ("" if untrained), regret_found, tasks_tried, and the task's system
-        state in SI units.
-    """
-    jobs = []
-    for name in SHOWN:
-        policies = [*policies_for(scenario(name).graph), *LEARNED]
-        jobs += [(run, name, policy) for policy in policies if policy not in ("exact", "random")]
-    return table_of(_worst_row, jobs, "worst tasks")
-
-
-def _worst_row(run: Run, name: str, policy: str) -> list[dict]:
-    if policy in LEARNED:
-        seed = run.profile.seeds[0]
-        place = as_policy(open_trained(run, policy, name, seed))
-    else:
-        seed, place = "", POLICIES[policy].place
-    steps = run.profile.worst_steps
-    rng = generator(run, f"worst {name} {policy}")
-    task, regret = worst_task(scenario(name).graph, place, steps, rng)
-    row = {"scenario": name, "policy": policy, "seed": seed, "regret_found": regret}
-    row["tasks_tried"] = CHAINS * (steps + 1)
-    return [row | dict(zip(STATE, task[-len(STATE) :]))]
-
-
-def worst_task(graph: TaskGraph, place, steps: int, rng) -> tuple[np.ndarray, float]:
-    """The worst task (F,) found for `place`, (graph, tasks (S, F)) -> (S, n), and its regret.
-
-    CHAINS searches climb side by side from random tasks. A step draws some quantities of a task
-    anew, or moves them to an end of their range, and is taken if the regret grows. Every regret is
-    exact, since a task whose optimum is not proven does not count: what is found is a lower bound
-    of the true worst case. Searching for bad cases of schedulers is the idea of PISA (Coleman and
-    Krishnamachari, "Comparing task graph scheduling algorithms: an adversarial approach", 2024).
-    """
-    ends = np.exp([scaling_of(graph).low, scaling_of(graph).high])
-    tasks = sample_tasks(graph, CHAINS, rng)
-    regret = _proven_regret(graph, place, tasks)
-    for step in range(1, steps + 1):
-        moved = rng.random(tasks.shape) < MOVED / graph.n_features
-        to_end = rng.random(tasks.shape) < TO_END
-        high = rng.random(tasks.shape) < 0.5
-        for choice in (moved, to_end, high):  # the range of B_down is relative to B_up
-            choice[:, B_DOWN] = choice[:, B_UP]
-        drawn = np.where(to_end, np.where(high, ends[1], ends[0]), sample_tasks(graph, CHAINS, rng))
-        candidates = np.where(moved, drawn, tasks)
-        found = _proven_regret(graph, place, candidates)
-        tasks[found > regret] = candidates[found > regret]
-        regret = np.maximum(found, regret)
-        if step % RESTART == 0:
-            best_first = np.argsort(-regret, kind="stable")
-            better, worse = best_first[: CHAINS // 2], best_first[CHAINS // 2 :]
-            tasks[worse], regret[worse] = tasks[better], regret[better]
-    return tasks[regret.argmax()], float(max(regret.max(), 0.0))
-
-
-def _proven_regret(graph: TaskGraph, place, tasks: np.ndarray) -> np.ndarray:
-    """Regret (S,), -inf where the optimum is not proven."""
-    best = search(graph, tasks, PROVEN_WITHIN)
-    decisions = placed({"": [place]}, graph, tasks)
-    (regret,) = regrets(graph, tasks, best.delays, decisions)[""]
-    return np.where(best.nodes > PROVEN_WITHIN, -np.inf, regret)

@@ -1,4 +1,4 @@
-"""What the testbed's tables say of the delay model, of the policies and of counted operations."""
+"""What the testbed's tables say of the delay model and of the policies."""
 
 from __future__ import annotations
 
@@ -105,31 +105,3 @@ def _errors(predicted_s, measured_s, decision_us) -> dict:
         "bias_median": np.median(error),
         "decision_share": np.median((1e-6 * decision_us / measured_s).to_numpy()),
     }
-
-
-def speeds(times: pd.DataFrame) -> pd.DataFrame:
-    """How well operations predict a layer's time, at one speed for all or one for each kind.
-
-    Parameters
-    ----------
-    times : pandas.DataFrame
-        The table `layer_times`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row per runtime and kind of layer, and one for all: runtime, kind, subtasks,
-        cycles_per_second (least squares of the logarithm), error_median and error_worst, of
-        max(measured / fitted, fitted / measured) - 1.
-    """
-    rows = []
-    for runtime in ("torch", "onnxruntime"):
-        for kind, part in [("all", times), *times.groupby("kind")]:
-            log_speed = np.log(1e3 * part.counted_cycles / part[f"{runtime}_ms"])
-            error = np.expm1((log_speed - log_speed.mean()).abs())
-            row = {"runtime": runtime, "kind": kind, "subtasks": len(part)}
-            row["cycles_per_second"] = np.exp(log_speed.mean())
-            row["error_median"] = error.median()
-            row["error_worst"] = error.max()
-            rows.append(row)
-    return pd.DataFrame(rows)

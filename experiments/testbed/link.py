@@ -119,6 +119,7 @@ class Sender:
         self.socket.setsockopt(zmq.SNDHWM, QUEUE)
         self.socket.setsockopt(zmq.IMMEDIATE, 1)  # nothing waits for a peer that is not there
         self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.SNDTIMEO, int(1e3 * POLL_S))
         self.socket.setsockopt(zmq.RECONNECT_IVL, 20)  # ms until it reconnects by itself
         self.socket.connect(address)
         self.paced = paced
@@ -135,12 +136,18 @@ class Sender:
             size = LAYOUT.size + len(header.placement) + len(data)
             left = self.pacing.finish(begin, size) if self.paced else clock()
             sleep_until(left, is_over)
-            while not self.socket.poll(int(1e3 * POLL_S), zmq.POLLOUT):  # full, or no peer
+            header = header._replace(start=begin, sent=left if self.paced else -1.0)
+            while not self._leaves([encode(header), data]):
                 if is_over():
                     raise GivenUp
-            header = header._replace(start=begin, sent=left if self.paced else -1.0)
-            self.socket.send_multipart([encode(header), data])
             self.free_at = left
+
+    def _leaves(self, frames: list) -> bool:
+        try:
+            self.socket.send_multipart(frames)
+        except zmq.Again:  # the queue is full, or has no peer
+            return False
+        return True
 
 
 class Receiver(threading.Thread):

@@ -13,8 +13,10 @@ import secrets
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from experiments.run import ROOT
 from experiments.testbed.link import RECEIVER, SENDER
@@ -22,7 +24,7 @@ from kd_offload.delay import BANDWIDTH_INDEX, N_LINKS
 from kd_offload.graphs import DEVICE, LOCATIONS
 
 LOOPBACK = "127.0.0.1"
-START_S, ANSWER_S = 600.0, 60.0  # that a machine may take to start, compiling; to answer
+START_S, ANSWER_S = 600.0, 60.0  # that a machine may take to start, compiling; to answer or to end
 BURST = 1600  # bytes: one packet
 
 
@@ -31,7 +33,7 @@ class Lost(RuntimeError):
 
 
 class Machine:
-    """One process, and a line of JSON each way."""
+    """One process, and a line of JSON each way. Nothing here waits for ever."""
 
     def __init__(self, location: int, settings: dict, prefix: tuple[str, ...] = ()):
         self.name = LOCATIONS[location]
@@ -44,7 +46,16 @@ class Machine:
             stdout=subprocess.PIPE,
             start_new_session=True,  # an interrupt from the keyboard reaches the run alone
         )
+        os.set_blocking(self.process.stdin.fileno(), False)
+        self.answers: SimpleQueue[bytes] = SimpleQueue()
+        threading.Thread(target=self._read, daemon=True).start()
         self.tell(settings | {"location": location})
+
+    def _read(self) -> None:
+        with self.process.stdout as lines:
+            for line in lines:
+                self.answers.put(line)
+        self.answers.put(b"")  # the process ended
 
     def is_running(self) -> bool:
         """Whether the process lives."""
@@ -52,9 +63,13 @@ class Machine:
 
     def tell(self, message: dict) -> None:
         """Send a line; raises Lost."""
+        rest = json.dumps(message).encode() + b"\n"
+        pipe = self.process.stdin.fileno()
         try:
-            self.process.stdin.write(json.dumps(message).encode() + b"\n")
-            self.process.stdin.flush()
+            while rest:
+                if not select.select([], [pipe], [], ANSWER_S)[1]:
+                    raise Lost(f"{self.name}: takes no message within {ANSWER_S:g} s")
+                rest = rest[os.write(pipe, rest) :]
         except OSError:
             raise Lost(self._fate()) from None
 
@@ -68,10 +83,10 @@ class Machine:
         RuntimeError
             If the answer is an error.
         """
-        ready, _, _ = select.select([self.process.stdout], [], [], seconds)
-        if not ready:
-            raise Lost(f"{self.name}: no answer within {seconds:g} s")
-        line = self.process.stdout.readline()
+        try:
+            line = self.answers.get(timeout=seconds)
+        except Empty:
+            raise Lost(f"{self.name}: no answer within {seconds:g} s") from None
         if not line.endswith(b"\n"):
             raise Lost(self._fate())
         answer = json.loads(line)
@@ -88,7 +103,8 @@ class Machine:
     def end(self) -> None:
         """End the process, and wait for that."""
         self.process.kill()
-        self.process.communicate()
+        self.process.stdin.close()
+        self.process.wait(ANSWER_S)
 
 
 def refusal() -> str:
@@ -109,9 +125,13 @@ class Namespaces:
     def __init__(self):
         self.prefix = f"kd{secrets.token_hex(3)}"
         self.names = [f"{self.prefix}-{location}" for location in LOCATIONS]
-        clean = f"cat; for n in {' '.join(self.names)}; do ip netns del $n; done 2>/dev/null"
+        clean = f"cat; for n in {' '.join(self.names)}; do ip netns del $n; done"
         self.cleaner = subprocess.Popen(
-            ["sh", "-c", clean], stdin=subprocess.PIPE, start_new_session=True
+            ["sh", "-c", clean],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # it outlives the run, whose readers would wait for it
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         pin = "sh -c 'echo reno > /proc/sys/net/ipv4/tcp_congestion_control'"
         script = ["tc -V"]
@@ -134,7 +154,11 @@ class Namespaces:
 
     def _execute(self, script: list[str]) -> None:
         command = ["sh", "-ec", "\n".join(script)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            self.end()
+            raise RuntimeError(f"namespaces: {error}") from None
         if done.returncode:
             self.end()
             raise RuntimeError(f"namespaces: {done.stderr.strip()}")
@@ -155,8 +179,13 @@ class Namespaces:
         self._execute(script)
 
     def end(self) -> None:
-        """Remove everything."""
-        self.cleaner.communicate()
+        """Remove everything; RuntimeError if that takes too long."""
+        try:
+            self.cleaner.communicate(timeout=ANSWER_S)
+        except subprocess.TimeoutExpired:
+            self.cleaner.kill()
+            names = ", ".join(self.names)
+            raise RuntimeError(f"namespaces: {names} not gone within {ANSWER_S:g} s") from None
 
 
 def _hop(link: int) -> int:

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from anygraph.families import draw, edges_hash, training_graph
-from anygraph.fast import distillation_gradient, flip_gradient, imitation_gradient
-from anygraph.network import views
+from anygraph.fast import flip_gradient, imitation_gradient
 from anygraph.propose import propose
 from anygraph.training import Adam, TrainingConfig, fit
 from kd_offload.delay import all_delays, delay
@@ -34,19 +33,6 @@ def test_imitation_gradient():
     expected = -(0.8 * torch.logsumexp(each, 1) + 0.2 * each.mean(1)).mean() / 4
     expected.backward()
     assert loss == pytest.approx(expected.item(), rel=1e-5)
-    assert np.abs(gradient - free.grad.numpy()).max() < 1e-6
-
-
-def test_distillation_gradient():
-    rng = np.random.default_rng(5)
-    student, teacher = rng.normal(size=(2, 3, 2, 4, 3)).astype(np.float32)
-    gradient, free = np.empty_like(student), torch.from_numpy(student).requires_grad_()
-    loss = distillation_gradient(student, teacher, 2.0, gradient)
-    softened = torch.log_softmax(torch.from_numpy(teacher) / 2, -1)
-    divergence = softened.exp() * (softened - torch.log_softmax(free / 2, -1))
-    expected = divergence.sum(-1).mean() * 4
-    expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-4)
     assert np.abs(gradient - free.grad.numpy()).max() < 1e-6
 
 
@@ -86,11 +72,6 @@ def test_families_are_graphs_and_tests_are_held_apart():
 def test_training_is_determined_by_its_seed():
     one, two, other = (fit(TINY, seed, NONE).network for seed in (1, 1, 2))
     assert (one.flat == two.flat).all() and (one.flat != other.flat).any()
-    distilled = fit(replace(TINY, width=4), 1, NONE, teacher=one)
-    assert distilled.network.parameters < one.parameters
-    assert [point.stage for point in distilled.curve] == ["distillation", "delay"]
-    with pytest.raises(ValueError, match="teacher: 4 hypotheses, expected 6"):
-        fit(TrainingConfig(hypotheses=6), 1, NONE, teacher=one)
     with pytest.raises(ValueError, match="graphs: 0, expected at least 1"):
         TrainingConfig(graphs=0)
 
@@ -106,13 +87,6 @@ def test_adam_is_torchs_on_gradients_that_are_cut():
         theirs.step()
         flat += ours.change(gradient, 0.01)
     assert flat == pytest.approx(p.detach().numpy(), rel=1e-4)
-
-
-def test_what_a_configuration_does_without_stays_zero():
-    config = replace(TINY, without=("X", "E"))
-    model = fit(config, 0, NONE).network
-    for name, part in views(model.flat, 8, 4).items():
-        assert part.any() == (name.rstrip("'") not in config.without)
 
 
 def test_training_lowers_the_delay():

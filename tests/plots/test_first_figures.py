@@ -1,35 +1,21 @@
 """Figures of the problem, the labels, the training and the grid draw their tables, readably."""
 
-import warnings
 from itertools import product
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
-from experiments.plots import dependence, distillation, labels, problem, style, teacher_and_student
+from experiments.plots import dependence, distillation, labels, problem, teacher_and_student
 from experiments.studies.labels import search_tree
 from experiments.studies.problem import example_schedule, example_task
 from kd_offload.graphs import dag
 from kd_offload.tasks import sample_tasks
 
-matplotlib.use("Agg")
+from .reading import drawn, title
+
 GRAPH = dag()
 TASK = sample_tasks(GRAPH, 1, np.random.default_rng(3))[0]
-
-
-@pytest.fixture(autouse=True)
-def _styled():
-    with plt.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # matplotlib keeps its fonts open
-        style.style()
-        plt.rc("figure", dpi=50)
-        yield
-        plt.close("all")
 
 
 def shares() -> pd.DataFrame:
@@ -86,21 +72,7 @@ FIGURES = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_a_figure_is_readable_and_leaves_its_table_as_it_is(name):
     draw, make = FIGURES[name]
-    table = make()
-    figure = draw(table)
-    figure.draw_without_rendering()
-    assert all(ax.has_data() for ax in figure.axes)
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    assert min(text.get_fontsize() for text in texts) >= 7
-    (x0, y0), (x1, y1) = figure.get_tightbbox().get_points()
-    width, height = figure.get_size_inches()
-    assert x0 > -0.01 and y0 > -0.01 and x1 < width + 0.01 and y1 < height + 0.01
-    assert width in (style.WIDTH, style.COLUMN)
-    pd.testing.assert_frame_equal(table, make())
-
-
-def title(figure) -> str:
-    return figure.get_suptitle().replace("\n", " ").replace("\xa0", " ")
+    drawn(draw, make())
 
 
 def test_titles_are_of_all_training_seeds():

@@ -1,33 +1,17 @@
 """Figures of times draw their tables, readably, and say what the tables say."""
 
-import warnings
 from itertools import product
 
-import matplotlib
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from experiments.plots import inference_time as figures
-from experiments.plots import style
 from experiments.scenarios import SHOWN
 from experiments.studies import inference_time as study
 
-matplotlib.use("Agg")
+from .reading import drawn, title
+
 POLICIES = (*figures.TIMED, "greedy", "all_edge", "chain_dp", "mine")  # the last is unknown
-
-
-@pytest.fixture(autouse=True)
-def _styled():
-    with plt.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # matplotlib keeps its fonts open
-        style.style()
-        plt.rc("figure", dpi=50)
-        yield
-        plt.close("all")
 
 
 @pytest.fixture
@@ -52,55 +36,19 @@ def tradeoff(times):
     return study.tradeoff(times, paired)
 
 
-@pytest.fixture
-def effective(times):
-    """The quick student wins where a decision counts most."""
-    latency = times[["scenario", "policy"]].drop_duplicates()
-    delay = latency.policy.map({"student": 110.0, "exact": 100.0}).fillna(130.0)
-    latency = latency.assign(seed=0, mean_delay_ms=delay)
-    timing = times.assign(mean_us=1000 * times.mean_us)
-    grid = np.geomspace(1, 1000, 13)
-    return study.effective_latency(latency, timing, slowdowns=grid, delays_ms=grid)
-
-
-def check(draw, table):
-    """All panels have something, all text is readable, nothing stands outside; the title."""
-    before = table.copy()
-    figure = draw(table)
-    pd.testing.assert_frame_equal(table, before)
-    figure.draw_without_rendering()
-    assert all(ax.has_data() for ax in figure.axes)
-    texts = [t for t in figure.findobj(Text) if t.get_visible() and t.get_text().strip()]
-    assert min(text.get_fontsize() for text in texts) >= 7
-    (x0, y0), (x1, y1) = figure.get_tightbbox().get_points()
-    width, height = figure.get_size_inches()
-    assert x0 > -0.01 and y0 > -0.01 and x1 < width + 0.01 and y1 < height + 0.01
-    assert width in (style.WIDTH, style.COLUMN)
-    return " ".join(figure.get_suptitle().replace("\xa0", " ").split())
-
-
 def test_times_by_runtime(times):
     times.loc[times.policy == "linear", "median_us"] = 0.5
     times.loc[(times.policy == "exact") & (times.scenario == "dag"), "median_us"] = 0.5
-    title = check(figures.inference_time, times)
-    assert title.startswith("The teacher takes 3 times as long as the student")
-    assert title.endswith("quicker than the student on all graphs: linear")
+    text = title(drawn(figures.inference_time, times))
+    assert text.startswith("The teacher takes 3 times as long as the student")
+    assert text.endswith("quicker than the student on all graphs: linear")
 
 
 def test_regret_against_time(tradeoff):
-    title = check(figures.tradeoff, tradeoff)
-    assert "than student on chain and than anygraph on chain, dag and fusion" in title
+    text = title(drawn(figures.tradeoff, tradeoff))
+    assert "than student on chain and than anygraph on chain, dag and fusion" in text
 
 
-def test_the_title_of_effective_latency_is_the_table(effective):
-    title = check(figures.effective_latency, effective)
-    won = (effective.winner == "student").groupby([effective.baselines, effective.scenario]).mean()
-    share = f"{100 * won.max():.0f} %"
-    assert won.nunique() == 2 and share in title
-    assert title.endswith("and anygraph 0 %")
-
-
-def test_figures_draw_what_there_is_of_scenarios(times, tradeoff, effective):
-    check(figures.inference_time, times[times.scenario == "dag"])
-    check(figures.tradeoff, tradeoff[tradeoff.scenario == "dag"])
-    check(figures.effective_latency, effective[effective.scenario == "dag"])
+def test_figures_draw_what_there_is_of_scenarios(times, tradeoff):
+    drawn(figures.inference_time, times[times.scenario == "dag"])
+    drawn(figures.tradeoff, tradeoff[tradeoff.scenario == "dag"])

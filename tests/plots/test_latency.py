@@ -2,8 +2,6 @@
 
 from itertools import product
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +11,7 @@ from experiments.plots import latency as plots
 from experiments.plots import style
 from kd_offload.tasks import STATE
 
-matplotlib.use("Agg")
 POLICY_REGRETS = {"exact": 0.0, "student": 0.1, "anygraph": 0.01, "greedy": 0.5}
-
-
-@pytest.fixture(autouse=True)
-def _closed():
-    style.style()
-    yield
-    plt.close("all")
 
 
 def tables(regrets: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -1,17 +1,14 @@
 """The learning curves of deep Q-learning are drawn as the table has them."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from experiments.plots import other_learners, style
+from experiments.plots import other_learners
 
-matplotlib.use("Agg")
+from .reading import drawn, title
 
 
 def test_dqn_curves():
-    style.style()
     rows = [
         {"scenario": name, "seed": seed, "budget": budget} | point
         for name, budget in (("chain", 200), ("dag", 100), ("dag", 200))
@@ -22,14 +19,9 @@ def test_dqn_curves():
         )
     ]
     table = pd.DataFrame(rows)
-    before = table.copy()
-    figure = other_learners.dqn_curves(table)
-    pd.testing.assert_frame_equal(table, before)
+    figure = drawn(other_learners.dqn_curves, table)
     chain, dag = figure.axes
     assert [len(ax.lines) for ax in (chain, dag)] == [1, 2]
     assert dag.lines[1].get_ydata() == pytest.approx([150, 100])  # %, means of two seeds
     assert [text.get_text() for text in dag.texts] == ["budget 100", "budget 200"]
-    assert "from 150 to 100 % on chain" in figure.get_suptitle().replace("\n", " ").replace(
-        "\xa0", " "
-    )
-    plt.close(figure)
+    assert "from 150 to 100 % on chain" in title(figure)

@@ -16,6 +16,7 @@ from experiments.baselines import (
     policies_for,
 )
 from experiments.oracles import reference_delay
+from experiments.run import generator
 from experiments.studies import common, conditions
 from experiments.studies.common import COLUMN
 from experiments.studies.statistics import bootstrap_means, interval
@@ -28,53 +29,32 @@ GRAPHS = [chain(), dag(), fusion(), random_graph(9, 3)]
 
 
 @pytest.fixture(scope="module")
-def tables(tiny):
-    """All tables, with every warning an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", ResourceWarning)  # of files that others left open
-        return {
-            "sweeps": conditions.sweeps(tiny, ("dag",)),
-            "robustness": conditions.robustness(tiny, ("dag",)),
-            "label_cost": conditions.label_cost(tiny, ("chain",)),
-        }
+def swept(tiny):
+    """The table, made without a warning of ours.
+
+    Warnings are recorded and not raised: a filter holds in all threads, and joblib's thread that
+    warns of a stopped worker would end, and leave its jobs waiting for ever.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made = conditions.sweeps(tiny, ("dag",))
+    texts = [str(w.message) for w in caught if w.category is not ResourceWarning]
+    assert [text for text in texts if not text.startswith("A worker stopped")] == []
+    return made
 
 
-@pytest.mark.parametrize(
-    ("name", "cell"),
-    [("sweeps", ["quantity", "value"]), ("robustness", ["disturbance", "feature", "level"])],
-)
-def test_a_cell_has_every_policy_and_an_interval(tiny, tables, name, cell):
-    table, policies = tables[name], {*policies_for(dag()), *LEARNED}
-    for _, part in table.groupby(cell):
+def test_a_cell_has_every_policy_and_an_interval(tiny, swept):
+    table, policies = swept, {*policies_for(dag()), *LEARNED}
+    for _, part in table.groupby(["quantity", "value"]):
         assert set(part.policy) == policies and len(part) == len(policies)
     assert (table.low <= table.high).all() and (table.regret > -1e-12).all()
     seeds = np.where(table.policy.isin(LEARNED), len(tiny.profile.seeds), 1)
     assert (table.seeds == seeds).all()
 
 
-def test_the_exact_search_has_no_regret_where_it_sees_the_truth(tables):
-    true = tables["robustness"].query("disturbance == 'out_of_range' or level == 0")
-    for part in (tables["sweeps"], true):
-        exact = part[part.policy == "exact"]
-        assert len(exact) and exact[["regret", "low", "high"]].abs().to_numpy().max() < 1e-9
-    noise = tables["robustness"].query("policy == 'exact' and disturbance == 'noise'")
-    assert noise.regret.iloc[-1] > 1e-3
-
-
-def test_no_disturbance_leaves_the_undisturbed_regret(tiny, tables):
-    tasks, table = common.base_tasks(tiny, "dag"), tables["robustness"]
-    best = solve(dag(), tasks).delays
-    undisturbed = {}
-    for policy, functions in common.all_policies(tiny, "dag").items():
-        placements = [placements_of(policy, dag(), tasks, function) for function in functions]
-        undisturbed[policy] = np.mean([delay(dag(), tasks, x) / best - 1 for x in placements])
-    levels = {"out_of_range": 1.0, "noise": 0.0, "missing": 0.0}
-    assert set(table.disturbance) == set(levels)
-    for disturbance, level in levels.items():
-        part = table[(table.disturbance == disturbance) & np.isclose(table.level, level)]
-        regret = part.set_index("policy").regret.to_dict()
-        assert regret == pytest.approx(undisturbed, abs=1e-9)
+def test_the_exact_search_has_no_regret_where_it_sees_the_truth(swept):
+    exact = swept.query("policy == 'exact'")
+    assert len(exact) and exact[["regret", "low", "high"]].abs().to_numpy().max() < 1e-9
 
 
 def test_a_new_policy_is_in_every_cell_and_a_wrong_shape_is_named(tiny, monkeypatch):
@@ -101,7 +81,7 @@ def test_summary_is_the_paired_bootstrap():
 
 
 def test_a_generator_is_the_same_whenever_asked_and_another_for_another_name(tiny):
-    first, again, other = (common.generator(tiny, name).random() for name in ("a", "a", "b"))
+    first, again, other = (generator(tiny, name).random() for name in ("a", "a", "b"))
     assert first == again != other
 
 
@@ -131,9 +111,9 @@ def test_sweeps_hold_one_quantity_and_leave_the_rest(tiny, quantity):
         assert conditions.held_at(dag(), tasks, quantity, value) == pytest.approx(expected)
 
 
-def test_one_cell_of_a_sweep_by_the_reference(tiny, tables):
+def test_one_cell_of_a_sweep_by_the_reference(tiny, swept):
     tasks = common.base_tasks(tiny, "dag")
-    row = tables["sweeps"].query("quantity == 'f_0' and policy == 'greedy'").iloc[-1]
+    row = swept.query("quantity == 'f_0' and policy == 'greedy'").iloc[-1]
     tasks[:, -8] = row.value
     placements = placements_of("greedy", dag(), tasks)
     delays = [reference_delay(dag().n, dag().edges, t, x) for t, x in zip(tasks, placements)]
@@ -155,82 +135,6 @@ def test_a_scaled_task_takes_its_scale_times_as_long(graph, scale, seed):
     for policy in ("greedy", "best_single", "local_search_3"):
         once, other = (delay(graph, t, placements_of(policy, graph, t)) for t in (tasks, scaled))
         assert other == pytest.approx(scale * once, rel=1e-6)
-
-
-@given(st.sampled_from(GRAPHS), st.sampled_from(conditions.FLIPS), st.data())
-@settings(max_examples=80, deadline=None)
-def test_flips_are_as_many_as_asked_never_the_optimum_and_of_their_kind(graph, how, data):
-    count, seed = data.draw(st.integers(1, graph.n)), data.draw(st.integers(0, 2**32 - 1))
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(3, (20, graph.n), p=[0.2, 0.5, 0.3]).astype(np.int8)
-    placements, allowed = conditions.flipped(labels, count, how, rng)
-    wrong = placements != labels
-    assert placements.dtype == np.int8 and ((placements >= 0) & (placements <= 2)).all()
-    assert (wrong.sum(axis=1) == np.where(allowed, count, 0)).all()
-    if how == "random":
-        assert allowed.all()
-    if how == "one_location":
-        possible = [any((row != k).sum() >= count for k in range(3)) for row in labels]
-        assert allowed.tolist() == possible
-        made = zip(placements[allowed], wrong[allowed])
-        assert all(len(set(row[where])) == 1 for row, where in made)
-
-
-def test_the_cost_of_a_wrong_label_is_its_delay_over_the_optimum(tiny, tables):
-    graph, tasks = chain(), common.base_tasks(tiny, "chain")
-    solution = solve(graph, tasks)
-    costs = {}
-    for task, label, least in zip(tasks, solution.placements, solution.delays):
-        for i, k in np.ndindex(graph.n, 3):
-            if k == label[i]:
-                continue
-            placement = label.copy()
-            placement[i] = k
-            cost = reference_delay(graph.n, graph.edges, task, placement) / least - 1
-            costs.setdefault((LOCATIONS[label[i]], LOCATIONS[k]), []).append(cost)
-    table = tables["label_cost"]
-    single = table[table.source == "single"].set_index(["optimum", "wrong"])
-    assert set(single.index) == set(costs)
-    for kind, values in costs.items():
-        assert single.loc[kind, "cases"] == len(values)
-        assert single.loc[kind, "regret"] == pytest.approx(np.mean(values))
-    few = table.cases < conditions.FEWEST_CASES
-    assert few.any() and table[few].low.isna().all()
-    assert (table[~few].low <= table[~few].regret).mean() > 0.9
-
-
-def test_a_policys_wrong_labels_are_counted_and_averaged(tiny, tables):
-    graph, tasks = chain(), common.base_tasks(tiny, "chain")
-    solution = solve(graph, tasks)
-    functions = common.all_policies(tiny, "chain")["student"]
-    by_seed = [placements_of("student", graph, tasks, function) for function in functions]
-    regret = np.array([delay(graph, tasks, x) / solution.delays - 1 for x in by_seed])
-    wrong = np.array([(x != solution.placements).sum(axis=1) for x in by_seed])
-    student = tables["label_cost"].query("source == 'student'").set_index("wrong_labels")
-    assert set(student.index) == set(wrong[wrong > 0])
-    for count, row in student.iterrows():
-        assert row.cases == (wrong == count).sum()
-        assert row.regret == pytest.approx(regret[wrong == count].mean())
-
-
-def test_noise_has_the_deviation_asked_for():
-    tasks = sample_tasks(dag(), 20_000, np.random.default_rng(1))
-    error = np.log(conditions.noisy(tasks, 0.3, np.random.default_rng(2)) / tasks)
-    assert (error[:, :-8] == 0).all()
-    assert error[:, -8:].std(axis=0) == pytest.approx(np.full(8, 0.3), rel=0.03)
-    assert error[:, -8:].mean(axis=0) == pytest.approx(np.zeros(8), abs=0.01)
-
-
-def test_a_missing_feature_is_its_training_median():
-    tasks = sample_tasks(dag(), 40_000, np.random.default_rng(4))
-    median, few = np.median(tasks, axis=0), tasks[:3]
-    columns = COLUMN | {"cycles": slice(0, dag().n), "bytes": slice(dag().n, -8)}
-    assert np.array_equal(conditions.without(dag(), few, "none"), few)
-    for feature in conditions.MISSING[1:]:
-        seen, where = conditions.without(dag(), few, feature), columns[feature]
-        assert np.log(seen[0, where]) == pytest.approx(np.log(median[where]), abs=0.06)
-        seen[:, where] = few[:, where]
-        assert np.array_equal(seen, few)
 
 
 def test_the_stopped_search_decides_what_search_finds():

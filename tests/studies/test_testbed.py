@@ -1,4 +1,4 @@
-"""What is said of the testbed's tables, and their figures."""
+"""What is said of the testbed's tables, and their figure."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,8 +7,7 @@ import pytest
 
 from experiments.plots import style
 from experiments.plots import testbed as plots
-from experiments.scenarios.networks import cut
-from experiments.studies.testbed import agreement, speeds, summary
+from experiments.studies.testbed import agreement, summary
 from experiments.testbed.sessions import SHOWN
 
 
@@ -22,16 +21,6 @@ def table(noise=0.0, lost=False):
             rows.append(("resnet18", policy, task, task, predicted, measured, 100.0, "user"))
     names = "network policy task seed predicted_s measured_s decision_us mode"
     return pd.DataFrame(rows, columns=names.split())
-
-
-def layer_times() -> pd.DataFrame:
-    """AlexNet, dense layers at a quarter of the others' speed; ONNX Runtime twice as quick."""
-    _, workload = cut("alexnet")
-    times = pd.DataFrame({"network": "alexnet", "subtask": np.arange(1, 9)})
-    times["kind"] = ["convolution"] * 5 + ["dense"] * 3
-    times["counted_cycles"] = workload[:8]
-    times["torch_ms"] = times.counted_cycles / np.where(times.kind == "dense", 1e6, 4e6)
-    return times.assign(onnxruntime_ms=times.torch_ms / 2)
 
 
 def test_agreement_counts_pairs_of_different_placements():
@@ -60,18 +49,7 @@ def test_placements_that_are_the_same_share_their_delay():
     assert np.ptp(same) < 1e-12 and known.error_median["student"] != known.error_median["lookahead"]
 
 
-def test_speeds_are_exact_where_time_follows_operations():
-    found = speeds(layer_times()).set_index(["runtime", "kind"])
-    assert found.cycles_per_second["torch", "convolution"] == pytest.approx(4e9)
-    assert found.cycles_per_second["torch", "dense"] == pytest.approx(1e9)
-    assert found.cycles_per_second["onnxruntime", "dense"] == pytest.approx(2e9)
-    assert found.error_worst.loc[:, ["convolution", "dense"]].max() < 1e-9
-    middle = 4e9 ** (5 / 8) * 1e9 ** (3 / 8)  # five of one kind, three of the other
-    assert found.cycles_per_second["torch", "all"] == pytest.approx(middle)
-    assert found.error_worst["torch", "all"] == pytest.approx(middle / 1e9 - 1)
-
-
-def test_the_figures_draw_each_mode_and_runtime():
+def test_the_figure_draws_each_mode():
     both = pd.concat([table(0.1), table(0.2).assign(mode="tc")])
     with plt.rc_context():
         style.style()
@@ -80,7 +58,4 @@ def test_the_figures_draw_each_mode_and_runtime():
         assert len(figure.axes) == 3 and all(ax.has_data() for ax in figure.axes)
         points = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 20]
         assert len(points) == len(SHOWN)
-        figure = plots.layer_times(layer_times(), speeds(layer_times()))
-        figure.draw_without_rendering()
-        assert len(figure.axes) == 2
         plt.close("all")

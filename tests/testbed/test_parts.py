@@ -3,14 +3,11 @@
 from itertools import product
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 
 from experiments.run import ROOT, get_run
 from experiments.scenarios import scenario
-from experiments.scenarios.networks import BUILDERS
-from experiments.testbed import layer_times, sessions
+from experiments.testbed import sessions
 from experiments.testbed.device import DOWN, Known
 from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, layers
 from experiments.testbed.link import Pacing
@@ -100,18 +97,3 @@ def test_networks_that_decide_are_the_run_s_or_else_the_repository_s(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
     assert sessions.models_folder(run) == sessions.models_folder(run, str(tmp_path)) == tmp_path
-
-
-def test_kinds_of_layers():
-    with torch.device("meta"):
-        alexnet = [layer_times.kind(block) for block, _ in BUILDERS["alexnet"]()]
-        mobilenet = [layer_times.kind(block) for block, _ in BUILDERS["mobilenetv2"]()]
-    assert alexnet == ["convolution"] * 5 + ["dense"] * 3
-    assert mobilenet == ["convolution", *["depthwise"] * 7, "convolution", "dense"]
-
-
-def test_layers_are_measured():
-    times = layer_times.measure_layers(["mobilenetv2"])
-    assert isinstance(times, pd.DataFrame) and len(times) == 10
-    assert times.columns[3:].tolist() == ["counted_cycles", "torch_ms", "onnxruntime_ms"]
-    assert (times[["torch_ms", "onnxruntime_ms"]] > 0).all(axis=None)
