@@ -46,7 +46,7 @@ class Profile:
     """Graphs that its training draws from."""
     linear_labels: int = 100_000
     """Labels of the linear classifier."""
-    random_forest_labels: tuple = (("chain", 6000), ("dag", 6000), ("fusion", 2000))
+    random_forest_labels: tuple = (("chain", 7500), ("dag", 6000), ("fusion", 2000))
     """Labels of a forest, by scenario: as many as about 16 s of one core allow."""
     boosting_labels: tuple = (("chain", 64_000), ("dag", 53_000), ("fusion", 18_000))
     """Labels of boosted trees, by scenario: the same."""
