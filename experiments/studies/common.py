@@ -32,7 +32,6 @@ from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import STATE, sample_tasks
 
-FEWEST_CASES = 20  # below, an interval would say nothing, and is left empty
 # Where a task vector holds each quantity of the system state, counted from its end.
 COLUMN = {quantity: position - len(STATE) for position, quantity in enumerate(STATE)}
 
