@@ -28,7 +28,7 @@ class Profile:
     """Test tasks of a random graph."""
     block: int = 5000
     """Tasks drawn from one generator."""
-    steps: int = 8000
+    steps: int = 6000
     """Updates of teacher and students."""
     costs_steps: int = 4000
     """Updates of a student on the costs of labels."""

@@ -68,7 +68,7 @@ class Recipe:
                 raise ValueError(f"{field}: {getattr(self, field)!r}, expected a number {expected}")
 
 
-TEACHER = Recipe("teacher", (256, 256), 16, 2e-3, weight_decay=0.03)
+TEACHER = Recipe("teacher", (256, 256), 16, 8e-3, weight_decay=0.03)
 STUDENT = Recipe("student", (64, 64), 8, 2e-2, distilled=True)
 PLAIN = replace(STUDENT, role="student_plain", distilled=False)  # as long, without a teacher
 TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 2e-3, weight_decay=0.03)
