@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.plots import style as st
@@ -23,18 +24,25 @@ def dependence(table: pd.DataFrame) -> Figure:
     table : pandas.DataFrame
         scenario, dependence, hidden, units, seed, regret_mean, parameters, time_us.
     """
-    fig, rows = st.by_scenario(table, 4.2, "", "mean regret (%)", rows=2, log="xy", sharey="col")
-    for row, (cost, label) in zip(rows, COSTS.items()):
-        for ax, part in row:
+    names = st.shown(table)
+    options = {"ylabel": "mean regret (%)", "log": "xy", "sharey": "col"}
+    fig, axes = st.panels(2, len(names), 4.2, **options)
+    for row, (cost, label) in zip(axes, COSTS.items()):
+        for ax, name in zip(row, names):
+            ax.set_title(name)
             ax.set_xlabel(label)
-            for kind, networks in part.groupby("dependence"):
-                regret = 100 * st.over_seeds(networks, "parameters", "regret_mean")
-                x = networks.groupby("parameters")[cost].mean()
-                label_of = f"{kind}s" if kind == "chain" else f"{kind} labels"
-                ax.plot(x, regret["mean"], label=label_of, **LOOKS[kind])
-                low = regret.low.clip(lower=regret["mean"] / 2)
-                ax.vlines(x, low, regret.high, lw=1, color=LOOKS[kind]["color"])
+            for kind, networks in table[table.scenario == name].groupby("dependence"):
+                _line(ax, networks, kind, cost)
     return st.message(st.finish(fig, st.key("95 % interval", ls="-", lw=1)), _message(table))
+
+
+def _line(ax: Axes, networks: pd.DataFrame, kind: str, cost: str) -> None:
+    regret = 100 * st.over_seeds(networks, "parameters", "regret_mean")
+    x = networks.groupby("parameters")[cost].mean()
+    label = "chains" if kind == "chain" else "independent labels"
+    ax.plot(x, regret["mean"], label=label, **LOOKS[kind])
+    low = regret.low.clip(lower=regret["mean"] / 2)
+    ax.vlines(x, low, regret.high, lw=1, color=LOOKS[kind]["color"])
 
 
 def _message(table: pd.DataFrame) -> str:

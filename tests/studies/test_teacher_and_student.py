@@ -14,7 +14,7 @@ from kd_offload.model import decide, open_model
 def test_training_again_gives_the_same_networks_and_whole_curves(fresh, tiny):
     shutil.copytree(tiny.out / "data" / "chain", fresh.out / "data" / "chain")
     curves = study.train_all(fresh, ["chain"])
-    roles, seeds = ("student", "student_plain", "teacher"), tiny.profile.seeds
+    roles, seeds = sorted(recipe.role for recipe in study.RECIPES), tiny.profile.seeds
     for role in roles:
         for seed in seeds:
             again, before = (run.model_path(role, "chain", seed) for run in (fresh, tiny))
