@@ -16,7 +16,7 @@ Names of `data`, `model` and `distill` are imported from there, since they bring
 
 from .delay import all_delays
 from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
-from .labels import Labelled, Solution, TooLarge, label_prices, search, solve
+from .labels import Labelled, Solution, TooLarge, next_label_costs, search, solve
 from .tasks import STATE, Ranges, feature_names, sample_tasks
 
 __version__ = "2.0.0"

@@ -1,4 +1,4 @@
-"""Exact labels: the placement of least delay for every task, and the price of every wrong label.
+"""Exact labels: the placement of least delay for every task, and the cost of every next label.
 
 A depth-first search places subtask after subtask, always at the exact times of the delay model, and
 leaves a prefix as soon as nothing below it can matter. It runs twice. The first pass takes the most
@@ -35,7 +35,6 @@ from .delay import (
     SECOND_HOP,
     Times,
     check_placements,
-    delay_kernel,
     new_times,
     prepare,
     schedule_node,
@@ -386,7 +385,8 @@ def checked_budget(node_budget: int | None) -> int:
     return int(node_budget)
 
 
-def _too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
+def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
+    """The error for a task whose optimum, or whatever `what` is, took more than the budget."""
     return TooLarge(
         f"graph {graph.name!r}, task {task}: {what} not proven within node_budget = {budget} nodes;"
         " labels.search(graph, tasks, node_budget) gives the best placement with its proven bound"
@@ -405,61 +405,8 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     """
     found, budget = search(graph, tasks, node_budget), checked_budget(node_budget)
     if (found.nodes > budget).any():
-        raise _too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
+        raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found
-
-
-@njit(cache=True, error_model="numpy")
-def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # noqa: C901
-    """Fill `all_prices` (S, n, 3) -> -1, or the task of which a search went over the budget."""
-    n, first, source = graph.n, graph.first, graph.source
-    for s in range(len(tasks)):
-        prices, optimum = all_prices[s], solution.delays[s]
-        for i in range(n):  # one label changed: a first guess of the best delay with it
-            for k in range(N_LOCATIONS):
-                trial[:] = solution.placements[s]
-                trial[i] = k
-                free_at = scratch.free_at[0, 0]
-                delay = delay_kernel(n, first, source, tasks[s], trial, scratch.finish, free_at)
-                prices[i, k] = delay
-        for i in range(n):
-            for k in range(N_LOCATIONS):
-                if prices[i, k] > optimum * (1 + ROUNDING):
-                    prepare(n, first, source, tasks[s], i + 1, k, scratch.times)
-                    limit, enough = prices[i, k] * (1 - ROUNDING), optimum * (1 + ROUNDING)
-                    found = search_kernel(graph, True, limit, enough, budget, trial, scratch)
-                    if found.nodes > budget:
-                        return s
-                    if found.delay < np.inf:  # it may be the best known for other labels, too
-                        for j in range(n):
-                            prices[j, trial[j]] = min(prices[j, trial[j]], found.delay)
-        for i in range(n):
-            for k in range(N_LOCATIONS):
-                prices[i, k] = max(0.0, prices[i, k] - optimum)
-            prices[i, solution.placements[s, i]] = 0.0
-    return -1
-
-
-def label_prices(graph: TaskGraph, tasks, node_budget: int | None = None) -> np.ndarray:
-    """The price of every wrong label, exact: how much longer the best placement with it takes.
-
-    Parameters and Raises as of `solve`; `node_budget` is that of each of the 2 n + 1 searches of a
-    task.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (S, n, 3), s
-        Entry [s, i, k]: by how much the best placement with subtask i + 1 at location k exceeds the
-        optimum; 0 at the label.
-    """
-    t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
-    best = solve(graph, t, node_budget)
-    prices = np.empty((len(t), graph.n, N_LOCATIONS))
-    trial, scratch = np.empty(graph.n, np.int8), new_scratch(graph)
-    stopped = _price_many(structure(graph), t, best, budget, prices, trial, scratch)
-    if stopped >= 0:
-        raise _too_large(graph, stopped, budget, "a price")
-    return prices
 
 
 @njit(cache=True, error_model="numpy")

@@ -14,6 +14,7 @@ FLOORS = (
     "anygraph",
     "experiments.oracles",
     "experiments.schedule",
+    "experiments.prices",
     "experiments.profiles",
     "experiments.scenarios",
     "experiments.run",

@@ -17,6 +17,7 @@ from numba import njit
 from experiments import oracles
 from experiments.baselines.local_search import local_search
 from experiments.parallel import in_parallel, progress
+from experiments.prices import label_prices
 from experiments.profiles import Profile
 from experiments.run import Run, load
 from experiments.scenarios import SHOWN, TRAINED, scenario
@@ -28,7 +29,6 @@ from kd_offload.labels import (
     TIE,
     UNLIMITED,
     Solution,
-    label_prices,
     new_scratch,
     search,
     solve,

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments import oracles
+from experiments.prices import label_prices
 from experiments.studies import labels as proofs
 from kd_offload import graphs, labels
 from kd_offload.delay import all_delays, delay
@@ -225,7 +226,7 @@ def test_a_price_is_what_holding_a_label_costs():
     """On graphs too large to enumerate: zero at the label, and no placement beats what it says."""
     graph, rng = graphs.fusion(), np.random.default_rng(3)
     tasks = sample_tasks(graph, 20, np.random.default_rng(2))
-    best, table = labels.solve(graph, tasks), labels.label_prices(graph, tasks)
+    best, table = labels.solve(graph, tasks), label_prices(graph, tasks)
     assert table.shape == (20, 20, 3) and (table >= 0).all()
     assert not np.take_along_axis(table, best.placements[..., None].astype(int), 2).any()
     for task, prices, optimum in zip(tasks, table, best.delays):
@@ -253,13 +254,13 @@ def test_costs_of_next_labels_equal_enumeration(n, index, seed, kind):
 def test_bad_requests_for_prices():
     tasks = sample_tasks(graphs.dag(), 2, np.random.default_rng(0))
     with pytest.raises(labels.TooLarge, match=r"'dag', task 0: .*node_budget = 3 "):
-        labels.label_prices(graphs.dag(), tasks, node_budget=3)
+        label_prices(graphs.dag(), tasks, node_budget=3)
     with pytest.raises(ValueError, match="node_budget: 0"):
-        labels.label_prices(graphs.dag(), tasks, node_budget=0)
+        label_prices(graphs.dag(), tasks, node_budget=0)
     with pytest.raises(ValueError, match=r"= 3\b|3, expected"):
         labels.next_label_costs(graphs.dag(), tasks, np.full((2, 10), 3))
     with pytest.raises(ValueError, match="labels: 1 placements, expected 2"):
         labels.next_label_costs(graphs.dag(), tasks, np.zeros(10, int))
     tasks[0, -5] = -1
     with pytest.raises(ValueError, match="B_up = -1"):
-        labels.label_prices(graphs.dag(), tasks)
+        label_prices(graphs.dag(), tasks)

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from joblib import Parallel
 
+from experiments.prices import label_prices
 from experiments.profiles import SMOKE
 from experiments.run import load
 from experiments.scenarios import TRAINED, scenario
 from experiments.studies import labels
 from kd_offload import graphs
-from kd_offload.labels import label_prices, solve
+from kd_offload.labels import solve
 from kd_offload.tasks import sample_tasks
 
 
