@@ -280,7 +280,7 @@ def quality(
     for policy, why in rules.variant_exclusions(paired.regret[searches], us / us[own]).items():
         table.loc[policy, "excluded"] = why
     columns = {"policy": own}
-    columns["first_rule"] = rules.first_share(table.ci_high.drop(OPTIMAL, errors="ignore") < 0)
+    columns["first_rule"] = rules.first_share(table.ci_high.drop([*OPTIMAL], errors="ignore") < 0)
     if 100 * paired.regret["best_single"] < EASY:
         columns["reference"] = "easy: one location suits nearly every task"
     regret, rows = percent(paired.loc[own], "regret"), []
@@ -295,7 +295,7 @@ def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "studen
     """C6: own mean time, judged in compiled loops and as a call from Python, and shown in C."""
     comparable = rules.comparable(regret, own)
     first = timing.xs(PYTHON, level="runtime")[f"{OVER[own]}_low"].dropna()
-    first = rules.first_share(first[rules.related(first.index)].drop(FIXED, errors="ignore") > 1)
+    first = rules.first_share(first[rules.related(first.index)].drop([*FIXED], errors="ignore") > 1)
     rows, compared = [], []
     for runtime in (LOOP, PYTHON, C):
         if (own, runtime) not in timing.index:
