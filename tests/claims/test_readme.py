@@ -37,7 +37,6 @@ def test_the_readme_tells_six_claims_from_the_table(judged):
     assert "usual baselines: **supported** (partly); searches: **not supported** |" in c5
     assert "| 10 % [9, 11] regret on `chain` |" in c5
     assert "quicker than 5 of 5 on `chain`" in c6
-    assert "takes 10 (`chain`), 10 (`dag`) and 10 (`fusion`) times as long" in block
     assert "means over 50 test tasks and 1 training seeds" in block
 
 
@@ -46,19 +45,21 @@ def test_the_conclusion_is_that_of_the_table(judged):
     _, claims = judged
     assert conclusion(claims).startswith(
         "**What the artifact concludes:** the distilled student is the best choice on `chain` (10 "
-        "subtasks, 3 µs; at 4 times the time, `beam_8` has lower regret), on `dag` (10 subtasks"
+        "subtasks, 3 µs; at 3 times the time, `anygraph` has lower regret), on `dag` (10 subtasks"
     )
     assert "without a teacher" not in conclusion(claims)
     edited, of_student = claims.copy(), claims.policy == "student"
-    beam = of_student & (claims.quantity == "inference_delay_ratio") & (claims.baseline == "beam_8")
-    edited.loc[beam & (claims.scenario == "dag"), "outcome"] = "undecided"
+    extension = (
+        of_student & (claims.quantity == "inference_delay_ratio") & (claims.baseline == "anygraph")
+    )
+    edited.loc[extension & (claims.scenario == "dag"), "outcome"] = "undecided"
     plain = of_student & (claims.baseline == "student_plain") & (claims.claim == "C5b")
     edited.loc[plain & (claims.scenario == "fusion"), "outcome"] = "tied"
     text = conclusion(edited)
-    assert "not on `dag` (10 subtasks, 3 µs; `beam_8` is as quick and has lower regret)" in text
+    assert "not on `dag` (10 subtasks, 3 µs; `anygraph` is as quick and has lower regret)" in text
     assert text.endswith("; on `fusion`, a student trained without a teacher is not significantly "
                          "worse.")  # fmt: skip
-    edited.loc[beam, "outcome"] = "undecided"
+    edited.loc[extension, "outcome"] = "undecided"
     assert "is the best choice nowhere; it is not on `chain` (" in conclusion(edited)
 
 
