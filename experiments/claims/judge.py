@@ -1,31 +1,42 @@
 """The paper's claims, judged from the saved tables alone: numbers, intervals, computed verdicts.
 
-A verdict is one of `terms.VERDICTS`, by the rules of `rules`; rows that only inform have none. What
-a reader should know besides stands in the notes (`notes`).
+A verdict is one of `terms.VERDICTS`, by the rules of `rules`; rows that only inform have none.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 
 import pandas as pd
 from scipy.stats import binomtest
 
-from experiments.baselines import FIXED, OURS, POLICIES
+from experiments.baselines import FIXED, OPTIMAL, OURS, POLICIES
 from experiments.claims import rules
-from experiments.claims.notes import notes
-from experiments.claims.rows import LOOP, PYTHON, C, Estimate, difference, estimate, percent, row
+from experiments.claims.rows import (
+    LOOP,
+    PYTHON,
+    RUNTIMES,
+    C,
+    Estimate,
+    difference,
+    mean_ratio,
+    mean_time,
+    percent,
+    row,
+)
 from experiments.claims.terms import (
     CAPTURED,
     COMPARABLE,
     EASY,
-    FASTER,
     FORMULATION,
     NOT_SUPPORTED,
     ONLINE_US,
+    SUPPORTED,
     TEACHERS,
     TIE,
     UNDECIDED,
+    USUAL,
 )
 from experiments.run import Run, read_table
 from experiments.scenarios import SHOWN, TRAINED
@@ -53,12 +64,10 @@ def judge(run: Run) -> pd.DataFrame:
         Naming a table that is missing.
     """
     tables = {name: read_table(run, name) for name in SOURCES}
-    in_c = tables["device_times"][tables["device_times"].runtime == C]
-    times = pd.concat([tables["inference_time"], in_c])
+    times = pd.concat([tables["inference_time"], tables["device_times"]])
     times = times.set_index(["scenario", "policy", "runtime"])
     rows = adaptivity(tables["captured"], times)
     rows += samples(tables["proofs"], tables["label_generation"])
-    rows += distillation(tables["distillation_grid"])
     budgets = tables["budgets"]
     unfinished = budgets[budgets.converged.astype(str).str.lower() == "false"]
     for name in TRAINED:
@@ -69,11 +78,12 @@ def judge(run: Run) -> pd.DataFrame:
             rows += multi_label(name, paired)
         for own, teacher in TEACHERS.items():
             rows += compression(name, timing, own, teacher)
+        rows.append(shipped(name, paired))
         for own in OURS:
-            rows += quality(name, paired, own, unfinished.policy[unfinished.scenario == name])
+            unconverged = unfinished.policy[unfinished.scenario == name]
+            rows += quality(name, paired, timing, own, unconverged)
             rows += speed(name, timing, paired.regret, own)
-        rows += not_compared(name, timing)
-        rows += notes(name, paired, timing)
+    rows += distillation(tables["distillation_grid"])
     return pd.DataFrame(rows).sort_values("claim", kind="stable").reset_index(drop=True)
 
 
@@ -91,7 +101,7 @@ def adaptivity(captured: pd.DataFrame, times: pd.DataFrame) -> list[dict]:
             if judged:
                 p99_us.append(times.loc[(name, policy, PYTHON)].p99_us)
                 columns["judgement"] = _online(p99_us[-1], rules.captures, lows[-1], highs[-1])
-            worst = octiles.loc[octiles.captured_low.idxmin()]
+            worst = octiles.loc[octiles.captured.idxmin()]
             columns["reference"] = f"worst: {worst.quantity}, octile {worst.bin + 1} of 8"
             columns |= {"k": int((lows[-1] >= CAPTURED).sum()), "n": len(octiles)}
             rows.append(row("C1", name, "captured_worst", percent(worst, "captured"), **columns))
@@ -131,6 +141,9 @@ def multi_label(name: str, paired: pd.DataFrame) -> list[dict]:
     share = Estimate(100 * agreeing / len(pairs))
     columns = {"k": agreeing, "n": len(pairs), "reference": details}
     columns["judgement"] = rules.certain(FORMULATION)
+    if {"student", "linear"} <= set(learned.index):  # the first rule compared these
+        higher = learned.accuracy_low["student"] > learned.accuracy_high["linear"]
+        columns["first_rule"] = SUPPORTED if higher else NOT_SUPPORTED
     rows = [row("C2", name, "concordant_pairs", share, **columns)]
     for policy, record in learned.iterrows():
         accuracy = percent(record, "accuracy")
@@ -155,8 +168,9 @@ def samples(proofs: pd.DataFrame, generation: pd.DataFrame) -> list[dict]:
     if unproven:
         details += f"; not proven: {', '.join(unproven)}"
     verdict = rules.proves(wrong, len(PROVEN) - len(unproven), len(PROVEN))
-    judgement = rules.certain(verdict)
-    rows.insert(0, _wrong_labels("all", exact, judgement=judgement, reference=details))
+    columns = {"judgement": rules.certain(verdict), "reference": details}
+    columns["first_rule"] = NOT_SUPPORTED if wrong else SUPPORTED  # wherever checked
+    rows.insert(0, _wrong_labels("all", exact, **columns))
     ours = generation[(generation.method == "branch_and_bound") & (generation.workers == 1)]
     for record in ours[ours.scenario.isin(SHOWN)].itertuples():
         speed = Estimate(record.samples_per_second)
@@ -179,46 +193,75 @@ def _wrong_labels(name: str, part: pd.DataFrame, **columns) -> dict:
 def compression(
     name: str, timing: pd.DataFrame, own: str = "student", teacher: str = "teacher"
 ) -> list[dict]:
-    """C4a: the teacher's size and time over those of its student."""
-    large, small = timing.loc[(teacher, LOOP)], timing.loc[(own, LOOP)]
-    time = estimate(large, OVER[own])
-    ratios = {size: large[size] / small[size] for size in SIZES}
-    judgement = rules.decided(
-        rules.lighter, {"time": time.low, **ratios}, {"time": time.high, **ratios}
-    )
-    who = {"policy": own, "baseline": teacher}
-    columns = who | {"runtime": LOOP, "threshold": FASTER, "judgement": judgement}
-    rows = [row("C4a", name, "inference_delay_ratio", time, **columns)]
-    for size, ratio in ratios.items():
-        rows.append(row("C4a", name, f"{size}_ratio", Estimate(ratio), threshold=1, **who))
+    """C4a: the teacher's size and time over those of its student, in every runtime of both."""
+    who = {"policy": own, "baseline": teacher, "threshold": 1}
+    large, small = timing.loc[teacher], timing.loc[own]
+    sizes = {size: large[size][LOOP] / small[size][LOOP] for size in SIZES}
+    times = {
+        runtime: mean_ratio(large.loc[runtime], small.mean_us[runtime], OVER[own])
+        for runtime in large.index.intersection(small.index, sort=False)
+    }
+    lows, highs = [time.low for time in times.values()], [time.high for time in times.values()]
+    least = min(times, key=lambda runtime: times[runtime].value)
+    columns = who | {"setting": f"least of {len(times)} runtimes", "reference": RUNTIMES[least]}
+    columns |= {"k": sum(low > 1 for low in lows), "n": len(times)}
+    columns["judgement"] = rules.decided(partial(rules.lighter, sizes.values()), lows, highs)
+    columns["first_rule"] = rules.first_lighter(sizes.values(), times[LOOP].low)
+    rows = [row("C4a", name, "inference_delay_ratio", times[least], **columns)]
+    for runtime, time in times.items():
+        columns = who | {"runtime": runtime, "outcome": _quicker(time)}
+        rows.append(row("C4a", name, "inference_delay_ratio", time, **columns))
+    for size, ratio in sizes.items():
+        rows.append(row("C4a", name, f"{size}_ratio", Estimate(ratio), **who))
     return rows
 
 
+def shipped(name: str, paired: pd.DataFrame) -> dict:
+    """C4b of the student that ships, with all its labels, against the one without a teacher."""
+    found = difference(paired.loc["student_plain"], "student")
+    columns = {"policy": "student", "baseline": "student_plain", "setting": "with all labels"}
+    columns |= {"threshold": -TIE, "outcome": rules.outcome(found.low, found.high)}
+    columns["judgement"] = rules.decided(rules.improves, found.high, found.low)
+    levels = []
+    for policy in ("student", "student_plain", "teacher"):
+        level, low, high = percent(paired.loc[policy], "regret")
+        levels.append(f"{level:.2f} % [{low:.2f}, {high:.2f}] {policy}")
+    columns["reference"] = f"regret {', '.join(levels)}"
+    return row("C4b", name, "regret_difference", found, **columns)
+
+
 def distillation(grid: pd.DataFrame) -> list[dict]:
-    """C4b: in which settings distillation helps, does not, or harms."""
+    """C4b of the grid: in which settings distillation helps, does not, or harms."""
     grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
-    rows = [_settings_helped("all", grid.gain)]
-    for name, cells in grid.groupby("scenario", sort=False):
-        rows.append(_settings_helped(name, cells.gain))
+    rows = []
+    for name, cells in [("all", grid), *grid.groupby("scenario", sort=False)]:
+        columns = _helped(cells) | {"judgement": rules.certain(rules.distils(cells.gain))}
+        columns["first_rule"] = rules.distils(cells.gain[cells.teacher_better])
+        rows.append(row("C4b", name, "settings_helped", Estimate(columns["k"]), **columns))
+    for labels, cells in grid.groupby("labels"):
+        columns = _helped(cells) | {"setting": f"{labels:,} labels"}
+        rows.append(row("C4b", "all", "settings_helped", Estimate(columns["k"]), **columns))
     for cell in grid.itertuples():
         found = Estimate(100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high)
         columns = {"policy": "student", "baseline": "student_plain", "outcome": cell.gain}
         columns["setting"] = f"{cell.labels:,} labels, width {cell.width}"
-        columns["reference"] = f"Holm's p {cell.p_holm:.2g}"
+        columns["reference"] = (
+            f"regret {100 * cell.regret_distilled:.2f} % student, {100 * cell.regret_plain:.2f} % "
+            f"student_plain, {100 * cell.regret_teacher:.2f} % teacher; Holm's p {cell.p_holm:.2g}"
+        )
         rows.append(row("C4b", cell.scenario, "regret_difference", found, threshold=0, **columns))
     return rows
 
 
-def _settings_helped(name: str, gains: pd.Series) -> dict:
-    helped = int((gains == rules.HELPS).sum())
-    judged = int((gains != rules.NOT_JUDGED).sum())
-    columns = {"k": helped, "n": judged, "judgement": rules.certain(rules.distils(gains))}
-    columns["reference"] = f"{len(gains)} trained; {(gains == rules.HARMS).sum()} harmed"
-    return row("C4b", name, "settings_helped", Estimate(helped), **columns)
+def _helped(cells: pd.DataFrame) -> dict:
+    harmed = f"{(cells.gain == rules.HARMS).sum()} harmed"
+    return {"k": int((cells.gain == rules.HELPS).sum()), "n": len(cells), "reference": harmed}
 
 
-def quality(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()) -> list[dict]:
-    """C5: own regret, judged, and the difference from that of every other policy, in points.
+def quality(
+    name: str, paired: pd.DataFrame, timing: pd.DataFrame, own: str = "student", unfinished=()
+) -> list[dict]:
+    """C5a and C5b: own regret, judged in both, and its difference from that of every other policy.
 
     unfinished: policies whose training has not converged.
     """
@@ -229,76 +272,70 @@ def quality(name: str, paired: pd.DataFrame, own: str = "student", unfinished=()
         outcome = rules.outcome(found.low, found.high)
         columns = {"policy": own, "baseline": policy, "outcome": outcome, "threshold": TIE}
         columns["excluded"] = rules.exclusion(policy, outcome, policy not in unfinished)
-        differences.append(row("C5", name, "regret_difference", found, **columns))
-    table = pd.DataFrame(differences).set_index("baseline")
-    counted = table[table.excluded.isna()]
-    better = counted.outcome[~counted.index.isin(FIXED)] == rules.BETTER
-    columns = {"policy": own, "k": int(better.sum()), "n": len(better)}
-    columns["judgement"] = rules.decided(rules.outperforms, counted.ci_high, counted.ci_low)
+        part = "C5a" if policy in USUAL else "C5b"
+        differences.append(row(part, name, "regret_difference", found, **columns))
+    table = pd.DataFrame(differences).set_index("baseline", drop=False)
+    us = timing.mean_us.xs(LOOP, level="runtime")
+    searches = table.index[(table.claim == "C5b") & table.excluded.isna()]
+    for policy, why in rules.variant_exclusions(paired.regret[searches], us / us[own]).items():
+        table.loc[policy, "excluded"] = why
+    columns = {"policy": own}
+    columns["first_rule"] = rules.first_share(table.ci_high.drop([*OPTIMAL], errors="ignore") < 0)
     if 100 * paired.regret["best_single"] < EASY:
         columns["reference"] = "easy: one location suits nearly every task"
-    regret = percent(paired.loc[own], "regret")
-    return [row("C5", name, "regret", regret, **columns), *differences]
+    regret, rows = percent(paired.loc[own], "regret"), []
+    for part, counted in table[table.excluded.isna()].groupby("claim"):
+        columns |= {"k": int((counted.outcome == rules.BETTER).sum()), "n": len(counted)}
+        columns["judgement"] = rules.decided(rules.outperforms, counted.ci_high, counted.ci_low)
+        rows.append(row(part, name, "regret", regret, **columns))
+    return [*rows, *table.to_dict("records")]
 
 
 def speed(name: str, timing: pd.DataFrame, regret: pd.Series, own: str = "student") -> list[dict]:
-    """C6: own time, judged in compiled loops and shown in C and as a call from Python."""
+    """C6: own mean time, judged in compiled loops and as a call from Python, and shown in C."""
     comparable = rules.comparable(regret, own)
-    rows = []
-    for runtime in (LOOP, C, PYTHON):
+    first = timing.xs(PYTHON, level="runtime")[f"{OVER[own]}_low"].dropna()
+    first = rules.first_share(first[rules.related(first.index)].drop([*FIXED], errors="ignore") > 1)
+    rows, compared = [], []
+    for runtime in (LOOP, PYTHON, C):
         if (own, runtime) not in timing.index:
             continue
         ratios = _timed(timing, runtime, own)
         ratios["comparable"] = comparable.reindex(ratios.index, fill_value=False)
-        columns = {"policy": own, "runtime": runtime, "threshold": 1}
-        columns |= {"k": int((ratios.low > 1).sum()), "n": len(ratios)}
-        if len(ratios):
-            judgement = rules.decided(
+        columns = {"policy": own, "runtime": runtime}
+        for policy, record in ratios.iterrows():
+            ratio = Estimate(record.value, record.low, record.high)
+            about = columns | {"baseline": policy, "threshold": 1, "outcome": _quicker(ratio)}
+            about["excluded"] = None if rules.related([policy]) else rules.OWN_FAMILY
+            if not record.comparable:
+                about["reference"] = f"more than {COMPARABLE:g} times the regret of {own}"
+            compared.append(row("C6", name, "inference_delay_ratio", ratio, **about))
+        counted = ratios.loc[rules.related(ratios.index)]
+        if len(counted):
+            columns |= {"k": int((counted.low > 1).sum()), "n": len(counted), "first_rule": first}
+            columns["judgement"] = rules.decided(
                 rules.quickest,
-                ratios.assign(ratio=ratios.low),
-                ratios.assign(ratio=ratios.high),
+                counted.assign(ratio=counted.low),
+                counted.assign(ratio=counted.high),
             )
-            columns["outcome"] = judgement.verdict
-            if runtime == LOOP:
-                columns["judgement"] = judgement
-        delay = estimate(timing.loc[(own, runtime)], "median_us")
+        delay = mean_time(timing.loc[(own, runtime)])
         rows.append(row("C6", name, "inference_delay", delay, **columns))
-    for policy, record in _timed(timing, LOOP, own).iterrows():
-        ratio = Estimate(record.ratio, record.low, record.high)
-        columns = {"policy": own, "baseline": policy, "runtime": LOOP, "threshold": 1}
-        columns["outcome"] = _quicker(ratio)
-        if not comparable.get(policy, False):
-            columns["reference"] = f"more than {COMPARABLE:g} times the regret of {own}"
-        rows.append(row("C6", name, "inference_delay_ratio", ratio, **columns))
-    return rows
+    return rows + compared
 
 
 def _timed(timing: pd.DataFrame, runtime: str, own: str) -> pd.DataFrame:
-    """The baselines timed in a runtime: each one's time over own, as ratio, low and high."""
-    table = timing[timing.index.get_level_values("runtime") == runtime].droplevel("runtime")
-    baselines = [policy for policy in rules.related(table.index) if policy not in FIXED]
-    columns = {OVER[own]: "ratio", f"{OVER[own]}_low": "low", f"{OVER[own]}_high": "high"}
-    ratios = table.loc[baselines, list(columns)].rename(columns=columns)
-    return ratios.dropna(subset="low")
+    """The others that look at the task and were timed in a runtime, by policy: their mean time over
+    own as `value`, with `low` and `high`."""
+    table = timing.xs(runtime, level="runtime")
+    others = table.dropna(subset=f"{OVER[own]}_low").drop([own, *FIXED], errors="ignore")
+    ratios = {
+        policy: mean_ratio(record, table.mean_us[own], OVER[own])
+        for policy, record in others.iterrows()
+    }
+    return pd.DataFrame.from_dict(ratios, "index", columns=Estimate._fields)
 
 
 def _quicker(ratio: Estimate) -> str:
     if ratio.low > 1:
         return "quicker"
     return "slower" if ratio.high <= 1 else UNDECIDED
-
-
-def not_compared(name: str, timing: pd.DataFrame) -> list[dict]:
-    """C6: times that stand apart, of what has no compiled loop and of what ignores the task."""
-    apart = set(rules.related(timing.index.unique("policy"))) - set(FIXED)
-    apart = sorted(apart - set(_timed(timing, LOOP, "student").index))
-    medians = timing.median_us[timing.index.get_level_values("policy").isin(apart)]
-    medians = medians[medians.groupby("policy").idxmin()]
-    blind = timing.loc[list(FIXED)].median_us
-    medians[blind.idxmax()] = blind.max()
-    rows = []
-    for (policy, runtime), median_us in medians.items():
-        why = "ignores the task" if policy in FIXED else "no compiled loop"
-        columns = {"policy": policy, "runtime": runtime, "excluded": why}
-        rows.append(row("C6", name, "inference_delay", Estimate(median_us), **columns))
-    return rows

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.baselines import OURS
-from experiments.claims.terms import NO_VERDICT, NOTES, STATEMENTS
+from experiments.claims.terms import NO_VERDICT, STATEMENTS
 
 LOOP, PYTHON, C = "numba_loop", "numba", "c"
 RUNTIMES = {  # as people call them
@@ -34,13 +34,14 @@ COLUMNS = (
     "baseline",  # what the policy is compared with
     "quantity",  # one of QUANTITIES
     "runtime",
-    "setting",  # labels and width of a student
+    "setting",  # labels and width of a student, or of several runtimes which
     "unit",
     "outcome",  # of one comparison, such as "better"
     "excluded",  # why a comparison does not count towards the verdict
     "k", "n",  # k of n octiles, pairs, labels, settings or baselines
     "threshold",  # what the value, or each comparison, has to reach, in its unit
     "unfavourable", "favourable",  # the verdict at the two ends of the intervals
+    "first_rule",  # the verdict under the first version of the rule, where the tables allow it
     "interval",  # what the interval covers
 )  # fmt: skip
 
@@ -65,8 +66,10 @@ QUANTITIES = {
     "label_accuracy": Quantity("%", "{policy}'s label accuracy"),
     "wrong_labels": Quantity("%", "labels that differ from those of an independent exact method"),
     "labels_per_second": Quantity("/s", "exact labels per second, on one core", True),
-    "inference_delay": Quantity("µs", "{policy}'s inference delay", True),
-    "inference_delay_ratio": Quantity("×", "{baseline}'s inference delay over {policy}'s", True),
+    "inference_delay": Quantity("µs", "{policy}'s mean inference delay", True),
+    "inference_delay_ratio": Quantity(
+        "×", "{baseline}'s mean inference delay over {policy}'s", True
+    ),
     "parameters_ratio": Quantity("×", "{baseline}'s parameters over {policy}'s"),
     "macs_ratio": Quantity("×", "{baseline}'s multiply-adds over {policy}'s"),
     "bytes_ratio": Quantity("×", "{baseline}'s bytes over {policy}'s"),
@@ -74,19 +77,18 @@ QUANTITIES = {
     "regret": Quantity("%", "{policy}'s regret"),
     "regret_difference": Quantity("points", "regret, {policy} minus {baseline}"),
 }
+REGRETS = "test tasks and training seeds; differences: for all policies together"
+TIMES = "timed processes and tasks; of medians, widened to hold the mean"
 # What the intervals of a claim's rows cover.
 COVERS = {
     "C1": "test tasks and training seeds, for all octiles together",
     "C2": "test tasks and training seeds",
     "C3": "labels (exact binomial)",
-    "C4a": "timed processes and tasks",
-    "C4b": "test tasks and training seeds, for each cell alone",
-    "C5": "test tasks and training seeds; differences: for all policies together",
-    "C6": "timed processes and tasks",
-    "N1": "timed processes and tasks",
-    "N2": "test tasks and training seeds, for all policies together",
-    "N3": "test tasks and training seeds, for all policies together",
-    "N4": "test tasks and training seeds, for all policies together",
+    "C4a": TIMES,
+    "C4b": "test tasks and training seeds; in the grid, for each cell alone",
+    "C5a": REGRETS,
+    "C5b": REGRETS,
+    "C6": TIMES,
 }
 
 
@@ -101,6 +103,27 @@ class Estimate(NamedTuple):
 def estimate(record, field: str) -> Estimate:
     """A field of a table's row with its interval."""
     return Estimate(record[field], record[f"{field}_low"], record[f"{field}_high"])
+
+
+def mean_time(record) -> Estimate:
+    """The mean time in a row of a table of times, in us.
+
+    Such tables have intervals of medians alone; that one, widened to hold the mean.
+    """
+    return _widened(record.mean_us, record.median_us_low, record.median_us_high)
+
+
+def mean_ratio(record, own_us: float, column: str) -> Estimate:
+    """A policy's mean time over own, with the interval of the medians' ratio, widened to hold it.
+
+    own_us: own mean time; column: the medians' ratio, one of `OVER`.
+    """
+    ends = record[f"{column}_low"], record[f"{column}_high"]
+    return _widened(record.mean_us / own_us, *ends)
+
+
+def _widened(value: float, low: float, high: float) -> Estimate:
+    return Estimate(value, np.minimum(low, value), np.maximum(high, value))
 
 
 def percent(record, field: str) -> Estimate:
@@ -124,7 +147,7 @@ def row(claim: str, scenario: str, quantity: str, number: Estimate, **columns) -
     Parameters
     ----------
     claim : str
-        One of STATEMENTS or NOTES.
+        One of STATEMENTS.
     scenario, quantity : str
     number : Estimate
     **columns
@@ -139,7 +162,7 @@ def row(claim: str, scenario: str, quantity: str, number: Estimate, **columns) -
     if unknown := set(columns) - set(COLUMNS):
         raise ValueError(f"column: {min(unknown)!r}, expected one of {', '.join(COLUMNS)}")
     made = dict.fromkeys(COLUMNS) | {"claim": claim, "scenario": scenario}
-    made |= {"statement": (STATEMENTS | NOTES)[claim], "quantity": quantity}
+    made |= {"statement": STATEMENTS[claim], "quantity": quantity}
     made |= {"unit": QUANTITIES[quantity].unit, "verdict": NO_VERDICT}
     made |= {"value": number.value, "ci_low": number.low, "ci_high": number.high}
     if not np.isnan(number.low):
@@ -163,7 +186,9 @@ def unbeaten(claims: pd.DataFrame, verdict) -> str:
     """The baselines that a verdict of C5 or C6 counts and its policy does not beat, by outcome."""
     of_verdict = (claims.claim == verdict.claim) & (claims.scenario == verdict.scenario)
     rows = claims[of_verdict & (claims.policy == verdict.policy) & claims.excluded.isna()]
-    rows = rows[rows.claim.isin(["C5", "C6"]) & rows.baseline.notna()]
+    rows = rows[rows.claim.isin(["C5a", "C5b", "C6"]) & rows.baseline.notna()]
+    if verdict.claim == "C6":
+        rows = rows[rows.runtime == verdict.runtime]
     rows = rows[~rows.outcome.isin(["better", "quicker"])]
     parts = [f"{outcome}: {', '.join(part.baseline)}" for outcome, part in rows.groupby("outcome")]
     return "; ".join(parts)

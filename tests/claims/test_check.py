@@ -24,7 +24,7 @@ LOOPS = {"quantity": "inference_delay", "runtime": LOOP}
 
 def table(value=10.0, low=9.0, high=11.0, verdict=PARTLY, quantity="regret", **columns):
     columns |= {"policy": "student", "judgement": certain(verdict)}
-    return pd.DataFrame([row("C5", "dag", quantity, Estimate(value, low, high), **columns)])
+    return pd.DataFrame([row("C5a", "dag", quantity, Estimate(value, low, high), **columns)])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def table(value=10.0, low=9.0, high=11.0, verdict=PARTLY, quantity="regret", **c
 )
 def test_planted_differences_are_found(here, about, answer):
     ((found, text),) = answers(table(**about | here), table(**about))
-    assert found == answer and text.startswith("C5 dag, ") and "; reference: 10" in text
+    assert found == answer and text.startswith("C5a dag, ") and "; reference: 10" in text
 
 
 def test_a_verdict_that_is_missing_or_new_differs():
@@ -84,9 +84,9 @@ def test_the_command_ends_with_status_1_if_a_claim_differs(judged, tmp_path, cap
     planted.loc[regret & (claims.scenario == "dag"), ["value", "ci_low", "ci_high"]] = 99.0
     reference = tmp_path / "planted.csv"
     planted.to_csv(reference, index=False)
-    with pytest.raises(SystemExit, match=r"error: 1 of \d+ verdicts differ"):
+    with pytest.raises(SystemExit, match=r"error: 2 of \d+ verdicts differ"):
         check.check(run, tmp_path, str(reference))
-    assert f"{DIFFERS:18}C5 dag, student's regret: " in capsys.readouterr().out
+    assert f"{DIFFERS:18}C5a dag, student's regret: " in capsys.readouterr().out
 
 
 def test_one_claim_is_judged_alone_from_the_tables(judged, tmp_path, capsys, monkeypatch):
@@ -94,9 +94,9 @@ def test_one_claim_is_judged_alone_from_the_tables(judged, tmp_path, capsys, mon
     reference = tmp_path / "reference.csv"
     claims.to_csv(reference, index=False)
     monkeypatch.setattr(check, "read_table", None)  # claims.csv is not read
-    check.check(run, tmp_path, str(reference), "C5", "dag")
+    check.check(run, tmp_path, str(reference), "C5a", "dag")
     lines = capsys.readouterr().out.splitlines()[1:]
-    assert [line.split(",")[0] for line in lines] == [f"{SAME:18}C5 dag"] * len(OURS)
+    assert [line.split(",")[0] for line in lines] == [f"{SAME:18}C5a dag"] * len(OURS)
     with pytest.raises(ValueError, match="claim: 'C9', expected one of C1, C2"):
         check.chosen(claims, "C9", "")
     with pytest.raises(ValueError, match="scenario: 'tree', expected one of all"):

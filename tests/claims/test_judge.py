@@ -1,4 +1,4 @@
-"""Verdicts and notes, on tables made up so that the answer is known."""
+"""Verdicts, on tables made up so that the answer is known."""
 
 import re
 
@@ -8,13 +8,11 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from experiments.baselines import FIXED, OURS, POLICIES
+from experiments.baselines import OURS, POLICIES
 from experiments.claims import judge, rules, terms
-from experiments.claims.notes import notes
 from experiments.claims.rows import COLUMNS, COVERS, LOOP, Estimate, number, row, unbeaten
 from experiments.claims.terms import (
     FORMULATION,
-    NOTES,
     PARTLY,
     STATEMENTS,
     UNDECIDED,
@@ -28,11 +26,11 @@ from tests.claims.tables import (
     HELPS,
     NOTHING,
     PROOFS,
+    RUNTIMES,
     UNCLEAR,
     UNTAUGHT,
     captured,
     ends,
-    for_all,
     generation,
     grid,
     paired,
@@ -133,114 +131,170 @@ def test_c3_is_partly_supported_where_a_scenario_is_not_proven(without):
 
 
 @pytest.mark.parametrize(
-    "teacher, half, expected",
-    [(10, 1, YES), (2.5, 1, UNDECIDED), (1.5, 0.1, PARTLY), (0.9, 0.05, NO)],
+    "teacher, half, expected, first",
+    [(10, 1, YES, YES), (1.5, 0.1, YES, PARTLY), (1.5, 0.6, UNDECIDED, NO), (0.9, 0.05, NO, NO)],
 )
-def test_c4a(teacher, half, expected):
+def test_c4a(teacher, half, expected, first):
     table = timing(half, teacher=teacher, student_independent=2, teacher_independent=2 * teacher)
-    assert verdict(judge.compression("dag", table)) == expected
+    rows = judge.compression("dag", table)
+    assert (verdict(rows), rows[0]["first_rule"]) == (expected, first)
     rows = judge.compression("dag", table, *[*terms.TEACHERS.items()][1])
-    assert rows[0]["metric"].startswith("teacher_independent's inference delay over student_inde")
-    assert (rows[0]["value"], rows[1]["value"]) == (pytest.approx(teacher), teacher)
-    assert half > 0.1 or verdict(rows) == expected
+    assert rows[0]["metric"].startswith("teacher_independent's mean inference delay over student_i")
+    assert (rows[0]["value"], rows[0]["n"]) == (pytest.approx(teacher), 3)
+    assert [r["runtime"] for r in rows[1:4]] == [*RUNTIMES]
 
 
-def test_c4a_wants_all_four_smaller():
+def test_c4a_wants_the_student_smaller_and_quicker_in_every_runtime():
     table = timing(teacher=10)
+    table.loc[("teacher", "torch"), ["mean_us", "over_student_low"]] = 2.7, 0.8
+    row, *each = judge.compression("dag", table)
+    assert (row["verdict"], row["value"], row["ci_low"]) == (UNDECIDED, pytest.approx(0.9), 0.8)
+    table.loc[("teacher", "torch"), "over_student_high"] = 0.95
+    row, *each = judge.compression("dag", table)
+    assert (row["verdict"], row["k"], row["reference"]) == (PARTLY, 2, "in PyTorch")
+    assert [r["outcome"] for r in each[:3]] == ["quicker", "quicker", "slower"]
     table.loc[("teacher", LOOP), "bytes"] = 1
     assert verdict(judge.compression("dag", table)) == NO
 
 
 @pytest.mark.parametrize(
-    "cells, expected",
+    "difference, half, expected",
+    [(-0.1, 0.01, YES), (-0.005, 0.001, YES), (-0.0005, 0.0001, NO), (0.1, 0.01, NO),
+     (-0.005, 0.01, UNDECIDED)],
+)  # fmt: skip
+def test_c4b_judges_the_student_that_ships(difference, half, expected):
+    row = judge.shipped("dag", paired(half, teacher=0.05, student_plain=difference))
+    assert (row["verdict"], row["value"]) == (expected, pytest.approx(100 * difference))
+    assert row["reference"].startswith("regret 10.00 % [9.00, 11.00] student, ")
+
+
+@pytest.mark.parametrize(
+    "cells, expected, first",
     [
-        ([HELPS], YES),
-        ([HELPS, NOTHING], PARTLY),
-        ([HELPS, UNTAUGHT], YES),
-        ([NOTHING, HARMS], NO),
-        ([UNCLEAR], NO),
-        ([UNTAUGHT], UNDECIDED),
+        ([HELPS], YES, YES),
+        ([HELPS, NOTHING], PARTLY, PARTLY),
+        ([UNTAUGHT, NOTHING], PARTLY, NO),  # cells with a weak teacher were left out
+        ([NOTHING, HARMS], NO, NO),
+        ([UNCLEAR], NO, NO),
+        ([UNTAUGHT], YES, UNDECIDED),
     ],
 )
-def test_c4b(cells, expected):
-    assert judge.distillation(grid(*cells))[0]["verdict"] == expected
+def test_c4b_of_the_grid(cells, expected, first):
+    row = judge.distillation(grid(*cells))[0]
+    assert (row["verdict"], row["first_rule"]) == (expected, first)
 
 
 def test_c4b_says_in_each_setting_what_distillation_does():
     rows = judge.distillation(grid(HELPS, NOTHING, HARMS, UNCLEAR, UNTAUGHT))
-    whole, dag, chain, fusion, *cells = rows
-    assert [(r["k"], r["n"]) for r in (whole, dag, chain, fusion)] == [
-        (1, 4), (1, 2), (0, 2), (0, 0)
+    helped = [r for r in rows if r["quantity"] == "settings_helped"]
+    assert [(r["scenario"], r["setting"], r["k"], r["n"]) for r in helped] == [
+        ("all", None, 2, 5), ("dag", None, 1, 2), ("chain", None, 0, 2), ("fusion", None, 1, 1),
+        ("all", "2,000 labels", 2, 3), ("all", "5,000 labels", 0, 2),
     ]  # fmt: skip
-    assert whole["reference"] == "5 trained; 1 harmed"
-    verdicts = [r["verdict"] for r in (whole, dag, chain, fusion)]
-    assert verdicts == [PARTLY, PARTLY, NO, UNDECIDED]
+    assert helped[0]["reference"] == "1 harmed"
+    assert [r["verdict"] for r in helped] == [PARTLY, PARTLY, NO, YES, "-", "-"]
+    cells = rows[len(helped) :]
     assert cells[0]["value"] == pytest.approx(-10) and cells[0]["ci_low"] == pytest.approx(-11)
     assert [r["outcome"] for r in cells] == [
-        "helps", "does not help", "harms", "does not help", "not judged"
+        "helps", "does not help", "harms", "does not help", "helps"
     ]  # fmt: skip
     assert cells[0]["metric"].endswith(", 2,000 labels, width 64")
+    assert "20.00 % student, 30.00 % student_plain, 20.00 % teacher" in cells[0]["reference"]
+
+
+def quality(table, unfinished=(), **over_student):
+    """The two verdicts of C5, and all comparisons by baseline."""
+    rows = judge.quality("dag", table, timing(**over_student), unfinished=unfinished)
+    judged = {r["claim"]: r for r in rows if r["verdict"] != "-"}
+    return judged, by([r for r in rows if r["baseline"]], "baseline")
 
 
 @pytest.mark.parametrize(
-    "greedy, lookahead, random, expected",
+    "greedy, dqn, random, expected, first",
     [
-        (-0.1, -0.1, -1, YES),
-        (-0.1, 0.1, -1, PARTLY),
-        (0.1, 0.1, -1, NO),
-        (-0.1, -0.1, 0.1, PARTLY),
-        (-0.1, 0.0, -1, UNDECIDED),  # not told from a tie
-        (0.1, 0.0, -1, UNDECIDED),
+        (-0.1, -0.1, -1, YES, YES),
+        (-0.1, 0.1, -1, PARTLY, PARTLY),
+        (0.1, 0.1, 0.1, NO, NO),
+        (-0.1, -0.1, 0.1, PARTLY, PARTLY),
+        (-0.1, 0.0, -1, UNDECIDED, PARTLY),  # not told from a tie
     ],
 )
-def test_c5(greedy, lookahead, random, expected):
-    table = paired(greedy=greedy, lookahead=lookahead, random=random, exact=0.1)
-    rows = judge.quality("dag", table)
-    assert verdict(rows) == expected and rows[0]["value"] == pytest.approx(10)
-    exact = by(rows, "baseline")["exact"]
-    assert (exact["outcome"], exact["excluded"]) == ("worse", "optimal by construction")
-    assert rows[1]["metric"] == "regret, student minus best_single"
-    assert rows[1]["value"] == pytest.approx(-10)
+def test_c5a(greedy, dqn, random, expected, first):
+    judged, compared = quality(paired(greedy=greedy, dqn=dqn, random=random, exact=0.1))
+    row = judged["C5a"]
+    assert (row["verdict"], row["first_rule"], row["n"]) == (expected, first, 4)
+    assert row["value"] == pytest.approx(10) and "C5b" not in judged
+    exact = compared["exact"]
+    assert (exact["claim"], exact["outcome"], exact["excluded"]) == ("C5b", "worse", rules.OPTIMUM)
+    assert compared["best_single"]["metric"] == "regret, student minus best_single"
+    assert compared["best_single"]["value"] == pytest.approx(-10)
+
+
+@pytest.mark.parametrize(
+    "beam_64_takes, split, expected, beaten",
+    [
+        (20, -0.1, PARTLY, (2, 3)),  # beam_64 is too slow, beam_8 is beaten
+        (20, 0.1, NO, (1, 3)),
+        (9, -0.1, NO, (1, 3)),  # the better beam is quick enough
+    ],
+)
+def test_c5b_counts_each_method_once_in_its_best_variant_that_is_quick_enough(
+    beam_64_takes, split, expected, beaten
+):
+    searches = {"lookahead": -0.2, "lookahead_joins": 0.2, "beam_8": -0.1, "beam_64": 0.3}
+    times = {"lookahead": 1, "lookahead_joins": 2, "beam_8": 5, "beam_64": beam_64_takes}
+    table = paired(**searches, split=split, local_search_3=0.4)
+    judged, compared = quality(table, **times, split=1, local_search_3=11)
+    row = judged["C5b"]
+    assert (row["verdict"], (row["k"], row["n"])) == (expected, beaten)
+    assert row["first_rule"] == (PARTLY if split < 0 else NO)  # each variant counted
+    assert compared["lookahead"]["excluded"] == rules.OTHER_VARIANT
+    assert compared["local_search_3"]["excluded"] == rules.TOO_SLOW
+    quick = beam_64_takes <= terms.SLOWER
+    assert compared["beam_64"]["excluded"] == (None if quick else rules.TOO_SLOW)
+    assert compared["beam_8"]["excluded"] == (rules.OTHER_VARIANT if quick else None)
+
+
+def test_what_has_no_compiled_form_and_what_was_added_count():
+    _, compared = quality(paired(mine=-0.1))
+    assert compared["mine"]["claim"] == "C5b" and compared["mine"]["excluded"] is None
 
 
 def test_an_equal_is_a_tie_and_no_defeat():
     """Within a thousandth of the delay; what may be worse by more is undecided."""
-    tied = {"half": 0.0005, "greedy": -0.1, "lookahead": -0.1, "exact": 0.1}
     for difference, outcome, expected in (
         (0.0002, "tied", YES),
         (0.0007, UNDECIDED, UNDECIDED),
         (0.002, "worse", PARTLY),
     ):
-        rows = judge.quality("dag", paired(**tied, beam_8=difference))
-        assert (verdict(rows), by(rows, "baseline")["beam_8"]["outcome"]) == (expected, outcome)
-        assert (rows[0]["k"], rows[0]["n"]) == (3, 4)
-        assert unbeaten(pd.DataFrame(rows), pd.Series(rows[0])) == f"{outcome}: beam_8"
-    # never worse, and better than few
-    equals = {"best_single": 0.0, "greedy": 0.0, "lookahead": 0.0, "heft": -0.1, "exact": 0.0}
-    assert verdict(judge.quality("dag", paired(half=0.0001, **equals))) == PARTLY
+        judged, compared = quality(paired(half=0.0005, greedy=-0.1, heft=difference, exact=0.1))
+        row = judged["C5a"]
+        assert (row["verdict"], compared["heft"]["outcome"]) == (expected, outcome)
+        assert (row["k"], row["n"]) == (2, 3)
+        rows = pd.DataFrame([*judged.values(), *compared.values()])
+        assert unbeaten(rows, pd.Series(row)) == f"{outcome}: heft"
 
 
 def test_the_family_and_what_has_not_converged_are_shown_and_not_counted():
     names = ("anygraph", *POLICIES, "student_tuned")
     family = {name: 0.1 for name in names if name.startswith(("teacher", "student_", "anygraph"))}
     assert {"student_mended", "student_costs", "teacher_independent"} < set(family)
-    rows = judge.quality("dag", paired(greedy=-0.1, dqn=-0.1, **family), unfinished=["dqn"])
-    assert verdict(rows) == YES and (rows[0]["k"], rows[0]["n"]) == (2, 2)
-    compared = by(rows, "baseline")
+    judged, compared = quality(paired(greedy=-0.1, dqn=-0.1, **family), unfinished=["dqn"])
+    assert (judged["C5a"]["verdict"], judged["C5a"]["k"], judged["C5a"]["n"]) == (YES, 2, 2)
+    assert judged["C5a"]["first_rule"] == NO  # the family counted
     assert (compared["dqn"]["outcome"], compared["dqn"]["excluded"]) == ("better", "not converged")
     assert {compared[policy]["excluded"] for policy in family} == {"own family"}
     assert {compared[policy]["outcome"] for policy in family} == {"worse"}
     for unfinished in ((), ["dqn"]):  # what wins is counted all the same
-        rows = judge.quality("dag", paired(greedy=-0.1, dqn=0.1), unfinished=unfinished)
-        assert verdict(rows) == PARTLY and by(rows, "baseline")["dqn"]["excluded"] is None
+        judged, compared = quality(paired(greedy=-0.1, dqn=0.1), unfinished=unfinished)
+        assert judged["C5a"]["verdict"] == PARTLY and compared["dqn"]["excluded"] is None
 
 
 def test_where_one_location_is_nearly_always_best_there_is_nothing_to_learn():
     table = paired(greedy=-0.1, best_single=0.095)  # its regret: 0.5 %
-    easy = judge.quality("networks_vgg16", table)[0]
-    assert easy["reference"] == "easy: one location suits nearly every task"
+    assert quality(table)[0]["C5a"]["reference"] == "easy: one location suits nearly every task"
     table.loc["best_single", "regret"] = 0.015
-    assert judge.quality("dag", table)[0]["reference"] is None
+    assert quality(table)[0]["C5a"]["reference"] is None
 
 
 def test_verdicts_take_the_intervals_that_hold_for_all_baselines():
@@ -248,9 +302,10 @@ def test_verdicts_take_the_intervals_that_hold_for_all_baselines():
     table = paired(greedy=-0.1)
     table["regret_difference_all_low"] = -0.3
     table["regret_difference_all_high"] = 0.01
-    rows = judge.quality("dag", table)
-    assert verdict(rows) == UNDECIDED and {r["outcome"] for r in rows[1:]} == {UNDECIDED}
-    assert (rows[1]["ci_low"], rows[1]["ci_high"]) == (-30, 1)
+    judged, compared = quality(table)
+    assert judged["C5a"]["verdict"] == UNDECIDED
+    assert {r["outcome"] for r in compared.values()} == {UNDECIDED}
+    assert (compared["greedy"]["ci_low"], compared["greedy"]["ci_high"]) == (-30, 1)
 
 
 # own regret 10 %: heft has 12, beam_8 9 and exact 0 %
@@ -274,11 +329,23 @@ def test_c6(greedy, heft, beam_8, expected, between):
     loops, calls, *ratios = judge.speed("dag", table, REGRET)
     assert (loops["verdict"], loops["runtime"]) == (expected, LOOP)
     assert (loops["unfavourable"], loops["favourable"]) == between
+    ratios = [r for r in ratios if r["runtime"] == LOOP]
     quicker = [r["baseline"] for r in ratios if r["outcome"] == "quicker"]
     assert (loops["k"], loops["n"]) == (len(quicker), 4) and "exact" in quicker
-    assert [r["baseline"] for r in ratios if r["reference"]] == ["greedy"]  # far worse
-    assert calls["metric"] == "student's inference delay, called from Python"
-    assert (calls["verdict"], calls["outcome"]) == ("-", expected)  # by the same rule
+    assert "greedy" in [r["baseline"] for r in ratios if r["reference"]]  # far worse
+    assert [r["baseline"] for r in ratios if r["excluded"]] == ["student_plain", "teacher"]
+    assert calls["metric"] == "student's mean inference delay, called from Python"
+    assert (calls["verdict"], calls["k"]) == (expected, loops["k"])  # by the same rule
+
+
+def test_c6_compares_means_and_widens_the_interval_of_medians_to_hold_them():
+    table = timing(greedy=2.0)
+    table.loc[("greedy", LOOP), "mean_us"] = 2.7
+    loops, calls, *ratios = judge.speed("dag", table, REGRET)
+    greedy = next(r for r in ratios if r["baseline"] == "greedy")
+    assert (greedy["value"], greedy["ci_low"]) == (pytest.approx(0.9), pytest.approx(0.9))
+    assert (greedy["ci_high"], loops["verdict"], calls["verdict"]) == (2.01, UNDECIDED, YES)
+    assert loops["first_rule"] == YES  # medians of calls
 
 
 def test_c6_is_partly_supported_against_its_equals_alone():
@@ -286,79 +353,29 @@ def test_c6_is_partly_supported_against_its_equals_alone():
     table = timing(greedy=0.5, heft=0.5, beam_8=0.5, exact=2.0)
     good = REGRET.copy()
     good["heft"] = good["beam_8"] = 0.9
-    assert verdict(judge.speed("dag", table, good)) == PARTLY
+    assert judge.speed("dag", table, good)[0]["verdict"] == PARTLY
     good["exact"] = 0.9
-    assert verdict(judge.speed("dag", table, good)) == NO
+    assert judge.speed("dag", table, good)[0]["verdict"] == NO
 
 
-def test_c6_shows_apart_what_has_no_time_in_the_same_runtime_and_what_there_is_in_c():
-    """Neither a baseline nor forgotten."""
+def test_c6_leaves_out_what_has_no_time_in_the_same_runtime_and_shows_c():
     table = timing(greedy=2.0, exact=3.0, dqn=50.0).drop([("dqn", LOOP)])
     table.loc[("dqn", "numba"), list(ends("over_student", 0))] = np.nan
-    table.loc[("random_forest", "sklearn"), "median_us"] = 4000.0
-    table.loc[("student", "c"), list(ends("median_us", 0))] = 1.0, 0.9, 1.1
-    rows = judge.speed("dag", table, REGRET)
-    assert verdict(rows) == YES and (rows[0]["k"], rows[0]["n"]) == (2, 2)
-    assert rows[1]["runtime"] == "c" and (rows[1]["n"], rows[1]["outcome"]) == (0, None)
-    apart = judge.not_compared("dag", table)
-    found = {r["policy"]: (r["value"], r["runtime"], r["excluded"]) for r in apart}
-    assert found.pop("dqn") == (150, "numba", "no compiled loop")
-    assert found.pop("random_forest") == (4000, "sklearn", "no compiled loop")
-    assert found == {FIXED[0]: (1, "numpy", "ignores the task")}
-
-
-def told(local_search=-0.05, any_graph=-0.09, all_edge=-0.5, exact_us=30.0):
-    """The notes where the student's regret is 10 %, and its time 3 us.
-
-    local_search, all_edge: own regret minus theirs; any_graph: theirs minus own.
-    """
-    constant = {"all_device": -2, "all_edge": all_edge, "all_cloud": -1}
-    table = for_all(
-        **constant, greedy=-0.5, local_search_1=local_search, best_single=-0.5, exact=0.1,
-        anygraph=-any_graph,
-    )  # fmt: skip
-    times = timing(
-        exact=exact_us / 3, greedy=0.5, best_single=0.4, local_search_1=2.0, anygraph=3.0
-    )
-    rows = notes("dag", table, times)
-    assert [r["claim"] for r in rows] == list(NOTES) and {r["verdict"] for r in rows} == {"-"}
-    return rows
-
-
-def test_notes_say_what_the_numbers_say():
-    n1, n2, n3, n4 = told(local_search=0.05)
-    # 0.1 * 400 ms lost, 27 us saved: a device 40 000 / 27 times slower
-    assert (n1["baseline"], n1["value"], n1["outcome"]) == ("exact", 10, "hardly")
-    assert n1["ci_low"] == pytest.approx(9.99)
-    assert n1["reference"].endswith("on a device 1,481 times slower than this machine")
-    assert (n2["baseline"], n2["outcome"]) == ("all_edge", "lower")
-    assert (n3["baseline"], n3["outcome"], n3["k"], n3["n"]) == ("local_search_1", "higher", 1, 3)
-    assert n3["value"] == pytest.approx(5)
-    assert n3["reference"].endswith("the quickest of these, local_search_1, takes 6 µs")
-    assert (n4["policy"], n4["baseline"], n4["outcome"]) == ("anygraph", "student", "lower")
-    assert "it pays off on a device 190 times slower" in n4["reference"]  # 4000 us lost, 21 saved
-    assert (n4["k"], n4["n"]) == (3, 3)
-
-
-def test_notes_say_the_opposite_of_opposite_numbers():
-    n1, n2, n3, n4 = told(any_graph=0.09, all_edge=0.05, exact_us=2.0)
-    assert (n1["outcome"], n1["reference"]) == ("no", "the student never pays off")
-    assert told(exact_us=3000.0)[0]["outcome"] == "on slow devices"
-    assert [r["outcome"] for r in (n2, n3, n4)] == ["higher", "lower", "higher"]
-    assert n3["k"] == 0 and n3["reference"] == ""
-    _, *rest = told(local_search=0.005, any_graph=0.005, all_edge=0.005)
-    assert [r["outcome"] for r in rest] == ["similar"] * 3
+    table.loc[("student", "c"), ["mean_us", *ends("median_us", 0)]] = 1.0, 1.0, 0.9, 1.1
+    loops, calls, in_c, *_ = judge.speed("dag", table, REGRET)
+    assert [(r["verdict"], r["k"], r["n"]) for r in (loops, calls)] == [(YES, 2, 2)] * 2
+    assert (in_c["runtime"], in_c["value"], in_c["verdict"]) == ("c", 1.0, "-")
 
 
 def test_all_claims_are_judged_and_every_row_is_complete(judged):
     _, claims = judged
     assert list(claims) == list(COLUMNS)
-    assert set(claims.claim) == {*STATEMENTS, *NOTES} == {*COVERS}
-    assert set(claims[claims.verdict != "-"].claim) == set(STATEMENTS)
+    assert set(claims[claims.verdict != "-"].claim) == {*STATEMENTS} == {*COVERS}
     assert {*SHOWN, *TRAINED, "all"} <= set(claims.scenario)
     assert not claims.duplicated(["claim", "scenario", "metric"]).any()
-    shown = claims[(claims.claim == "C5") & (claims.quantity == "regret")]
-    assert set(shown.policy) == {*OURS}
+    for claim in ("C5a", "C5b"):
+        shown = claims[(claims.claim == claim) & (claims.quantity == "regret")]
+        assert set(shown.policy) == {*OURS}
     for claim in ("C1", "C4a"):
         judged_for = claims[(claims.claim == claim) & (claims.verdict != "-")]
         sides = [judged_for[judged_for.policy == own].scenario.tolist() for own in terms.TEACHERS]
@@ -396,14 +413,12 @@ def test_the_notebook_states_every_rule_with_the_thresholds_of_the_code():
     assert [*rows] == [*STATEMENTS, "All"]
     stated = {
         "C1": [f"{terms.CAPTURED:g} %", f"{terms.CAPTURED_PARTLY:g} %"],
-        "C4a": [f"{terms.FASTER:g} times"],
-        "C4b": [f"{terms.SIGNIFICANCE:g}"],
-        "C5": [f"{terms.TIE:g} %", f"{terms.EASY:g} %"],
+        "C4b": [f"{terms.SIGNIFICANCE:g}", f"{terms.TIE:g} %"],
+        "C5a": [f"{terms.TIE:g} %", f"{terms.EASY:g} %"],
+        "C5b": [f"{terms.SLOWER:g} times"],
         "C6": [f"{terms.COMPARABLE:g} times"],
     }
     stated["C1"].append(f"{terms.ONLINE_US / 1000:g} ms")
     for claim, thresholds in stated.items():
         rule = rows[claim].split(" | ")[0]
         assert all(threshold in rule for threshold in thresholds)
-    assert f"more than {terms.SLOWER:g} times slower" in text
-    assert all(f"**{note}. {question}**" in text for note, question in NOTES.items())
