@@ -37,7 +37,7 @@ def decide(run: Run) -> dict[str, pd.DataFrame]:
 def measure(run: Run) -> dict[str, pd.DataFrame]:
     """Tables of times."""
     times = {"inference_time": inference_time.inference_time(run, SHOWN)}
-    return times | {"device_times": inference_time.device_times(run)}
+    return times | {"device_times": inference_time.device_times(run, SHOWN)}
 
 
 def prove(run: Run) -> dict[str, pd.DataFrame]:
@@ -63,8 +63,8 @@ def prepare(run: Run, source: Run) -> Run:
     run.figures.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
         read_table(source, name)  # it is whole
-        for path in source.figures.glob(f"{name}.*"):
-            shutil.copy(path, run.figures)
+        for suffix in (".csv", ".json"):
+            shutil.copy(source.figures / f"{name}{suffix}", run.figures)
     for name in SHOWN:
         for split in ("train", "test"):
             generate(run, name, split)
