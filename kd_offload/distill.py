@@ -71,7 +71,7 @@ class Recipe:
 TEACHER = Recipe("teacher", (256, 256), 16, 8e-3, weight_decay=0.03)
 STUDENT = Recipe("student", (64, 64), 8, 2e-2, distilled=True)
 PLAIN = replace(STUDENT, role="student_plain", distilled=False)  # as long, without a teacher
-TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 2e-3, weight_decay=0.03)
+TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 8e-3, weight_decay=0.03)
 STUDENT_INDEPENDENT = replace(STUDENT, role="student_independent", units=0)
 COSTS = replace(PLAIN, role="student_costs", learning_rate=5e-3, steps=4000)  # begins as a student
 

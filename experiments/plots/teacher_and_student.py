@@ -32,7 +32,8 @@ def training_curves(curves: pd.DataFrame) -> Figure:
             rows = part[part.role == role]
             means = st.over_seeds(rows, "step", "wrong")
             means["low"] = means.low.clip(lower=means["mean"].min() / 2)
-            st.line(ax, means.index, means, {"color": st.colour(role)}, name)
+            dashes = "--" if role == "student_independent" else "-"
+            st.line(ax, means.index, means, {"color": st.colour(role), "ls": dashes}, name)
         ax.locator_params(axis="x", nbins=4)
     last = curves.groupby(["role", "scenario", "seed"], sort=False).wrong.last()
     end = last.groupby("role").mean()
