@@ -2,7 +2,7 @@
 # A step executes a notebook; build/<profile>/<name>.d has the modules that the notebook imported.
 PROFILE := paper
 .DELETE_ON_ERROR .NOTPARALLEL: # a step uses all cores
-.PHONY: help setup check reproduce smoke check-claims test slow export lab site clean
+.PHONY: help setup check verify figures reproduce smoke check-claims test slow export lab site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 BASE := $(or $(shell command -v python3.11),python3)
@@ -20,6 +20,11 @@ setup: $(SETUP) ## make .venv, with everything that is needed
 	.venv/bin/pip install -q -r requirements.txt
 	.venv/bin/pip install -q --no-deps --no-build-isolation -e . && touch $@
 check: ; @"$(PY)" .ci/check.py --packages
+
+verify: $(SETUP) ## judge the claims anew, from the trained models: minutes
+	@"$(PY)" -m experiments.verify $(CLAIM:%=--claim %)
+figures: $(SETUP) ## draw every figure anew, from the saved tables
+	@"$(PY)" -m experiments.redraw
 
 step = $(foreach name,$(1),build/$(PROFILE)/$(name).done)
 STORY := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))

@@ -107,6 +107,9 @@ class Profile:
     """Timing of the label generator: rounds, seconds, graphs of a size, tasks for each worker."""
     proofs: int = 1500
     """Tasks of each proof."""
+    found: tuple = ()
+    """Pairs of a policy and the training seeds whose networks or decisions a run finds, where it
+    trains nothing itself; () says that there are none."""
 
     def count(self, scenario: str, split: str) -> int:
         """Tasks of a split of a scenario."""
@@ -168,5 +171,7 @@ SMOKE = Profile(
     speed=(2, 0.03, 1, 1500),
     proofs=20,
 )
+# `make verify`: all test tasks, and as many training tasks as a fixed placement is chosen on.
+VERIFY = replace(PAPER, name="verify", train=5000, processes=4, timing_inputs=800, proofs=150)
 LAB = replace(SMOKE, name="lab", seeds=(0,), any_seeds=(0,))  # a notebook opened by hand
-PROFILES = {profile.name: profile for profile in (PAPER, SMOKE, LAB)}
+PROFILES = {profile.name: profile for profile in (PAPER, SMOKE, VERIFY, LAB)}

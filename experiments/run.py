@@ -56,7 +56,7 @@ def get_run(profile: str, out: str = "") -> Run:
 
     Parameters
     ----------
-    profile : {"paper", "smoke", "lab"}
+    profile : {"paper", "smoke", "verify", "lab"}
     out : str, optional
         A folder, relative to the repository: by default the repository itself for `paper`, and
         `build/<profile>` for the others, which leave the reference results alone.

@@ -24,8 +24,10 @@ FLOORS = (
     "experiments.studies",
     "experiments.testbed",
     "experiments.plots",
+    "experiments.redraw",
     "experiments.export",
     "experiments.claims",
+    "experiments.verify",
     "experiments.execute",
 )
 FILES = [

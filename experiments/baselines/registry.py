@@ -191,10 +191,10 @@ def placements_of(
 
 def seeds_of(run: Run, policy: str) -> tuple[int, ...]:
     """Seeds that a policy is trained with: fewer for DQN, which takes long, and for the one network
-    that serves all scenarios."""
+    that serves all scenarios; and those found, where a run trains nothing itself."""
     profile = run.profile
     fewer = {ANY: profile.any_seeds, "dqn": profile.seeds[: profile.dqn_seeds]}
-    return fewer.get(policy, profile.seeds)
+    return (fewer | dict(profile.found)).get(policy, profile.seeds)
 
 
 def learned_for(name: str) -> list[str]:

@@ -125,7 +125,8 @@ def _time_policies(p: int, run: Run, names: tuple[str, ...]) -> dict[str, Measur
     for name in names:
         graph = scenario(name).graph
         tasks = load(run, name, "test").tasks
-        models = [open_trained(run, role, name, run.profile.seeds[0]) for role in learned_for(name)]
+        seeds = {role: seeds_of(run, role) for role in learned_for(name)}
+        models = [open_trained(run, role, name, found[0]) for role, found in seeds.items() if found]
         calls = _calls(graph, models)
         slow_calls = _slow_calls(run, name) if name in SHOWN else []
         loops = loop_deciders(graph, models)
@@ -164,10 +165,11 @@ def _first_of_one(place, graph: TaskGraph, task: np.ndarray) -> np.ndarray:
 def _slow_calls(run: Run, name: str) -> list[Decider]:
     """Those that take milliseconds, and are therefore timed on few tasks."""
     graph = scenario(name).graph
-    forest = open_trees(run, "random_forest", name)
-    boosting = open_trees(run, "boosting", name)
     deciders = agent_deciders(graph)
-    return [*deciders, forest_decider(graph, forest), boosting_decider(graph, boosting)]
+    for role, decider in (("random_forest", forest_decider), ("boosting", boosting_decider)):
+        if seeds_of(run, role):
+            deciders.append(decider(graph, open_trees(run, role, name)))
+    return deciders
 
 
 def _part(tasks: np.ndarray, index: int, count: int) -> np.ndarray:

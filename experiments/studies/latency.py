@@ -111,10 +111,11 @@ def decide_all(run: Run, name: str) -> tuple[Labelled, Results]:
             placements = placements_of(policy, graph, test.tasks)
         results[policy] = [Decisions("", placements, delay(graph, test.tasks, placements))]
     for policy in POLICIES.values():
-        if name not in policy.scenarios:
+        seeds = seeds_of(run, policy.name)
+        if name not in policy.scenarios or not seeds:
             continue
         results[policy.name] = []
-        for seed in seeds_of(run, policy.name):
+        for seed in seeds:
             if policy.saved == "network":
                 function = as_policy(open_trained(run, policy.name, name, seed))
                 placements = placements_of(policy.name, graph, test.tasks, function)
@@ -125,12 +126,11 @@ def decide_all(run: Run, name: str) -> tuple[Labelled, Results]:
     return test, results
 
 
-def evaluate(run: Run) -> dict[str, pd.DataFrame]:
-    """The tables `latency` (of all scenarios), `paired` (of those with trained networks) and
-    `captured` (of those shown), by name."""
+def evaluate(run: Run, names: tuple[str, ...] = (*TRAINED, *RANDOM)) -> dict[str, pd.DataFrame]:
+    """The tables `latency` (of all scenarios `names`), `paired` (of those with trained networks)
+    and `captured` (of those shown), by name."""
     latency, paired, captured = [], [], []
     resamples = run.profile.resamples
-    names = (*TRAINED, *RANDOM)
     for name in progress(names, len(names), "evaluation", "scenario"):
         test, results = decide_all(run, name)
         rng = generator(run, name)

@@ -1,0 +1,79 @@
+"""Draw every figure anew from the saved tables: `make figures`. Nothing is computed again."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.plots import (
+    conditions,
+    dependence,
+    distillation,
+    inference_time,
+    labels,
+    latency,
+    other_learners,
+    problem,
+    scale,
+    style,
+    teacher_and_student,
+    testbed,
+)
+from experiments.run import Run, get_run, read_table
+from experiments.studies.teacher_and_student import TABLES
+from kd_offload.graphs import dag
+
+CURVES = tuple(f"training_curves_{name}" for name in TABLES)
+
+
+def _of_one(plot: Callable) -> Callable:
+    return lambda *tables: plot(pd.concat(tables, ignore_index=True))
+
+
+FIGURES = {  # name: how it is drawn, and the tables that this takes
+    "example_task": (partial(problem.task_graph, dag()), "example_task"),
+    "example_schedule": (problem.gantt, "example_schedule"),
+    "search_tree": (labels.search_tree, "search_tree"),
+    "label_generation": (labels.label_generation, "label_generation"),
+    "label_shares": (labels.label_shares, "label_shares"),
+    "training_curves": (_of_one(teacher_and_student.training_curves), *CURVES),
+    "distillation_grid": (distillation.distillation_grid, "distillation_grid"),
+    "dependence": (dependence.dependence, "dependence"),
+    "dqn_curves": (other_learners.dqn_curves, "dqn_curves"),
+    "latency": (latency.latency, "latency", "paired"),
+    "accuracy": (latency.accuracy, "latency"),
+    "captured": (latency.captured, "captured"),
+    "sweeps": (conditions.sweeps, "sweeps"),
+    "staleness": (conditions.staleness, "online"),
+    "inference_time": (_of_one(inference_time.inference_time), "inference_time", "device_times"),
+    "tradeoff": (inference_time.tradeoff, "tradeoff"),
+    "scale": (scale.scale, "scale"),
+    "testbed": (testbed.testbed, "testbed", "testbed_summary"),
+}
+
+
+def draw(run: Run, name: str) -> Figure:
+    """One of FIGURES, from a run's tables; ValueError naming one that is missing or altered."""
+    plot, *tables = FIGURES[name]
+    return plot(*[read_table(run, table) for table in tables])
+
+
+def main() -> None:
+    """Draw all FIGURES of the reference run."""
+    style.style()
+    run = get_run("paper")
+    try:
+        for name in FIGURES:
+            style.save(run, draw(run, name), name)
+            plt.close("all")
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
