@@ -218,7 +218,7 @@ def compression(
 
 def shipped(name: str, paired: pd.DataFrame) -> dict:
     """C4b of the student that ships, with all its labels, against the one without a teacher."""
-    found = difference(paired.loc["student_plain"], "student")
+    found = difference(paired.loc["student_plain"], "student", family="")
     columns = {"policy": "student", "baseline": "student_plain", "setting": "with all labels"}
     columns |= {"threshold": -TIE, "outcome": rules.outcome(found.low, found.high)}
     columns["judgement"] = rules.decided(rules.improves, found.high, found.low)

@@ -131,13 +131,14 @@ def percent(record, field: str) -> Estimate:
     return Estimate(*(100 * share for share in estimate(record, field)))
 
 
-def difference(record, own: str) -> Estimate:
+def difference(record, own: str, family: str = "_all") -> Estimate:
     """Own regret minus a policy's, in points, with the interval that holds for all policies.
 
-    own: one of OURS; record: the policy's row of the paired table.
+    own: one of OURS; record: the policy's row of the paired table; family: "" for the interval of
+    this pair alone.
     """
     field = f"{OURS[own]}regret_difference"
-    ends = (record[f"{field}{end}"] for end in ("", "_all_low", "_all_high"))
+    ends = (record[f"{field}{end}"] for end in ("", f"{family}_low", f"{family}_high"))
     return Estimate(*(100 * end for end in ends))
 
 

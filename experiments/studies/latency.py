@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from anygraph import EVALUATIONS, decide
 from anygraph.decision import improve, lookahead, moves, new_workspace
@@ -238,8 +239,9 @@ def against_all(regret: list[np.ndarray], draws: np.ndarray, own: int) -> dict[s
     -------
     dict of str to numpy.ndarray, shape (policies,)
         regret_difference; regret_difference_all_low and _high, wider where few seeds tell the
-        variance; effect_superiority and effect_d over tasks, positive where our policy has less
-        regret. All but the first are nan at the policy itself.
+        variance; regret_difference_low and _high, of each pair alone, by Student's t;
+        effect_superiority and effect_d over tasks, positive where our policy has less regret. All
+        but the first are nan at the policy itself.
     """
     others = [c for c in range(len(regret)) if c != own]
     means = np.array([r.mean() for r in regret])
@@ -257,6 +259,9 @@ def against_all(regret: list[np.ndarray], draws: np.ndarray, own: int) -> dict[s
         d.append(cohens_d_paired(gains))
     low, high = simultaneous_intervals(difference[others], samples, np.array(freedom))
     columns = {"regret_difference_all_low": low, "regret_difference_all_high": high}
+    half = stats.t.ppf(0.975, freedom) * samples.std(axis=0)
+    columns |= {"regret_difference_low": difference[others] - half}
+    columns |= {"regret_difference_high": difference[others] + half}
     columns |= {"effect_superiority": dominance, "effect_d": d}
     filled = {column: np.insert(values, own, np.nan) for column, values in columns.items()}
     return {"regret_difference": difference} | filled

@@ -25,6 +25,7 @@ def paired(half=0.01, **differences):
     rows = [{"policy": "student", **ends("regret", 0.1), **ends("accuracy", 0.9, 0)}]
     for policy, value in ({"best_single": -0.1} | differences).items():
         row = {"policy": policy, **ends("regret", 0.1 - value), **ends("accuracy", 0.8)}
+        row |= ends("regret_difference", value, half)
         rows.append(row | ends("regret_difference", value, half, suffix="_all"))
     return pd.DataFrame(rows).set_index("policy")
 

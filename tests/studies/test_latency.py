@@ -127,6 +127,9 @@ def test_few_seeds_widen_the_intervals_of_the_family():
     half = (made["regret_difference_all_high"] - made["regret_difference_all_low"]) / 2
     # Student's t with two degrees of freedom: 4.3, not 1.96
     assert np.nanmax(half) > 4 * (draws[:, 0] - draws[:, 1]).std()
+    alone = (made["regret_difference_high"] - made["regret_difference_low"]) / 2
+    assert (alone[1:] > 1.9 * (draws[:, [0]] - draws[:, 1:]).std(axis=0)).all()
+    assert (alone[1:] <= half[1:] * (1 + 1e-9)).all()
 
 
 @pytest.mark.parametrize("order", [1, -1])
