@@ -75,7 +75,7 @@ class Profile:
     """Steps of its teachers, at least."""
     dependence_labels: int = 200_000
     """Labels of chains and independent networks of several sizes."""
-    dependence_steps: int = 1500
+    dependence_steps: int = 800
     """Their steps."""
     cell_tasks: int = 600
     """Tasks of a cell of a study of conditions."""
