@@ -122,7 +122,8 @@ def conclusion(claims: pd.DataFrame) -> str:
             best.append(f"{where}; at {times}, `{lower.value.idxmin()}` has lower regret)")
         else:
             best.append(f"{where})")
-        if regret.outcome["student_plain"] != rules.BETTER:
+        shipped = _of(rows[rows.claim == "C4b"], "regret_difference")
+        if shipped.outcome.iloc[0] != rules.BETTER:
             undistilled.append(f"`{name}`")
     words = f"the distilled student is the best choice {listed(best) if best else 'nowhere'}"
     if others:
