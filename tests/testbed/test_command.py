@@ -34,7 +34,7 @@ def test_it_runs_what_it_is_told(options, asked, tmp_path, monkeypatch):
         (["--uplink", "0.8_down_8"], "uplink: '0.8_down_8', expected one of 0.8_down_9, "),
         (["--uplink", __file__], f"trace: {__file__} cannot be read"),
         (["--models", "nowhere"], "is missing; give the folder of a run that has trained"),
-        (["--profile", "papers"], "profile: 'papers', expected one of paper, smoke, lab"),
+        (["--profile", "papers"], "profile: 'papers', expected one of paper, smoke"),
     ],
 )
 def test_what_cannot_be_is_one_clear_error(options, error, tmp_path, monkeypatch):
