@@ -117,6 +117,7 @@ def _name_points(ax, points: pd.DataFrame) -> None:
     """Names beside their points, each in the first place around it where it covers no other."""
     pixels = ax.transData.transform(points[["mean_us", "y"]])
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
+    panel = ax.get_window_extent()
     unit = ax.figure.dpi / 72  # pixels of a point of text
     sides = [(6, 3), (6, -9), (-6, 3), (-6, -9)]
     offsets = [(dx, dy + np.sign(dy) * away) for away in range(0, 45, 9) for dx, dy in sides]
@@ -125,7 +126,8 @@ def _name_points(ax, points: pd.DataFrame) -> None:
         for dx, dy in offsets:
             left = x + dx * unit - (width if dx < 0 else 0)
             box = Bbox.from_bounds(left, y + dy * unit, width, 8 * unit)
-            if not box.count_overlaps(taken):
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1
+            if inside and not box.count_overlaps(taken):
                 break
         taken.append(box)
         arrow = {"arrowstyle": "-", "lw": 0.4, "color": st.NEUTRAL, "shrinkB": 3}

@@ -124,6 +124,7 @@ def captured(table: pd.DataFrame):
         ax.grid(axis="y", visible=False)
     row[0][0].invert_yaxis()  # shared by all panels
     least = table.groupby(["policy", "scenario"], sort=False).captured.min()
+    least = np.floor(100 * least) / 100  # "at least" must not be rounded up
     text = "Of what adapting can save, the paper's student captures at least "
     text += f"{each(least['student'])} in every octile of every quantity"
     legend = [st.key("95 % intervals of octiles", ls="-", lw=1)]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
+from experiments.baselines.decisions import looped
 from experiments.parallel import in_parallel
 from experiments.run import Run, load
 from experiments.runtimes.compiled import compile_network, decide_batch
@@ -97,20 +97,14 @@ def _time(p: int, run: Run, models: dict[str, list[Model]]) -> dict[str, np.ndar
         tasks = load(run, name, "test").tasks
         start = CHUNK * CHUNKS * p
         rows = np.arange(start, start + CHUNK * CHUNKS).reshape(CHUNKS, CHUNK) % len(tasks)
-        loops = [looped(model) for model in of_name]
+        loops = [_loop(model) for model in of_name]
         measured[name] = time_interleaved(loops, [*tasks[rows]], warmup=1) / CHUNK
     return measured
 
 
-def looped(model: Model) -> Callable[[np.ndarray], np.ndarray]:
+def _loop(model: Model) -> Callable[[np.ndarray], np.ndarray]:
     """A compiled loop of a network's decisions: tasks (S, F) -> placements int8 (S, n)."""
-    return partial(_loop, compile_network(model), model.graph.n)
-
-
-def _loop(network, n: int, tasks: np.ndarray) -> np.ndarray:
-    placements = np.empty((len(tasks), n), np.int8)
-    decide_batch(*network, tasks, placements)
-    return placements
+    return looped(model.role, decide_batch, compile_network(model), model.graph.n).decide
 
 
 def linked_labels(

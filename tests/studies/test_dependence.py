@@ -44,7 +44,7 @@ def test_a_timed_loop_decides_as_the_network_does(small):
     graph, tasks = scenario("dag").graph, load(small, "dag", "test").tasks
     for width, units in SMALL:
         for model in dependence.train(small, "dag", width, units):
-            placements = dependence.looped(model)(tasks)
+            placements = dependence._loop(model)(tasks)
             assert (placements == decide(model, graph, tasks)).all(1).mean() > 0.98
 
 
