@@ -78,7 +78,7 @@ def tradeoff(table: pd.DataFrame):
     labels = "mean time of a decision (µs)", "mean regret (%), from 0.02"
     fig, row = st.by_scenario(table, 3.5, *labels, sharey=True, log="xy")
     for ax, part in row:
-        ax.set(xlim=(0.05, 3e5), ylim=(0.01, 700))
+        ax.set(xlim=(0.01, 3e5), ylim=(0.002, 700))
         for one in part.itertuples():
             ours = one.policy in OWN
             look = {"color": st.colour(one.policy), "ms": 7 if ours else 4, "mec": "black"}
@@ -126,7 +126,7 @@ def _name_points(ax, points: pd.DataFrame) -> None:
         for dx, dy in offsets:
             left = x + dx * unit - (width if dx < 0 else 0)
             box = Bbox.from_bounds(left, y + dy * unit, width, 8 * unit)
-            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1
+            inside = panel.x0 <= box.x0 and box.x1 <= panel.x1 and panel.y0 <= box.y0
             if inside and not box.count_overlaps(taken):
                 break
         taken.append(box)
