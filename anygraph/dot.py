@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from pydot import Dot, Edge, Subgraph
-from pydot.dot_parser import GraphParser
-from pyparsing import ParseException
+from pydot.dot_parser import GraphParser, ParseException
 
 from anygraph.listing import Dependency, Listing, Note
 
@@ -81,7 +80,10 @@ def _attribute(owners: Iterable[dict], names: tuple[str, ...], what: str) -> str
     raise ValueError(f"{what}: no attribute {', '.join(names[:-1])} or {names[-1]}")
 
 
-def _number(attributes: dict[str, str], attribute: str, where: str) -> float:
+def _number(attributes: dict[str, str | None], attribute: str, where: str) -> float:
+    for name, value in attributes.items():
+        if value is None:  # DOT reads 5e6 as 5, then e6
+            raise ValueError(f"{where}: attribute {name!r} without a value; quote numbers like 5e6")
     if attribute not in attributes:
         raise ValueError(f"{where}: {attribute} is missing")
     word = _word(str(attributes[attribute]))
@@ -105,37 +107,38 @@ def _name(text: str) -> str:
     return _word(text) if text.startswith('"') else text.partition(":")[0]
 
 
-def _collect(graph: Dot | Subgraph, of_nodes: dict, of_edges: dict, content: _Content) -> None:
-    """Collect nodes and edges, statement by statement; networkx leaves subgraphs out.
+def _collect(graph: Dot | Subgraph, of_nodes: dict, of_edges: dict, content: _Content) -> list[str]:
+    """Collect nodes and edges, statement by statement. Returns the nodes that `graph` names.
 
-    of_nodes, of_edges: the default attributes that hold at this place.
+    of_nodes, of_edges: the default attributes that hold at this place. networkx has such a loop
+    too, but leaves subgraphs and defaults out.
     """
+    named: list[str] = []
     statements = graph.get_node_list() + graph.get_edge_list() + graph.get_subgraph_list()
     for statement in sorted(statements, key=lambda statement: statement.get_sequence()):
         if isinstance(statement, Subgraph):
-            _collect(statement, of_nodes, of_edges, content)
+            named += _collect(statement, of_nodes, of_edges, content)
         elif isinstance(statement, Edge):
-            sources = _ends(statement.get_source(), of_nodes, content)
-            targets = _ends(statement.get_destination(), of_nodes, content)
+            sources = _end(statement.get_source(), of_nodes, of_edges, content)
+            targets = _end(statement.get_destination(), of_nodes, of_edges, content)
             attributes = of_edges | statement.get_attributes()
             content.edges.extend((i, j, attributes) for i in sources for j in targets)
+            named += sources + targets
         elif statement.get_name() == "node":
             of_nodes = of_nodes | statement.get_attributes()
         elif statement.get_name() == "edge":
             of_edges = of_edges | statement.get_attributes()
         elif statement.get_name() != "graph":
-            _declare(statement.get_name(), statement.get_attributes(), of_nodes, content)
+            name = _name(statement.get_name())
+            content.nodes.setdefault(name, dict(of_nodes)).update(statement.get_attributes())
+            named.append(name)
+    return list(dict.fromkeys(named))
 
 
-def _declare(text: str, attributes: dict, of_nodes: dict, content: _Content) -> str:
-    name = _name(text)
-    content.nodes.setdefault(name, dict(of_nodes)).update(attributes)
-    return name
-
-
-def _ends(end, of_nodes: dict, content: _Content) -> list[str]:
+def _end(end, of_nodes: dict, of_edges: dict, content: _Content) -> list[str]:
     """The nodes at one end of an edge: one, or those of a group in braces."""
-    if isinstance(end, str):
-        return [_declare(end, {}, of_nodes, content)]
-    entries = [entry for same in end["nodes"].values() for entry in same]
-    return [_declare(e["name"], dict(e["attributes"]), of_nodes, content) for e in entries]
+    if not isinstance(end, str):
+        return _collect(Subgraph(obj_dict=end), of_nodes, of_edges, content)
+    name = _name(end)
+    content.nodes.setdefault(name, dict(of_nodes))
+    return [name]

@@ -290,7 +290,9 @@ def _given(
     else:
         text = f"Subtasks without a successor: {len(loose)}. They feed the sink."
     if unknown:
-        origin = "the mean of the edges" if given is None else "as given by the reader"
+        origin = "the mean of the edges" if listing.dependencies else "the stated mean"
+        if given is not None:
+            origin = "as given by the reader"
         text += f" For {len(unknown)} the file gives no bytes: {size:,.0f} each, {origin}."
     listing.notes.append(Note(kind, text))
     return known | dict.fromkeys(unknown, size)
