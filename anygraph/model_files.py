@@ -1,0 +1,343 @@
+"""An ONNX model as a task: its operators are the subtasks, with costs of their own.
+
+Cycles are measured (ONNX Runtime runs the model here, or wrote a profile elsewhere) or counted.
+Bytes are those of the tensors' types. Weights, and what is computed from them alone, are no
+traffic. How the structure is read stands in `onnx_graph`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from onnx.inliner import inline_selected_functions
+
+from anygraph.families import MAX_SUBTASKS
+from anygraph.merging import merge
+from anygraph.onnx_count import count
+from anygraph.onnx_graph import (
+    RANDOM,
+    Operator,
+    Structure,
+    constants_of,
+    open_model,
+    prepare,
+    structure_of,
+    taken_by,
+)
+from anygraph.onnx_run import (
+    RUNS,
+    SMALLEST,
+    Profile,
+    measure,
+    random_inputs,
+    read_profile,
+    tensor_bytes,
+)
+from kd_offload.graphs import TaskGraph
+
+MACHINE_SPEED = 3e9  # Hz: a laptop's core, if the reader does not say what measured
+CYCLES_PER_FLOP = 1 / 8  # eight operations in a cycle: SIMD with fused multiply-add
+EXPANSIONS = 3  # functions in functions
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as a task graph with its costs.
+
+    Parameters
+    ----------
+    path : Path
+        The model's file.
+    graph : TaskGraph
+        `n` subtasks, E edges.
+    names : tuple of str
+        What each subtask is called: the name of its costliest operator. (n,)
+    operators : tuple of tuple of str
+        The names of each subtask's operators, in the order that they run. (n,)
+    cycles : ndarray
+        Of each subtask. float64 (n,)
+    bytes : ndarray
+        Of each edge, in the graph's order. float64 (E,)
+    weight_bytes : ndarray
+        Of the weights that each subtask needs; those that several need count in each. float64 (n,)
+    structure : Structure
+        The model and its operators.
+    tensor_bytes : dict of str to float
+        Of each tensor that travels.
+    inputs : dict of str to ndarray
+        What the model was run with, or the shapes that were counted; empty if neither was needed.
+    report : tuple of str
+        What was done and assumed, in sentences.
+    """
+
+    path: Path
+    graph: TaskGraph
+    names: tuple[str, ...]
+    operators: tuple[tuple[str, ...], ...]
+    cycles: np.ndarray
+    bytes: np.ndarray
+    weight_bytes: np.ndarray
+    structure: Structure
+    tensor_bytes: dict[str, float]
+    inputs: dict[str, np.ndarray]
+    report: tuple[str, ...]
+
+    @property
+    def workload(self) -> np.ndarray:
+        """Cycles, then bytes: what `kd_offload.tasks.sample_tasks` takes. float64 (n + E,)."""
+        return np.concatenate([self.cycles, self.bytes])
+
+
+class _Costs(NamedTuple):
+    """What measuring or counting gives."""
+
+    structure: Structure  # as it ran: functions that ONNX Runtime expands are expanded
+    cycles: dict[str, float]  # of each operator
+    tensor_bytes: dict[str, float]
+    inputs: dict[str, np.ndarray]
+    report: list[str]
+
+
+def read_model(
+    path: Path | str,
+    dims: Mapping[str, int | tuple[int, ...]] | None = None,
+    costs: str | Path = "measured",
+    machine_speed: float = MACHINE_SPEED,
+    most: int = MAX_SUBTASKS,
+    inputs: Mapping[str, Any] | None = None,
+) -> ModelFile:
+    """Read an ONNX model as a task graph.
+
+    Parameters
+    ----------
+    path : path
+        An ONNX file.
+    dims : mapping of str to int or tuple of int, optional
+        Sizes of the free dimensions of inputs: by their name, "TENSOR:AXIS" for one without a name,
+        or the whole shape by the tensor's name. {"batch": 1} by default.
+    costs : str or path, optional
+        "measured": ONNX Runtime runs the model here, without optimisations and on one thread.
+        "flops": operations are counted, nothing is run. Else a profile that ONNX Runtime wrote, on
+        a phone for instance, without graph optimisations.
+    machine_speed : float, optional
+        Hz of the machine that measured: seconds times it are cycles.
+    most : int, optional
+        More subtasks than this are merged (see `merging`).
+    inputs : mapping of str to array, optional
+        Values of inputs; the others are random.
+
+    Returns
+    -------
+    ModelFile
+
+    Raises
+    ------
+    ValueError
+        Naming the file, the operator, tensor or dimension, and what to do.
+    """
+    path = Path(path)
+    dims = {"batch": 1} if dims is None else dims
+    if not np.isfinite(machine_speed) or machine_speed <= 0:
+        raise ValueError(f"machine_speed: {machine_speed!r}, expected a positive number of Hz")
+    if not isinstance(most, (int, np.integer)) or most < 1:
+        raise ValueError(f"most: {most!r}, expected a positive integer")
+    structure = structure_of(prepare(open_model(path)), path)
+    if costs == "flops":
+        found = _counted(structure, dims, inputs or {}, path)
+    elif costs == "measured":
+        found = _measured(structure, dims, inputs or {}, path, machine_speed)
+    else:
+        found = _profiled(structure, Path(costs), dims, inputs or {}, path, machine_speed)
+    return _as_task(path, found, int(most))
+
+
+# costs
+
+
+def _counted(structure, dims, inputs, path: Path) -> _Costs:
+    feeds = random_inputs(structure.model, dims, inputs, path)
+    counts = count(structure, feeds, path)
+    cycles = {name: flops * CYCLES_PER_FLOP for name, flops in counts.flops.items()}
+    report = ["Operations are counted by onnx-tool, eight in a cycle; nothing was run."]
+    return _Costs(structure, cycles, counts.tensor_bytes, feeds, report)
+
+
+def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Costs:
+    feeds = random_inputs(structure.model, dims, inputs, path)
+    for _ in range(EXPANSIONS):
+        profile = measure(structure.model, feeds, path)
+        missing = _without_time(structure, profile)
+        if not missing:
+            break
+        structure = _expanded(structure, missing, path)
+    _refuse_without_time(structure, profile, path, "ONNX Runtime's own profile")
+    made_up = [name for name in feeds if name not in inputs]
+    report = [
+        f"Measured by ONNX Runtime: median of {RUNS} runs after one to warm up, one thread, "
+        f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz.",
+    ]
+    if made_up:
+        report.append(f"Inputs are random: {', '.join(_described(n, feeds[n]) for n in made_up)}.")
+    return _from_profile(structure, profile, feeds, path, machine_speed, report)
+
+
+def _profiled(structure, file: Path, dims, inputs, path: Path, machine_speed: float) -> _Costs:
+    if not file.is_file():
+        raise ValueError(f'costs: {str(file)!r}, expected "measured", "flops" or a profile\'s file')
+    profile = read_profile(file, structure.model)
+    _refuse_without_time(structure, profile, path, f"the profile {file}")
+    report = [
+        f"Times are those of the profile {file.name} ({_times(profile.runs)}); "
+        f"seconds are cycles at {machine_speed / 1e9:g} GHz."
+    ]
+    try:
+        feeds = random_inputs(structure.model, dims, inputs, path)
+    except ValueError:  # sizes are in the profile; strings' and sequences' are asked for there
+        feeds = None
+    return _from_profile(structure, profile, feeds, path, machine_speed, report)
+
+
+def _from_profile(structure, profile, feeds, path, machine_speed, report) -> _Costs:
+    names = [operator.name for operator in structure.operators]
+    zero = sum(profile.seconds[name] == 0 for name in names)
+    if zero:
+        report.append(
+            f"{zero} operators took less than the profile's microsecond: "
+            f"they count as {SMALLEST * 1e6:g} µs."
+        )
+    cycles = {name: (profile.seconds[name] or SMALLEST) * machine_speed for name in names}
+    sizes = tensor_bytes(structure, profile, feeds, path)
+    return _Costs(structure, cycles, sizes, feeds or {}, report)
+
+
+def _times(runs: int) -> str:
+    return "one run" if runs == 1 else f"median of {runs} runs"
+
+
+def _described(name: str, value: np.ndarray) -> str:
+    shape = "x".join(map(str, value.shape)) or "scalar"
+    kind = "string" if value.dtype == object else value.dtype
+    return f"{name} ({kind} {shape})"
+
+
+def _without_time(structure: Structure, profile: Profile) -> list[Operator]:
+    return [op for op in structure.operators if op.name not in profile.seconds]
+
+
+def _expanded(structure: Structure, missing: list[Operator], path: Path) -> Structure:
+    """With those operators replaced by the operators of their definition in ONNX.
+
+    ONNX Runtime does the same to operators that it has no kernel for.
+    """
+    nodes = structure.model.graph.node
+    kinds = sorted({(nodes[operator.node].domain, operator.kind) for operator in missing})
+    model = inline_selected_functions(structure.model, kinds, False, True)
+    return structure_of(prepare(model), path)
+
+
+def _refuse_without_time(structure: Structure, profile: Profile, path: Path, where: str):
+    missing = _without_time(structure, profile)
+    if missing:
+        names = ", ".join(f"{op.name!r} ({op.kind})" for op in missing[:3])
+        raise ValueError(
+            f"{path}: {where} has no time for {len(missing)} operators, {names} among them; "
+            f"profile this very file, with graph optimisations disabled (ORT_DISABLE_ALL)"
+        )
+
+
+# the task
+
+
+def _as_task(path: Path, costs: _Costs, most: int) -> ModelFile:
+    operators = costs.structure.operators
+    groups = [[operator] for operator in operators]
+    sizes = _edge_bytes(costs, groups)
+    cycles = [costs.cycles[operator.name] for operator in operators]
+    if len(operators) > most:
+        group_of = merge(len(operators), cycles, sizes, most).group_of
+        groups = [[] for _ in range(max(group_of))]
+        for operator, group in zip(operators, group_of):
+            groups[group - 1].append(operator)
+        sizes = _edge_bytes(costs, groups)  # a tensor that two operators of a group take goes once
+    graph = TaskGraph(path.stem, len(groups), tuple(sizes))
+    costliest = [max(group, key=lambda operator: costs.cycles[operator.name]) for group in groups]
+    return ModelFile(
+        path=path,
+        graph=graph,
+        names=tuple(operator.name for operator in costliest),
+        operators=tuple(tuple(operator.name for operator in group) for group in groups),
+        cycles=np.array([sum(costs.cycles[op.name] for op in group) for group in groups]),
+        bytes=np.array([sizes[edge] for edge in graph.edges], dtype=np.float64),
+        weight_bytes=np.array([_weights(costs.structure, g) for g in groups], dtype=np.float64),
+        structure=costs.structure,
+        tensor_bytes=costs.tensor_bytes,
+        inputs=costs.inputs,
+        report=tuple([*_summary(path, costs.structure, len(groups), most), *costs.report]),
+    )
+
+
+def _edge_bytes(costs: _Costs, groups: Sequence[Sequence[Operator]]) -> dict:
+    """Bytes between groups of operators, numbered from 1; the source is 0, the sink the last.
+
+    Every tensor that a group takes from another counts once.
+    """
+    sink = len(groups) + 1
+    maker = dict.fromkeys(costs.structure.inputs, 0)
+    for number, group in enumerate(groups, start=1):
+        for operator in group:
+            maker |= dict.fromkeys(operator.gives, number)
+    sizes: dict[tuple[int, int], float] = {}
+    for number, group in enumerate(groups, start=1):
+        taken = frozenset().union(*(operator.takes for operator in group))
+        for tensor in sorted(taken):
+            if maker[tensor] != number:
+                edge = (maker[tensor], number)
+                sizes[edge] = sizes.get(edge, 0.0) + costs.tensor_bytes[tensor]
+    for tensor in dict.fromkeys(costs.structure.outputs):
+        if maker.get(tensor, 0):  # not an input passed through, nor a constant
+            edge = (maker[tensor], sink)
+            sizes[edge] = sizes.get(edge, 0.0) + costs.tensor_bytes[tensor]
+    fed = {j for _, j in sizes}
+    for number in range(1, sink):
+        if number not in fed:  # random numbers, made of nothing
+            sizes[0, number] = 0.0
+    return sizes
+
+
+def _weights(structure: Structure, operators: Sequence[Operator]) -> int:
+    nodes = structure.model.graph.node
+    names = set().union(*(taken_by(nodes[operator.node]) for operator in operators))
+    return constants_of(structure, names).bytes
+
+
+def _summary(path: Path, structure: Structure, n: int, most: int) -> list[str]:
+    """What was read, in sentences."""
+    operators = structure.operators
+    weights = sum(structure.weight_bytes.values()) / 1e6
+    lines = [f"{path.name}: {len(operators)} operators, {weights:.3g} MB of weights."]
+    if n < len(operators):
+        lines.append(f"Merged to {n} subtasks, the cheapest into the last that feeds it.")
+    if n > most:
+        lines.append(f"More than {most} subtasks are left: the input alone feeds them.")
+    constant = len(set(structure.constant_nodes.values()))
+    if constant:
+        lines.append(f"{constant} operators depend on weights alone: done once, they cost nothing.")
+    if structure.unused:
+        lines.append(f"{len(structure.unused)} operators left out: no output depends on them.")
+    given = {name for operator in operators for name in operator.gives}
+    for name in structure.outputs:
+        if name not in given:
+            what = "an input passed through" if name in structure.inputs else "a constant"
+            lines.append(f"Output {name} is {what}: it does not travel.")
+    taken = {name for operator in operators for name in operator.takes}
+    idle = [name for name in structure.inputs if name not in taken]
+    if idle:
+        lines.append(f"No operator takes the inputs {', '.join(idle)}.")
+    random = [operator.name for operator in operators if operator.kind in RANDOM]
+    if random:
+        lines.append(f"{', '.join(random)} draw random numbers: no two runs are the same.")
+    return lines
