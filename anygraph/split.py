@@ -1,0 +1,449 @@
+"""A placed model as several: one ONNX file for each stretch that runs in one place.
+
+A subtask's level is how often the location changes, at most, on a way to it. Subtasks of one
+location and one level run together. So what a part takes comes from parts of lower levels: the
+parts feed one another without a cycle, and can run in the order of their levels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+
+from anygraph.model_files import ModelFile
+from anygraph.onnx_graph import Structure, constants_of, open_model, prepare, taken_by
+from anygraph.onnx_run import element_type, nbytes, open_session, run_session, tensor_types
+from kd_offload.data import sha256
+from kd_offload.graphs import DEVICE, LOCATIONS
+
+MANIFEST = "manifest.json"
+LARGEST_FILE = (
+    1_900_000_000  # bytes: above, weights go into a file beside the part (protobuf: 2 GB)
+)
+LIMIT = 1e-5  # largest difference from the whole, relative to an output's largest value
+# ONNX Runtime computes half precision in single where it lacks a kernel, and rounds between parts:
+HALF_LIMIT = 1e-2
+NOT_IN_NUMPY = ("bfloat16", "float8", "float4", "int4", "uint4", "int2", "uint2")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One stretch of a model that runs in one place.
+
+    Parameters
+    ----------
+    file : str
+        Its ONNX file, in the manifest's folder.
+    location : str
+        device, edge or cloud.
+    subtasks : list of int
+        Numbers of its subtasks, from 1; empty for outputs that are constants.
+    names : list of str
+        What these subtasks are called.
+    cycles : float
+        Of its subtasks together.
+    inputs, outputs : list of str
+        Tensors that it takes and gives.
+    weight_bytes : int
+        Of the weights in its file.
+    """
+
+    file: str
+    location: str
+    subtasks: list[int]
+    names: list[str]
+    cycles: float
+    inputs: list[str]
+    outputs: list[str]
+    weight_bytes: int
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What one part sends another.
+
+    Parameters
+    ----------
+    sender, receiver : int
+        Numbers of parts, from 1 in the order that they run; the source is 0, the sink the last
+        part's number plus 1, as in a task graph.
+    tensors : list of str
+    bytes : float
+        Of these tensors together.
+    """
+
+    sender: int
+    receiver: int
+    tensors: list[str]
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The parts of a model, in an order in which they can run.
+
+    Parameters
+    ----------
+    model : str
+        The whole model's file name.
+    sha256 : str
+        Of the whole model's file.
+    parts : list of Part
+    transfers : list of Transfer
+    location_weight_bytes : dict of str to int
+        Of the weights at each location; what several parts there use counts once.
+    """
+
+    model: str
+    sha256: str
+    parts: list[Part]
+    transfers: list[Transfer]
+    location_weight_bytes: dict[str, int]
+
+
+# splitting
+
+
+def split_model(
+    model_file: ModelFile, placement: Sequence[int] | np.ndarray, folder: Path | str
+) -> Manifest:
+    """Write a model's parts, and a manifest of them, into a folder.
+
+    Parameters
+    ----------
+    model_file : ModelFile
+    placement : int array (n,)
+        The location of every subtask: 0 device, 1 edge, 2 cloud.
+    folder : path
+        Made if there is none. An earlier split in it is replaced, whole or not at all.
+
+    Returns
+    -------
+    Manifest
+        As saved in `manifest.json`.
+
+    Raises
+    ------
+    ValueError
+        For a placement that does not fit, or a folder that holds anything but an earlier split.
+    """
+    folder = Path(folder)
+    placement = _checked(placement, model_file)
+    if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
+        raise ValueError(f"folder: {str(folder)!r} holds other things than a split; take a new one")
+    stretches = _stretches(model_file, placement)
+    _, types = tensor_types(model_file.structure, model_file.path)
+    _check_types(stretches, types, model_file)
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    aside.mkdir(parents=True)
+    try:
+        parts = []
+        for number, stretch in enumerate(stretches, start=1):
+            file = f"part_{number:03d}_{LOCATIONS[stretch.location]}.onnx"
+            weight_bytes = _save_part(model_file, stretch, types, aside / file)
+            parts.append(_described(model_file, stretch, file, weight_bytes))
+        manifest = Manifest(
+            model_file.path.name,
+            sha256(model_file.path),
+            parts,
+            _transfers(model_file, stretches),
+            _location_weights(model_file.structure, stretches),
+        )
+        text = json.dumps(asdict(manifest), indent=1) + "\n"
+        (aside / MANIFEST).write_text(text, encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return manifest
+
+
+def _checked(placement, model_file: ModelFile) -> np.ndarray:
+    array = np.asarray(placement)
+    n = model_file.graph.n
+    if array.shape != (n,):
+        raise ValueError(f"placement: shape {array.shape}, expected one location for {n} subtasks")
+    if not np.isin(array, range(len(LOCATIONS))).all():
+        wrong = array[~np.isin(array, range(len(LOCATIONS)))][0]
+        raise ValueError(f"placement: {wrong!r}, expected 0 (device), 1 (edge) or 2 (cloud)")
+    return array.astype(np.int64)
+
+
+class _Stretch(NamedTuple):
+    """Subtasks that run together, and what goes in and out."""
+
+    location: int
+    subtasks: list[int]
+    nodes: list[int]  # numbers of the operators' nodes, in order
+    inputs: list[str]
+    outputs: list[str]
+
+
+def _stretches(model_file: ModelFile, placement: np.ndarray) -> list[_Stretch]:
+    """The parts in an order in which they can run."""
+    structure = model_file.structure
+    subtasks: dict[tuple[int, int], list[int]] = {}
+    for j, level in enumerate(_levels(model_file, placement), start=1):
+        subtasks.setdefault((level, int(placement[j - 1])), []).append(j)
+    operators = {operator.name: operator for operator in structure.operators}
+    members = {
+        key: [operators[name] for j in group for name in model_file.operators[j - 1]]
+        for key, group in subtasks.items()
+    }
+    takes = {k: frozenset().union(*(op.takes for op in group)) for k, group in members.items()}
+    gives = {k: frozenset().union(*(op.gives for op in group)) for k, group in members.items()}
+    stretches = []
+    for key in sorted(members):
+        elsewhere = set(structure.outputs)
+        elsewhere = elsewhere.union(*(takes[other] for other in members if other != key))
+        stretches.append(
+            _Stretch(
+                key[1],
+                subtasks[key],
+                sorted(operator.node for operator in members[key]),
+                sorted(takes[key] - gives[key]),
+                sorted(gives[key] & elsewhere),
+            )
+        )
+    constant = {*structure.constant_nodes, *structure.weight_bytes} & {*structure.outputs}
+    if constant:
+        stretches.append(_Stretch(DEVICE, [], [], [], sorted(constant)))
+    return stretches
+
+
+def _levels(model_file: ModelFile, placement: np.ndarray) -> list[int]:
+    """How often the location changes, at most, on a way from the first subtasks to each. (n,)"""
+    levels = [0] * (model_file.graph.n + 1)
+    for i, j in model_file.graph.edges:  # by rising j: the level of i is final
+        if i > 0 and j <= model_file.graph.n:
+            step = int(placement[i - 1] != placement[j - 1])
+            levels[j] = max(levels[j], levels[i] + step)
+    return levels[1:]
+
+
+def _check_types(stretches: list[_Stretch], types: Mapping[str, str], model_file: ModelFile):
+    """Refuse what ONNX Runtime's Python cannot hand from one part to the next."""
+    for stretch in stretches:
+        for name in stretch.inputs:
+            element = types[name].rpartition("(")[2].rstrip(")")
+            if element.startswith(NOT_IN_NUMPY):
+                raise ValueError(
+                    f"{model_file.path}: tensor {name!r} is of type {element}, which cannot "
+                    f"travel between parts; place the operator that gives it with those that take it"
+                )
+
+
+def _needs(structure: Structure, stretch: _Stretch):
+    """The constants behind a part's operators, or behind outputs that are constants."""
+    names = set(stretch.outputs)
+    for number in stretch.nodes:
+        names |= taken_by(structure.model.graph.node[number])
+    return constants_of(structure, names)
+
+
+def _save_part(model_file: ModelFile, stretch: _Stretch, types: Mapping, file: Path) -> int:
+    """Write one part. Returns the bytes of its weights."""
+    structure = model_file.structure
+    whole = structure.model
+    needs = _needs(structure, stretch)
+    part = onnx.ModelProto()
+    part.ir_version = whole.ir_version
+    part.opset_import.extend(whole.opset_import)
+    part.graph.name = file.stem
+    part.graph.node.extend(whole.graph.node[k] for k in sorted({*stretch.nodes, *needs.nodes}))
+    part.graph.initializer.extend(t for t in whole.graph.initializer if t.name in needs.weights)
+    part.graph.sparse_initializer.extend(
+        t for t in whole.graph.sparse_initializer if t.values.name in needs.weights
+    )
+    known = {value.name: value for value in [*whole.graph.input, *whole.graph.output]}
+    for names, values in ((stretch.inputs, part.graph.input), (stretch.outputs, part.graph.output)):
+        for name in names:
+            values.append(known.get(name) or _value(name, types[name]))
+    onnx.load_external_data_for_model(part, str(Path(model_file.path).resolve().parent))
+    onnx.save(
+        part, file, save_as_external_data=needs.bytes > LARGEST_FILE, location=f"{file.name}.data"
+    )
+    return needs.bytes
+
+
+def _value(name: str, written: str) -> onnx.ValueInfoProto:
+    """A tensor's name and type, as ONNX has it."""
+    return onnx.ValueInfoProto(name=name, type=_type(written))
+
+
+def _type(written: str) -> onnx.TypeProto:
+    """ONNX's type for one that ONNX Runtime writes: "seq(tensor(float))"."""
+    kind, _, inner = written.removesuffix(")").partition("(")
+    if kind == "tensor":
+        return onnx.helper.make_tensor_type_proto(element_type(inner), None)
+    if kind == "sparse_tensor":
+        return onnx.helper.make_sparse_tensor_type_proto(element_type(inner), None)
+    if kind == "seq":
+        return onnx.helper.make_sequence_type_proto(_type(inner))
+    if kind == "optional":
+        return onnx.helper.make_optional_type_proto(_type(inner))
+    key, _, value = inner.partition(",")
+    return onnx.helper.make_map_type_proto(element_type(key), _type(value))
+
+
+def _described(model_file: ModelFile, stretch: _Stretch, file: str, weight_bytes: int) -> Part:
+    return Part(
+        file,
+        LOCATIONS[stretch.location],
+        stretch.subtasks,
+        [model_file.names[j - 1] for j in stretch.subtasks],
+        float(sum(model_file.cycles[j - 1] for j in stretch.subtasks)),
+        stretch.inputs,
+        stretch.outputs,
+        weight_bytes,
+    )
+
+
+def _transfers(model_file: ModelFile, stretches: list[_Stretch]) -> list[Transfer]:
+    """What travels between parts, each tensor once for each part that takes it."""
+    structure = model_file.structure
+    maker = dict.fromkeys(structure.inputs, 0)
+    for number, stretch in enumerate(stretches, start=1):
+        if stretch.subtasks:
+            maker |= dict.fromkeys(stretch.outputs, number)
+    taken = [*(stretch.inputs for stretch in stretches), sorted(set(structure.outputs))]
+    tensors: dict[tuple[int, int], list[str]] = {}
+    for receiver, names in enumerate(taken, start=1):
+        for name in names:
+            sender = maker.get(name)
+            if sender is None or (sender == 0 and receiver == len(taken)):
+                continue  # a constant, or an input passed through: both are on the device
+            tensors.setdefault((sender, receiver), []).append(name)
+    return [
+        Transfer(*pair, names, float(sum(model_file.tensor_bytes[name] for name in names)))
+        for pair, names in tensors.items()
+    ]
+
+
+def _location_weights(structure: Structure, stretches: list[_Stretch]) -> dict[str, int]:
+    """Bytes of weights at each location, those that several parts use counted once."""
+    total = {}
+    for location, name in enumerate(LOCATIONS):
+        here = [stretch for stretch in stretches if stretch.location == location]
+        together = _Stretch(
+            location,
+            [],
+            [number for stretch in here for number in stretch.nodes],
+            [],
+            [name for stretch in here for name in stretch.outputs],
+        )
+        total[name] = _needs(structure, together).bytes
+    return total
+
+
+# checking
+
+
+class Check(NamedTuple):
+    """How the parts' outputs compare with the whole model's."""
+
+    largest_difference: float  # over all outputs
+    differences: dict[str, float]  # of each output: largest difference over largest value
+    limit: float
+    equal: bool  # within the limit
+    sent: dict[str, int]  # bytes of each tensor between parts, as it was in this run
+
+
+def read_manifest(folder: Path | str) -> Manifest:
+    """The manifest of a split.
+
+    Raises
+    ------
+    ValueError
+        For a folder without one, or one of another form.
+    """
+    file = Path(folder) / MANIFEST
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content["parts"] = [Part(**part) for part in content["parts"]]
+        content["transfers"] = [Transfer(**transfer) for transfer in content["transfers"]]
+        return Manifest(**content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file}: not a manifest of a split model ({error})") from error
+
+
+def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]) -> Check:
+    """Run the parts one after another, and the whole, and compare their outputs.
+
+    Parameters
+    ----------
+    folder : path
+        Of a split.
+    model : path
+        The whole model's file.
+    inputs : mapping of str to array
+        All inputs of the model, such as `ModelFile.inputs`.
+
+    Returns
+    -------
+    Check
+
+    Raises
+    ------
+    ValueError
+        If the model is another than the one that was split, or ONNX Runtime refuses a part.
+    """
+    folder, model = Path(folder), Path(model)
+    manifest = read_manifest(folder)
+    if sha256(model) != manifest.sha256:
+        raise ValueError(f"{model}: not the model that was split, {manifest.model}")
+    session = open_session(prepare(open_model(model)), model)
+    names = [value.name for value in session.get_outputs()]
+    expected = dict(zip(names, run_session(session, inputs, model, names)))
+    values = _run_parts(folder, manifest, inputs)
+    differences = {name: _difference(values[name], expected[name]) for name in names}
+    sent = {name for transfer in manifest.transfers for name in transfer.tensors}
+    half = any(getattr(values[name], "dtype", None) == np.float16 for name in sent)
+    limit = HALF_LIMIT if half else LIMIT
+    largest = max(differences.values())
+    sizes = {name: nbytes(values[name]) for name in sorted(sent)}
+    return Check(largest, differences, limit, largest <= limit, sizes)
+
+
+def _run_parts(folder: Path, manifest: Manifest, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Every tensor that goes in or out of a part, by name."""
+    values = dict(inputs)
+    for part in manifest.parts:
+        file = folder / part.file
+        session = open_session(open_model(file), file)
+        feeds = {name: values[name] for name in part.inputs}
+        values |= zip(part.outputs, run_session(session, feeds, file, part.outputs))
+    return values
+
+
+def _difference(value: Any, expected: Any) -> float:
+    """Largest difference, relative to the largest expected value; infinite if of another kind."""
+    if isinstance(expected, list):
+        if len(value) != len(expected):
+            return np.inf
+        return max(map(_difference, value, expected), default=0.0)
+    if isinstance(expected, dict):
+        if value.keys() != expected.keys():
+            return np.inf
+        return max((_difference(value[key], expected[key]) for key in expected), default=0.0)
+    value, expected = np.asarray(value), np.asarray(expected)
+    if value.shape != expected.shape or value.dtype != expected.dtype:
+        return np.inf
+    if expected.dtype.kind not in "fc":
+        return 0.0 if np.array_equal(value, expected) else np.inf
+    finite = np.isfinite(expected)
+    if not np.array_equal(value[~finite], expected[~finite], equal_nan=True):
+        return np.inf
+    wide = np.result_type(expected.dtype, np.float64)
+    difference = np.abs(value[finite].astype(wide) - expected[finite].astype(wide))
+    scale = np.abs(expected[finite].astype(wide)).max(initial=0.0)
+    return float(difference.max(initial=0.0) / (scale or 1.0))
