@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from onnx.inliner import inline_selected_functions
+from onnx.shape_inference import infer_shapes
 
 from anygraph.families import MAX_SUBTASKS
 from anygraph.merging import merge
@@ -203,13 +204,14 @@ def _profiled(structure, file: Path, dims, inputs, path: Path, machine_speed: fl
 
 def _from_profile(structure, profile, feeds, path, machine_speed, report) -> _Costs:
     names = [operator.name for operator in structure.operators]
-    zero = sum(profile.seconds[name] == 0 for name in names)
+    seconds = {name: profile.seconds.get(name, 0.0) for name in names}
+    zero = list(seconds.values()).count(0.0)
     if zero:
         report.append(
             f"{zero} operators took less than the profile's microsecond: "
             f"they count as {SMALLEST * 1e6:g} µs."
         )
-    cycles = {name: (profile.seconds[name] or SMALLEST) * machine_speed for name in names}
+    cycles = {name: (seconds[name] or SMALLEST) * machine_speed for name in names}
     sizes = tensor_bytes(structure, profile, feeds, path)
     return _Costs(structure, cycles, sizes, feeds or {}, report)
 
@@ -225,7 +227,9 @@ def _described(name: str, value: np.ndarray) -> str:
 
 
 def _without_time(structure: Structure, profile: Profile) -> list[Operator]:
-    return [op for op in structure.operators if op.name not in profile.seconds]
+    """The operators that a profile lacks. It may lack a cast: needless ones are not run."""
+    operators = structure.operators
+    return [op for op in operators if op.name not in profile.seconds and op.kind != "Cast"]
 
 
 def _expanded(structure: Structure, missing: list[Operator], path: Path) -> Structure:
@@ -235,7 +239,15 @@ def _expanded(structure: Structure, missing: list[Operator], path: Path) -> Stru
     """
     nodes = structure.model.graph.node
     kinds = sorted({(nodes[operator.node].domain, operator.kind) for operator in missing})
-    model = inline_selected_functions(structure.model, kinds, False, True)
+    try:
+        typed = infer_shapes(structure.model)  # some definitions depend on the types
+        model = inline_selected_functions(typed, kinds, False, True)
+    except Exception as error:  # from C++
+        names = ", ".join(f"{op.name!r} ({op.kind})" for op in missing[:3])
+        raise ValueError(
+            f"{path}: ONNX Runtime has no kernel for {names}, and ONNX cannot replace it by its "
+            f"definition; replace it, or count instead of running (--costs flops)"
+        ) from error
     return structure_of(prepare(model), path)
 
 

@@ -129,8 +129,8 @@ def _dtype(value: onnx.ValueInfoProto, path: Path) -> np.dtype:
     if kind != "tensor_type":
         what = (kind or "nothing known").removesuffix("_type")
         raise ValueError(
-            f"{path}: input {value.name!r} is no tensor ({what}); "
-            f"cut the model behind it, or make the input a tensor"
+            f"{path}: input {value.name!r} is no tensor ({what}), and cannot be made up; "
+            f"give it (inputs=), or cut the model behind it"
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
     if dtype.kind not in "fiubcO" or dtype.type.__module__ != "numpy":
@@ -142,7 +142,9 @@ def _dtype(value: onnx.ValueInfoProto, path: Path) -> np.dtype:
     return dtype
 
 
-def _as_given(value: onnx.ValueInfoProto, given: Any, path: Path) -> np.ndarray:
+def _as_given(value: onnx.ValueInfoProto, given: Any, path: Path) -> Any:
+    if value.type.WhichOneof("value") != "tensor_type":
+        return given  # a sequence, or nothing
     try:
         return np.asarray(given).astype(_dtype(value, path))
     except (TypeError, ValueError) as error:

@@ -238,7 +238,7 @@ def _check_types(stretches: list[_Stretch], types: Mapping[str, str], model_file
             if element.startswith(NOT_IN_NUMPY):
                 raise ValueError(
                     f"{model_file.path}: tensor {name!r} is of type {element}, which cannot "
-                    f"travel between parts; place the operator that gives it with those that take it"
+                    f"travel between parts; place what gives it with what takes it"
                 )
 
 
