@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from onnx.helper import make_tensor_value_info
 from onnx.inliner import inline_selected_functions
 from onnx.shape_inference import infer_shapes
 
@@ -241,6 +242,10 @@ def _expanded(structure: Structure, missing: list[Operator], path: Path) -> Stru
     kinds = sorted({(nodes[operator.node].domain, operator.kind) for operator in missing})
     try:
         typed = infer_shapes(structure.model)  # some definitions depend on the types
+        typed.graph.value_info.extend(
+            make_tensor_value_info(weight.name, weight.data_type, weight.dims)
+            for weight in typed.graph.initializer
+        )
         model = inline_selected_functions(typed, kinds, False, True)
     except Exception as error:  # from C++
         names = ", ".join(f"{op.name!r} ({op.kind})" for op in missing[:3])

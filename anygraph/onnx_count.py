@@ -1,7 +1,8 @@
 """Operations and sizes of an ONNX model without running it, by onnx-tool.
 
-Two floating-point operations for each multiply-add; an operator that only moves data costs one for
-each value that it gives. Nothing that onnx-tool cannot count passes as nothing.
+Two floating-point operations for each multiply-add, and at least one for each value that an
+operator gives: so what only moves data costs something, but little. An operator that onnx-tool has
+no count for is refused.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +19,10 @@ import numpy as np
 import onnx
 import onnx_tool
 
-from anygraph.onnx_graph import Structure, bodies
+from anygraph.onnx_graph import Operator, Structure, bodies
 
 FLOPS_PER_MAC = 2
+SAY = "measure it instead (--costs measured)"
 MOVES_DATA = {
     "ArgMax", "ArgMin", "ArrayFeatureExtractor", "Cast", "Compress", "Concat", "ConstantOfShape",
     "DepthToSpace", "Dropout", "Expand", "Flatten", "Gather", "GatherElements", "GatherND",
@@ -55,41 +58,61 @@ def count(structure: Structure, feeds: Mapping[str, np.ndarray], path: Path) -> 
     ValueError
         For an operator that onnx-tool does not know or cannot count; it is named.
     """
-    say = "measure it instead (--costs measured)"
     for operator in structure.operators:
-        node = structure.model.graph.node[operator.node]
-        kind = f"operator {operator.name!r} ({operator.kind})"
-        if any(True for _ in bodies(node)):
-            raise ValueError(f"{path}: {kind} runs a subgraph, which cannot be counted; {say}")
-        if operator.kind + "Node" not in onnx_tool.NODE_REGISTRY:
-            raise ValueError(f"{path}: {kind} is not known to onnx-tool; {say}")
-    graph = _profiled(structure, feeds, path, say)
+        _check_countable(operator, structure.model.graph.node[operator.node], path)
+    graph, macs = _counted(structure, feeds, path)
     flops = {}
     for operator in structure.operators:
-        node = graph.nodemap[operator.name]
-        values = sum(float(np.prod(graph.tensormap[name].get_shape())) for name in operator.gives)
-        if not node.macs[0] and values and operator.kind not in MOVES_DATA:
-            kind = f"operator {operator.name!r} ({operator.kind})"
-            raise ValueError(f"{path}: {kind} is counted as nothing by onnx-tool; {say}")
-        flops[operator.name] = FLOPS_PER_MAC * float(node.macs[0]) or values
+        values = sum(_size(graph.tensormap[name]) for name in operator.gives)
+        flops[operator.name] = float(max(FLOPS_PER_MAC * macs[operator.name], values))
     travelling = {name for operator in structure.operators for name in operator.takes}
     travelling |= {name for op in structure.operators for name in op.gives} & {*structure.outputs}
-    sizes = {name: float(graph.tensormap[name].get_memsize()) for name in travelling}
+    sizes = {}
+    for name in travelling:
+        tensor = graph.tensormap[name]
+        sizes[name] = float(_size(tensor) * tensor.get_elementsize())
     return Counts(flops, sizes | {name: float(value.nbytes) for name, value in feeds.items()})
 
 
-def _profiled(structure: Structure, feeds: Mapping[str, np.ndarray], path: Path, say: str):
-    """onnx-tool's graph of a model, counted."""
+def _size(tensor) -> int:
+    """Values in a tensor; onnx-tool itself takes a scalar for none."""
+    return prod(tensor.get_shape())
+
+
+def _check_countable(operator: Operator, node: onnx.NodeProto, path: Path):
+    """Refuse an operator that would pass as next to nothing."""
+    counter = onnx_tool.NODE_REGISTRY.get(f"{operator.kind}Node")
+    if any(True for _ in bodies(node)):
+        why = "runs a subgraph, which cannot be counted"
+    elif counter is None:
+        why = "is not known to onnx-tool"
+    elif counter.profile is onnx_tool.Node.profile and operator.kind not in MOVES_DATA:
+        why = "is not counted by onnx-tool"
+    else:
+        return
+    raise ValueError(f"{path}: operator {operator.name!r} ({operator.kind}) {why}; {SAY}")
+
+
+def _counted(structure: Structure, feeds: Mapping[str, np.ndarray], path: Path):
+    """onnx-tool's graph of a model, its tensors' shapes known, and multiply-adds by node."""
     model = onnx.ModelProto()
     model.CopyFrom(structure.model)
+    macs = {}
+    what = "the model"
     try:
         onnx.load_external_data_for_model(model, str(Path(path).resolve().parent))
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # of nodes without a counter: those are refused
             graph = onnx_tool.Model(model, {"remove_dangling": False}).graph
-            graph.shape_infer(dict(feeds))
-            graph.profile()
+            graph.update_input_by_map(dict(feeds))
+            for name, node in graph.nodemap.items():
+                what = f"operator {name!r} ({node.op_type})"
+                takes = [graph.tensormap[tensor] for tensor in node.input]
+                gives = [graph.tensormap[tensor] for tensor in node.output]
+                infer = node.value_infer if node.shape_calc else node.shape_infer
+                infer(takes, gives)
+                macs[name] = node.profile(takes, gives)[0]
     except Exception as error:  # whatever its many nodes raise
         message = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"{path}: onnx-tool cannot count it: {message}; {say}") from error
-    return graph
+        raise ValueError(f"{path}: onnx-tool cannot count {what}: {message}; {SAY}") from error
+    return graph, macs

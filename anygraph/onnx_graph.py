@@ -14,12 +14,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import onnx
+from onnx.external_data_helper import (
+    ExternalDataInfo,
+    load_external_data_for_tensor,
+    uses_external_data,
+)
 from onnx.inliner import inline_local_functions
 
 RANDOM = {
     "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike",
     "Multinomial", "Bernoulli",
 }  # fmt: skip
+SMALL = 1024  # bytes: ONNX's own limit for what stays in the model
 WITHOUT_OVERRIDES = 4  # from this IR version on, weights need not be listed among the inputs
 
 
@@ -61,7 +67,25 @@ def open_model(path: Path) -> onnx.ModelProto:
         raise ValueError(f"{path}: not an ONNX model ({_first_line(error)})") from error
     if not model.ir_version or not model.opset_import or not model.graph.node:
         raise ValueError(f"{path}: not an ONNX model, or one without operators")
+    _load_small_weights(model, Path(path))
     return model
+
+
+def _load_small_weights(model: onnx.ModelProto, path: Path):
+    """Weights beside the model: all must be there; shapes may depend on the small ones' values."""
+    folder = path.resolve().parent
+    for tensor in model.graph.initializer:
+        if not uses_external_data(tensor):
+            continue
+        location = ExternalDataInfo(tensor).location
+        if not (folder / location).is_file():
+            raise ValueError(
+                f"{path}: weight {tensor.name!r}: no file {location!r} beside the model"
+            )
+        if _tensor_bytes(tensor) <= SMALL:
+            load_external_data_for_tensor(tensor, str(folder))
+            tensor.data_location = onnx.TensorProto.DEFAULT
+            del tensor.external_data[:]
 
 
 def _first_line(error: Exception) -> str:
@@ -80,9 +104,20 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     inputs = [value for value in prepared.graph.input if value.name not in weights]
     del prepared.graph.input[:]
     prepared.graph.input.extend(inputs)
-    for node, name in zip(prepared.graph.node, _unique_names(prepared.graph)):
-        node.name = name
+    for value in prepared.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value == 0 and not dim.dim_param:
+                dim.Clear()  # some exporters write 0 for a size that is free
+    _name_nodes(prepared.graph)
     return prepared
+
+
+def _name_nodes(graph: onnx.GraphProto):
+    """Give the nodes unique names, those of bodies among themselves."""
+    for node, name in zip(graph.node, _unique_names(graph)):
+        node.name = name
+        for body in bodies(node):
+            _name_nodes(body)
 
 
 def _unique_names(graph: onnx.GraphProto) -> list[str]:

@@ -105,6 +105,8 @@ def _dimension_names(values: list[onnx.ValueInfoProto]) -> set[str]:
 
 def _shape(value: onnx.ValueInfoProto, dims: Dims, missing: list[str]) -> tuple[int, ...]:
     """The shape of an input. What is not known is added to `missing`."""
+    if value.type.WhichOneof("value") != "tensor_type":
+        return ()
     whole = dims.get(value.name)
     if isinstance(whole, tuple):
         return whole
@@ -293,7 +295,7 @@ def tensor_bytes(
         For a tensor whose size the profile lacks, if there are no inputs for a run.
     """
     session, types = tensor_types(structure, path)
-    sizes: dict[str, float] = {}
+    sizes = {name: float(nbytes(value)) for name, value in (feeds or {}).items()}
     for operator in structure.operators:
         node = structure.model.graph.node[operator.node]
         for names, shapes in (
@@ -301,7 +303,6 @@ def tensor_bytes(
             (node.output, profile.output_shapes.get(operator.name, [])),
         ):
             sizes.update(_sizes(names, shapes, types))
-    sizes |= {name: float(nbytes(value)) for name, value in (feeds or {}).items()}
     travelling = {name for operator in structure.operators for name in operator.takes}
     travelling |= set(structure.outputs) & {n for op in structure.operators for n in op.gives}
     unknown = sorted(travelling - sizes.keys())
