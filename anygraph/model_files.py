@@ -24,6 +24,7 @@ from anygraph.onnx_graph import (
     RANDOM,
     Operator,
     Structure,
+    bodies,
     constants_of,
     open_model,
     prepare,
@@ -177,6 +178,8 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
             break
         structure = _expanded(structure, missing, path)
     _refuse_without_time(structure, profile, path, "ONNX Runtime's own profile")
+    nodes = structure.model.graph.node
+    branching = [op.name for op in structure.operators if any(True for _ in bodies(nodes[op.node]))]
     made_up = [name for name in feeds if name not in inputs]
     report = [
         f"Measured by ONNX Runtime: median of {RUNS} runs after one to warm up, one thread, "
@@ -184,6 +187,10 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
     ]
     if made_up:
         report.append(f"Inputs are random: {', '.join(_described(n, feeds[n]) for n in made_up)}.")
+    if branching:
+        report.append(
+            f"{', '.join(branching)}: measured with the branch and the rounds of these inputs."
+        )
     return _from_profile(structure, profile, feeds, path, machine_speed, report)
 
 

@@ -62,6 +62,10 @@ def random_inputs(
     values = list(model.graph.input)
     _check_names("inputs", given, {value.name for value in values}, path)
     _check_names("dims", dims, _dimension_names(values) | {"batch"}, path)
+    for key, size in dims.items():
+        sizes = size if isinstance(size, tuple) else (size,)
+        if not all(isinstance(s, (int, np.integer)) and s >= 0 for s in sizes):
+            raise ValueError(f"dims: {key}: {size!r}, expected a size, or a tensor's shape")
     missing: list[str] = []
     shapes = {
         value.name: _shape(value, dims, missing) for value in values if value.name not in given
@@ -89,7 +93,7 @@ def _check_names(field: str, names: Iterable[str], known: set[str], path: Path):
 
 
 def _key(value: onnx.ValueInfoProto, axis: int) -> str:
-    """What `dims` calls a free dimension."""
+    """What `dims` calls a free dimension: its name, or TENSOR:AXIS."""
     name = value.type.tensor_type.shape.dim[axis].dim_param
     return name if name.strip("?") else f"{value.name}:{axis}"
 
@@ -98,8 +102,9 @@ def _dimension_names(values: list[onnx.ValueInfoProto]) -> set[str]:
     names = set()
     for value in values:
         names.add(value.name)
-        for axis in range(len(value.type.tensor_type.shape.dim)):
-            names |= {_key(value, axis), f"{value.name}:{axis}"}
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_value == 0:
+                names |= {_key(value, axis), f"{value.name}:{axis}"}
     return names
 
 
@@ -115,14 +120,13 @@ def _shape(value: onnx.ValueInfoProto, dims: Dims, missing: list[str]) -> tuple[
         return ()
     shape = []
     for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-        key = _key(value, axis)
-        size = dims.get(f"{value.name}:{axis}", dims.get(key))
-        if dim.dim_value > 0:
-            size = dim.dim_value
-        elif not isinstance(size, (int, np.integer)) or size < 0:
-            missing.append(key)
-            size = 0
-        shape.append(int(size))
+        size = dim.dim_value
+        if size == 0:
+            key = _key(value, axis)
+            size = dims.get(f"{value.name}:{axis}", dims.get(key))
+            if size is None:
+                missing.append(key)
+        shape.append(size)
     return tuple(shape)
 
 

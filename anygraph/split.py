@@ -22,7 +22,7 @@ from anygraph.model_files import ModelFile
 from anygraph.onnx_graph import Structure, constants_of, open_model, prepare, taken_by
 from anygraph.onnx_run import element_type, nbytes, open_session, run_session, tensor_types
 from kd_offload.data import sha256
-from kd_offload.graphs import DEVICE, LOCATIONS
+from kd_offload.graphs import DEVICE, LOCATIONS, TaskGraph
 
 MANIFEST = "manifest.json"
 LARGEST_FILE = (
@@ -108,6 +108,31 @@ class Manifest:
     transfers: list[Transfer]
     location_weight_bytes: dict[str, int]
 
+    def as_task(self) -> PartTask:
+        """The parts as subtasks. A part sends when all of it is done: this is what then runs."""
+        parts = [part for part in self.parts if part.subtasks]
+        ends = {len(self.parts) + 1: len(parts) + 1}  # the sink; constants have no subtask
+        sizes = {
+            (transfer.sender, ends.get(transfer.receiver, transfer.receiver)): transfer.bytes
+            for transfer in self.transfers
+        }
+        fed = {receiver for _, receiver in sizes}
+        for number in range(1, len(parts) + 1):
+            if number not in fed:  # random numbers, made of nothing
+                sizes[0, number] = 0.0
+        graph = TaskGraph(f"{Path(self.model).stem}_parts", len(parts), tuple(sizes))
+        costs = [part.cycles for part in parts] + [sizes[edge] for edge in graph.edges]
+        placement = [LOCATIONS.index(part.location) for part in parts]
+        return PartTask(graph, np.array(costs), np.array(placement))
+
+
+class PartTask(NamedTuple):
+    """A split model as a task that is placed already."""
+
+    graph: TaskGraph  # a subtask for each part
+    workload: np.ndarray  # float64 (n + E,): cycles, then bytes
+    placement: np.ndarray  # int64 (n,)
+
 
 # splitting
 
@@ -135,7 +160,7 @@ def split_model(
     ValueError
         For a placement that does not fit, or a folder that holds anything but an earlier split.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     placement = _checked(placement, model_file)
     if folder.exists() and any(folder.iterdir()) and not (folder / MANIFEST).exists():
         raise ValueError(f"folder: {str(folder)!r} holds other things than a split; take a new one")

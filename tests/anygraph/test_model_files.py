@@ -46,6 +46,7 @@ def test_what_a_body_captures_travels_to_it(file):
     assert model.names == ("neg", "loop", "if")
     assert edges(model) == {(0, 1): 32, (1, 2): 32, (0, 3): 33, (2, 3): 32, (3, 4): 32}
     assert model.weight_bytes.tolist() == [0, 8 + 32 + 16, 0]
+    assert "loop, if: measured with the branch" in " ".join(model.report)
 
 
 def test_time_within_a_body_counts_once_and_with_its_operator(file):
@@ -259,6 +260,11 @@ def test_unknown_names_are_refused(file):
     free(file, "batch", 4)
     with pytest.raises(ValueError, match="dims: no 'hight' in this model, which has batch"):
         read_model(file, dims={"batch": 1, "hight": 3})
+    with pytest.raises(ValueError, match="dims: no 'x:1' in this model"):  # it is 4
+        read_model(file, dims={"batch": 1, "x:1": 3})
+    for bad in (-1, "2", (1, None)):
+        with pytest.raises(ValueError, match=r"dims: batch: .*, expected a size"):
+            read_model(file, dims={"batch": bad})
     with pytest.raises(ValueError, match="inputs: no 'z' in this model, which has x"):
         read_model(file, inputs={"z": 3})
 

@@ -49,6 +49,10 @@ def test_parts_transfers_and_weights_by_hand(tmp_path):
     ]
     assert [part.weight_bytes for part in manifest.parts] == [24, 128, 0]
     assert manifest.location_weight_bytes == {"device": 24, "edge": 128, "cloud": 0}
+    task = manifest.as_task()
+    assert task.graph.edges == ((0, 1), (1, 2), (1, 3), (2, 3), (3, 4))
+    assert task.workload[3:].tolist() == [64, 64, 32, 32, 32]
+    assert task.placement.tolist() == [0, 1, 0]
     assert found.equal and found.largest_difference == 0 and found.differences == {"y": 0.0}
     assert {p.name for p in (tmp_path / "parts").iterdir()} == {
         "manifest.json",
@@ -93,6 +97,8 @@ def test_constants_and_inputs_among_the_outputs(tmp_path):
     ]
     assert manifest.transfers == [Transfer(0, 1, ["x"], 8.0), Transfer(1, 3, ["y"], 8.0)]
     assert found.equal and found.differences == {"y": 0, "x": 0, "ww": 0, "w": 0}
+    task = manifest.as_task()
+    assert task.graph.edges == ((0, 1), (1, 2)) and task.placement.tolist() == [2]
 
 
 def test_weights_beside_the_model_go_into_the_parts(tmp_path, monkeypatch):
@@ -119,6 +125,13 @@ def test_functions_and_operators_without_a_kernel(tmp_path):
                  [weight("w", [1.0] * 4)], opset=21)  # fmt: skip
     _, found = check(file, tmp_path / "parts", np.arange(read_model(file).graph.n) % 3)
     assert found.equal
+
+
+def test_random_numbers_in_a_part_of_their_own(tmp_path):
+    nodes = [node("RandomNormal", [], ["z"], shape=[3]), node("Add", ["x", "z"], ["y"])]
+    file = saved(tmp_path / "m.onnx", nodes, [("x", [3])], [("y", [3])])
+    manifest = split_model(read_model(file), [1, 0], tmp_path / "parts")
+    assert manifest.as_task().graph.edges == ((0, 1), (0, 2), (1, 2), (2, 3))
 
 
 def test_a_type_that_cannot_travel_is_refused(tmp_path):
@@ -180,6 +193,7 @@ def test_parts_of_random_models_equal_the_whole(tmp_path, drawn, most):
     assert found.equal and found.largest_difference <= 1e-6
     for transfer in manifest.transfers:
         assert transfer.sender < transfer.receiver
+    assert manifest.as_task().graph.n == len(manifest.parts)
     # between locations, the same tensors travel as the task graph's edges say
     place = [0, *locations[: model.graph.n], 0]
     crossing = {edge for edge in model.graph.edges if place[edge[0]] != place[edge[1]]}
