@@ -31,15 +31,14 @@ from anygraph.onnx_graph import (
     structure_of,
     taken_by,
 )
-from anygraph.onnx_run import (
-    RUNS,
-    SMALLEST,
+from anygraph.onnx_profile import (
+    ROUNDED_OFF,
     Profile,
     measure,
-    random_inputs,
     read_profile,
     tensor_bytes,
 )
+from anygraph.onnx_run import random_inputs
 from kd_offload.graphs import TaskGraph
 
 MACHINE_SPEED = 3e9  # Hz: a laptop's core, if the reader does not say what measured
@@ -172,7 +171,7 @@ def _counted(structure, dims, inputs, path: Path) -> _Costs:
 def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Costs:
     feeds = random_inputs(structure.model, dims, inputs, path)
     for _ in range(EXPANSIONS):
-        profile = measure(structure.model, feeds, path)
+        profile, scale = measure(structure.model, feeds, path)
         missing = _without_time(structure, profile)
         if not missing:
             break
@@ -182,8 +181,9 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
     branching = [op.name for op in structure.operators if any(True for _ in bodies(nodes[op.node]))]
     made_up = [name for name in feeds if name not in inputs]
     report = [
-        f"Measured by ONNX Runtime: median of {RUNS} runs after one to warm up, one thread, "
+        f"Measured by ONNX Runtime: {_times(profile.runs)} after one to warm up, one thread, "
         f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz.",
+        f"The profile's times are scaled by {scale:.2f}: a run without it takes so much of them.",
     ]
     if made_up:
         report.append(f"Inputs are random: {', '.join(_described(n, feeds[n]) for n in made_up)}.")
@@ -211,15 +211,10 @@ def _profiled(structure, file: Path, dims, inputs, path: Path, machine_speed: fl
 
 
 def _from_profile(structure, profile, feeds, path, machine_speed, report) -> _Costs:
-    names = [operator.name for operator in structure.operators]
-    seconds = {name: profile.seconds.get(name, 0.0) for name in names}
-    zero = list(seconds.values()).count(0.0)
-    if zero:
-        report.append(
-            f"{zero} operators took less than the profile's microsecond: "
-            f"they count as {SMALLEST * 1e6:g} µs."
-        )
-    cycles = {name: (seconds[name] or SMALLEST) * machine_speed for name in names}
+    cycles = {
+        operator.name: profile.seconds.get(operator.name, ROUNDED_OFF) * machine_speed
+        for operator in structure.operators
+    }
     sizes = tensor_bytes(structure, profile, feeds, path)
     return _Costs(structure, cycles, sizes, feeds or {}, report)
 

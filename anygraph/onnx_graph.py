@@ -106,8 +106,8 @@ def prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     prepared.graph.input.extend(inputs)
     for value in prepared.graph.input:
         for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value == 0 and not dim.dim_param:
-                dim.Clear()  # some exporters write 0 for a size that is free
+            if dim.dim_value <= 0 and not dim.dim_param:
+                dim.Clear()  # some exporters write 0 or -1 for a free size
     _name_nodes(prepared.graph)
     return prepared
 

@@ -11,7 +11,6 @@ import pytest
 from onnx import TensorProto, helper
 
 from anygraph.model_files import CYCLES_PER_FLOP, read_model
-from anygraph.onnx_run import SMALLEST
 from anygraph.operators import LIGHT
 
 from .onnx_models import DIAMOND_EDGES, FLOAT, conditional, diamond, node, saved, value, weight
@@ -228,13 +227,15 @@ def free(file, *shape) -> Path:
 
 
 def test_free_dimensions_are_given_by_name_or_place(file):
-    free(file, "batch", "height", None, 0, 2)
-    with pytest.raises(ValueError, match="say --dim height=SIZE --dim x:2=SIZE --dim x:3=SIZE"):
+    free(file, "batch", "height", None, 0, -1, 2)
+    with pytest.raises(
+        ValueError, match="say --dim height=SIZE --dim x:2=SIZE --dim x:3=SIZE --dim x:4=SIZE"
+    ):
         read_model(file)
-    model = read_model(file, dims={"batch": 3, "height": 5, "x:2": 7, "x:3": 1})
+    model = read_model(file, dims={"batch": 3, "height": 5, "x:2": 7, "x:3": 1, "x:4": 1})
     assert model.bytes.tolist() == [3 * 5 * 7 * 2 * 4] * 2
-    assert "x (float32 3x5x7x1x2)" in " ".join(model.report)
-    whole = read_model(file, dims={"x": (1, 1, 1, 1, 2)})
+    assert "x (float32 3x5x7x1x1x2)" in " ".join(model.report)
+    whole = read_model(file, dims={"x": (1, 1, 1, 1, 1, 2)})
     assert whole.bytes.tolist() == [8, 8]
 
 
@@ -376,7 +377,7 @@ def of_kind(name: str, file: Path) -> Path:
 def test_every_kind_of_operator_and_type(file, name):
     model = read_model(of_kind(name, file))
     assert edges(model) == KINDS[name][-1]
-    assert (model.cycles >= SMALLEST * 3e9).all()
+    assert (model.cycles > 0).all()
 
 
 def test_operators_of_other_domains(file):
@@ -459,7 +460,7 @@ def test_costs_of_a_profile_written_elsewhere(file, tmp_path):
         run += event["name"] == "model_run"
     profile.write_text(json.dumps(events))
     model = read_model(file, costs=profile, machine_speed=1e9)
-    assert model.cycles == pytest.approx([101.5e3, 11.5e3, 11.5e3])  # the first run is left out
+    assert model.cycles == pytest.approx([102e3, 12e3, 12e3])  # runs 1 and 2, rounded down
     assert model.bytes.tolist() == [60] * 4  # sizes of the profile, not of dims
     assert "median of 2 runs" in " ".join(model.report)
 
