@@ -1,8 +1,9 @@
 """A placed model as several: one ONNX file for each stretch that runs in one place.
 
-A subtask's level is how often the location changes, at most, on a way to it. Subtasks of one
-location and one level run together. So what a part takes comes from parts of lower levels: the
-parts feed one another without a cycle, and can run in the order of their levels.
+A part begins with a subtask that takes something from elsewhere, and ends with one that sends
+something elsewhere. So nothing waits for more than in the delay model: parts begin and send when
+their subtasks would. In a place whose subtasks never wait for one another (the cloud) a part is a
+chain. Parts are numbered by their first subtask; what a part takes comes from earlier ones.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from anygraph.model_files import ModelFile
 from anygraph.onnx_graph import Structure, constants_of, open_model, prepare, taken_by
 from anygraph.onnx_run import element_type, nbytes, open_session, run_session, tensor_types
 from kd_offload.data import sha256
+from kd_offload.delay import SERIAL
 from kd_offload.graphs import DEVICE, LOCATIONS, TaskGraph
 
 MANIFEST = "manifest.json"
@@ -109,7 +111,7 @@ class Manifest:
     location_weight_bytes: dict[str, int]
 
     def as_task(self) -> PartTask:
-        """The parts as subtasks. A part sends when all of it is done: this is what then runs."""
+        """The parts as subtasks: what then runs. It is no later: a tensor goes once to a part."""
         parts = [part for part in self.parts if part.subtasks]
         ends = {len(self.parts) + 1: len(parts) + 1}  # the sink; constants have no subtask
         sizes = {
@@ -216,27 +218,23 @@ class _Stretch(NamedTuple):
 def _stretches(model_file: ModelFile, placement: np.ndarray) -> list[_Stretch]:
     """The parts in an order in which they can run."""
     structure = model_file.structure
-    subtasks: dict[tuple[int, int], list[int]] = {}
-    for j, level in enumerate(_levels(model_file, placement), start=1):
-        subtasks.setdefault((level, int(placement[j - 1])), []).append(j)
     operators = {operator.name: operator for operator in structure.operators}
-    members = {
-        key: [operators[name] for j in group for name in model_file.operators[j - 1]]
-        for key, group in subtasks.items()
-    }
-    takes = {k: frozenset().union(*(op.takes for op in group)) for k, group in members.items()}
-    gives = {k: frozenset().union(*(op.gives for op in group)) for k, group in members.items()}
+    runs = _runs(model_file.graph, placement)
+    members = [
+        [operators[name] for j in run for name in model_file.operators[j - 1]] for run in runs
+    ]
+    takes = [frozenset().union(*(op.takes for op in group)) for group in members]
+    gives = [frozenset().union(*(op.gives for op in group)) for group in members]
     stretches = []
-    for key in sorted(members):
-        elsewhere = set(structure.outputs)
-        elsewhere = elsewhere.union(*(takes[other] for other in members if other != key))
+    for k, run in enumerate(runs):
+        elsewhere = set(structure.outputs).union(*takes[:k], *takes[k + 1 :])
         stretches.append(
             _Stretch(
-                key[1],
-                subtasks[key],
-                sorted(operator.node for operator in members[key]),
-                sorted(takes[key] - gives[key]),
-                sorted(gives[key] & elsewhere),
+                int(placement[run[0] - 1]),
+                run,
+                sorted(operator.node for operator in members[k]),
+                sorted(takes[k] - gives[k]),
+                sorted(gives[k] & elsewhere),
             )
         )
     constant = {*structure.constant_nodes, *structure.weight_bytes} & {*structure.outputs}
@@ -245,14 +243,32 @@ def _stretches(model_file: ModelFile, placement: np.ndarray) -> list[_Stretch]:
     return stretches
 
 
-def _levels(model_file: ModelFile, placement: np.ndarray) -> list[int]:
-    """How often the location changes, at most, on a way from the first subtasks to each. (n,)"""
-    levels = [0] * (model_file.graph.n + 1)
-    for i, j in model_file.graph.edges:  # by rising j: the level of i is final
-        if i > 0 and j <= model_file.graph.n:
-            step = int(placement[i - 1] != placement[j - 1])
-            levels[j] = max(levels[j], levels[i] + step)
-    return levels[1:]
+def _runs(graph: TaskGraph, placement: np.ndarray) -> list[list[int]]:
+    """Which subtasks run together, by their first subtask's number."""
+    place = [DEVICE, *placement.tolist(), DEVICE]
+    crossing = [(i, j) for i, j in graph.edges if place[i] != place[j]]
+    sends = {i for i, _ in crossing}
+    receives = {j for _, j in crossing}
+    runs: list[list[int]] = []
+    growing: dict[tuple[int, int], list[int]] = {}  # by location, and by last subtask in a chain
+    for j in range(1, graph.n + 1):
+        location = place[j]
+        run = growing.pop((location, 0 if SERIAL[location] else _alone_before(graph, j)), [])
+        if not run or j in receives:
+            run = []
+            runs.append(run)
+        run.append(j)
+        if j not in sends:
+            growing[location, 0 if SERIAL[location] else j] = run
+    return runs
+
+
+def _alone_before(graph: TaskGraph, j: int) -> int:
+    """The subtask that alone feeds j and feeds nothing else; -1 if there is none."""
+    feeding = [i for i, k in graph.edges if k == j]
+    if len(feeding) == 1 and [i for i, _ in graph.edges].count(feeding[0]) == 1:
+        return feeding[0]
+    return -1
 
 
 def _check_types(stretches: list[_Stretch], types: Mapping[str, str], model_file: ModelFile):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from anygraph import split
 from anygraph.model_files import read_model
 from anygraph.split import Transfer, check_split, read_manifest, split_model
+from kd_offload.delay import delay
 
 from .onnx_models import conditional, diamond, node, saved, weight
 from .test_model_files import KINDS, of_kind
@@ -33,32 +34,35 @@ def check(file, folder, placement):
 
 
 def test_parts_transfers_and_weights_by_hand(tmp_path):
-    """relu 0, sigmoid 1, slice 0, matmul 1, add 0: three parts."""
+    """relu 0, sigmoid 1, slice 0, matmul 1, add 0: relu sends, and slice need not be done then."""
     manifest, found = check(diamond(tmp_path / "m.onnx"), tmp_path / "parts", [0, 1, 0, 1, 0])
     assert [(part.location, part.names) for part in manifest.parts] == [
-        ("device", ["relu", "slice"]),
+        ("device", ["relu"]),
         ("edge", ["sigmoid", "matmul"]),
+        ("device", ["slice"]),
         ("device", ["add"]),
     ]
     assert manifest.transfers == [
         Transfer(0, 1, ["x"], 64.0),
         Transfer(1, 2, ["r"], 64.0),
-        Transfer(1, 3, ["half"], 32.0),
-        Transfer(2, 3, ["m"], 32.0),
-        Transfer(3, 4, ["y"], 32.0),
+        Transfer(1, 3, ["r"], 64.0),
+        Transfer(3, 4, ["half"], 32.0),
+        Transfer(2, 4, ["m"], 32.0),
+        Transfer(4, 5, ["y"], 32.0),
     ]
-    assert [part.weight_bytes for part in manifest.parts] == [24, 128, 0]
+    assert [part.weight_bytes for part in manifest.parts] == [0, 128, 24, 0]
     assert manifest.location_weight_bytes == {"device": 24, "edge": 128, "cloud": 0}
     task = manifest.as_task()
-    assert task.graph.edges == ((0, 1), (1, 2), (1, 3), (2, 3), (3, 4))
-    assert task.workload[3:].tolist() == [64, 64, 32, 32, 32]
-    assert task.placement.tolist() == [0, 1, 0]
+    assert task.graph.edges == ((0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 5))
+    assert task.workload[4:].tolist() == [64, 64, 64, 32, 32, 32]
+    assert task.placement.tolist() == [0, 1, 0, 0]
     assert found.equal and found.largest_difference == 0 and found.differences == {"y": 0.0}
     assert {p.name for p in (tmp_path / "parts").iterdir()} == {
         "manifest.json",
         "part_001_device.onnx",
         "part_002_edge.onnx",
         "part_003_device.onnx",
+        "part_004_device.onnx",
     }
 
 
@@ -175,6 +179,7 @@ def models(draw):
     return nodes, outputs, locations
 
 
+STATE = [1e9, 4e9, 2e10, 1e4, 2e4, 4e4, 1e-4, 3e-4]  # bytes matter as much as cycles
 FIXTURE = [HealthCheck.function_scoped_fixture]
 
 
@@ -193,7 +198,11 @@ def test_parts_of_random_models_equal_the_whole(tmp_path, drawn, most):
     assert found.equal and found.largest_difference <= 1e-6
     for transfer in manifest.transfers:
         assert transfer.sender < transfer.receiver
-    assert manifest.as_task().graph.n == len(manifest.parts)
+    parts = manifest.as_task()
+    assert parts.graph.n == len(manifest.parts)
+    whole_delay = delay(model.graph, [*model.workload, *STATE], locations[: model.graph.n])
+    parts_delay = delay(parts.graph, [*parts.workload, *STATE], parts.placement)
+    assert parts_delay <= whole_delay * (1 + 1e-9)
     # between locations, the same tensors travel as the task graph's edges say
     place = [0, *locations[: model.graph.n], 0]
     crossing = {edge for edge in model.graph.edges if place[edge[0]] != place[edge[1]]}
