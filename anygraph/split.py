@@ -111,7 +111,11 @@ class Manifest:
     location_weight_bytes: dict[str, int]
 
     def as_task(self) -> PartTask:
-        """The parts as subtasks: what then runs. It is no later: a tensor goes once to a part."""
+        """The parts as subtasks: what then runs.
+
+        Its delay is the model's, but for two things: a tensor goes to a part once, not to each of
+        its subtasks, and transfers that wait for one link may change their order.
+        """
         parts = [part for part in self.parts if part.subtasks]
         ends = {len(self.parts) + 1: len(parts) + 1}  # the sink; constants have no subtask
         sizes = {
