@@ -309,10 +309,9 @@ def _save_part(model_file: ModelFile, stretch: _Stretch, types: Mapping, file: P
     part.graph.sparse_initializer.extend(
         t for t in whole.graph.sparse_initializer if t.values.name in needs.weights
     )
-    known = {value.name: value for value in [*whole.graph.input, *whole.graph.output]}
-    for names, values in ((stretch.inputs, part.graph.input), (stretch.outputs, part.graph.output)):
-        for name in names:
-            values.append(known.get(name) or _value(name, types[name]))
+    given = {value.name: value for value in whole.graph.input}
+    part.graph.input.extend(given.get(n) or _value(n, types[n]) for n in stretch.inputs)
+    part.graph.output.extend(_value(name, types[name]) for name in stretch.outputs)
     onnx.load_external_data_for_model(part, str(Path(model_file.path).resolve().parent))
     onnx.save(
         part, file, save_as_external_data=needs.bytes > LARGEST_FILE, location=f"{file.name}.data"
