@@ -1,4 +1,4 @@
-"""A task graph with fewer subtasks: the cheapest is merged into its last predecessor, repeatedly."""
+"""Fewer subtasks: the cheapest is merged into its last predecessor, again and again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Edge = tuple[int, int]
 class Merged(NamedTuple):
     """What merging leaves: m groups of the n subtasks, numbered 1 to m."""
 
-    group_of: np.ndarray  # int64 (n,): the group of every subtask; placements[group_of - 1] undoes it
+    group_of: np.ndarray  # int64 (n,): of every subtask; it runs at placement[group_of - 1]
     cycles: np.ndarray  # float64 (m,): of every group
     edge_bytes: dict[Edge, float]  # between groups; 0 is the source, m + 1 the sink
 
@@ -67,14 +67,12 @@ class _Groups:
         return Merged(group_of, np.array([self.cycles[j] for j in sorted(self.cycles)]), edge_bytes)
 
 
-def merge(
-    n: int, cycles: Sequence[float], edge_bytes: Mapping[Edge, float], most: int
-) -> Merged:
+def merge(n: int, cycles: Sequence[float], edge_bytes: Mapping[Edge, float], most: int) -> Merged:
     """At most `most` subtasks, made of `n`.
 
-    While there are more, the one of fewest cycles (of equal ones, the first) is merged into its last
-    predecessor in the topological order. One that the source alone feeds has none and stays. Edges
-    that come to join the same two groups add their bytes up.
+    While there are more, the one of fewest cycles (of equal ones, the first) is merged into its
+    last predecessor in the topological order. One that the source alone feeds has none and stays.
+    Edges that come to join the same two groups add their bytes up.
 
     The graph stays acyclic, and the numbers a topological order. Let p be the last predecessor of
     j, and let the group keep the place of p. Whatever feeds j is p or stands before p, so its edge

@@ -8,7 +8,7 @@ traffic. How the structure is read stands in `onnx_graph`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from onnx.inliner import inline_selected_functions
 from onnx.shape_inference import infer_shapes
 
 from anygraph.families import MAX_SUBTASKS
+from anygraph.listing import Note
 from anygraph.merging import merge
 from anygraph.onnx_count import count
 from anygraph.onnx_graph import (
@@ -39,9 +40,9 @@ from anygraph.onnx_profile import (
     tensor_bytes,
 )
 from anygraph.onnx_run import random_inputs
+from anygraph.wfformat import MACHINE_SPEED
 from kd_offload.graphs import TaskGraph
 
-MACHINE_SPEED = 3e9  # Hz: a laptop's core, if the reader does not say what measured
 CYCLES_PER_FLOP = 1 / 8  # eight operations in a cycle: SIMD with fused multiply-add
 EXPANSIONS = 3  # functions in functions
 
@@ -58,7 +59,7 @@ class ModelFile:
         `n` subtasks, E edges.
     names : tuple of str
         What each subtask is called: the name of its costliest operator. (n,)
-    operators : tuple of tuple of str
+    members : tuple of tuple of str
         The names of each subtask's operators, in the order that they run. (n,)
     cycles : ndarray
         Of each subtask. float64 (n,)
@@ -72,21 +73,27 @@ class ModelFile:
         Of each tensor that travels.
     inputs : dict of str to ndarray
         What the model was run with, or the shapes that were counted; empty if neither was needed.
-    report : tuple of str
-        What was done and assumed, in sentences.
+    report : tuple of Note
+        What was done and assumed.
+    unmerged : ModelFile or None
+        The same, a subtask for each operator; None if nothing was merged.
+    group_of : ndarray or None
+        What each subtask of `unmerged` went into, 1 to n. int64
     """
 
     path: Path
     graph: TaskGraph
     names: tuple[str, ...]
-    operators: tuple[tuple[str, ...], ...]
+    members: tuple[tuple[str, ...], ...]
     cycles: np.ndarray
     bytes: np.ndarray
     weight_bytes: np.ndarray
     structure: Structure
     tensor_bytes: dict[str, float]
     inputs: dict[str, np.ndarray]
-    report: tuple[str, ...]
+    report: tuple[Note, ...]
+    unmerged: ModelFile | None = None
+    group_of: np.ndarray | None = None
 
     @property
     def workload(self) -> np.ndarray:
@@ -101,7 +108,7 @@ class _Costs(NamedTuple):
     cycles: dict[str, float]  # of each operator
     tensor_bytes: dict[str, float]
     inputs: dict[str, np.ndarray]
-    report: list[str]
+    report: list[Note]
 
 
 def read_model(
@@ -109,7 +116,7 @@ def read_model(
     dims: Mapping[str, int | tuple[int, ...]] | None = None,
     costs: str | Path = "measured",
     machine_speed: float = MACHINE_SPEED,
-    most: int = MAX_SUBTASKS,
+    most_subtasks: int = MAX_SUBTASKS,
     inputs: Mapping[str, Any] | None = None,
 ) -> ModelFile:
     """Read an ONNX model as a task graph.
@@ -126,9 +133,9 @@ def read_model(
         "flops": operations are counted, nothing is run. Else a profile that ONNX Runtime wrote, on
         a phone for instance, without graph optimisations.
     machine_speed : float, optional
-        Hz of the machine that measured: seconds times it are cycles.
-    most : int, optional
-        More subtasks than this are merged (see `merging`).
+        Hz of the machine that measured: seconds times it are cycles. 2 GHz by default.
+    most_subtasks : int, optional
+        More are merged (see `merging`).
     inputs : mapping of str to array, optional
         Values of inputs; the others are random.
 
@@ -145,8 +152,8 @@ def read_model(
     dims = {"batch": 1} if dims is None else dims
     if not np.isfinite(machine_speed) or machine_speed <= 0:
         raise ValueError(f"machine_speed: {machine_speed!r}, expected a positive number of Hz")
-    if not isinstance(most, (int, np.integer)) or most < 1:
-        raise ValueError(f"most: {most!r}, expected a positive integer")
+    if not isinstance(most_subtasks, (int, np.integer)) or most_subtasks < 1:
+        raise ValueError(f"most_subtasks: {most_subtasks!r}, expected a positive integer")
     structure = structure_of(prepare(open_model(path)), path)
     if costs == "flops":
         found = _counted(structure, dims, inputs or {}, path)
@@ -154,7 +161,11 @@ def read_model(
         found = _measured(structure, dims, inputs or {}, path, machine_speed)
     else:
         found = _profiled(structure, Path(costs), dims, inputs or {}, path, machine_speed)
-    return _as_task(path, found, int(most))
+    operators = found.structure.operators
+    whole = _as_task(path, found, [[operator] for operator in operators])
+    if whole.graph.n <= most_subtasks:
+        return whole
+    return _merged(whole, found, int(most_subtasks))
 
 
 # costs
@@ -164,8 +175,8 @@ def _counted(structure, dims, inputs, path: Path) -> _Costs:
     feeds = random_inputs(structure.model, dims, inputs, path)
     counts = count(structure, feeds, path)
     cycles = {name: flops * CYCLES_PER_FLOP for name, flops in counts.flops.items()}
-    report = ["Operations are counted by onnx-tool, eight in a cycle; nothing was run."]
-    return _Costs(structure, cycles, counts.tensor_bytes, feeds, report)
+    text = "Operations are counted by onnx-tool, eight in a cycle; nothing was run."
+    return _Costs(structure, cycles, counts.tensor_bytes, feeds, [Note("counted", text)])
 
 
 def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Costs:
@@ -180,17 +191,19 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
     nodes = structure.model.graph.node
     branching = [op.name for op in structure.operators if any(True for _ in bodies(nodes[op.node]))]
     made_up = [name for name in feeds if name not in inputs]
-    report = [
+    text = (
         f"Measured by ONNX Runtime: {_times(profile.runs)} after one to warm up, one thread, "
-        f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz.",
-        f"The profile's times are scaled by {scale:.2f}: a run without it takes so much of them.",
-    ]
+        f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz."
+    )
+    report = [Note("measured", text)]
+    text = f"The profile's times are scaled by {scale:.2f}: a run without it takes so much of them."
+    report.append(Note("scaled", text))
     if made_up:
-        report.append(f"Inputs are random: {', '.join(_described(n, feeds[n]) for n in made_up)}.")
+        text = f"Inputs are random: {', '.join(_described(n, feeds[n]) for n in made_up)}."
+        report.append(Note("inputs", text))
     if branching:
-        report.append(
-            f"{', '.join(branching)}: measured with the branch and the rounds of these inputs."
-        )
+        text = f"{', '.join(branching)}: measured with the branch and the rounds of these inputs."
+        report.append(Note("bodies", text))
     return _from_profile(structure, profile, feeds, path, machine_speed, report)
 
 
@@ -199,10 +212,11 @@ def _profiled(structure, file: Path, dims, inputs, path: Path, machine_speed: fl
         raise ValueError(f'costs: {str(file)!r}, expected "measured", "flops" or a profile\'s file')
     profile = read_profile(file, structure.model)
     _refuse_without_time(structure, profile, path, f"the profile {file}")
-    report = [
+    text = (
         f"Times are those of the profile {file.name} ({_times(profile.runs)}); "
         f"seconds are cycles at {machine_speed / 1e9:g} GHz."
-    ]
+    )
+    report = [Note("profile", text)]
     try:
         feeds = random_inputs(structure.model, dims, inputs, path)
     except ValueError:  # sizes are in the profile; strings' and sequences' are asked for there
@@ -271,31 +285,36 @@ def _refuse_without_time(structure: Structure, profile: Profile, path: Path, whe
 # the task
 
 
-def _as_task(path: Path, costs: _Costs, most: int) -> ModelFile:
-    operators = costs.structure.operators
-    groups = [[operator] for operator in operators]
+def _merged(whole: ModelFile, costs: _Costs, most: int) -> ModelFile:
+    sizes = dict(zip(whole.graph.edges, whole.bytes))
+    group_of = merge(whole.graph.n, whole.cycles, sizes, most).group_of
+    groups: list[list[Operator]] = [[] for _ in range(max(group_of))]
+    for operator, group in zip(costs.structure.operators, group_of):
+        groups[group - 1].append(operator)
+    n = len(groups)
+    text = f"Merged to {n} subtasks, the cheapest into the last that feeds it."
+    if n > most:
+        text = f"{text} They are more than {most}: the input alone feeds them."
+    costs.report.append(Note("merged", text))
+    return replace(_as_task(whole.path, costs, groups), unmerged=whole, group_of=group_of)
+
+
+def _as_task(path: Path, costs: _Costs, groups: Sequence[Sequence[Operator]]) -> ModelFile:
     sizes = _edge_bytes(costs, groups)
-    cycles = [costs.cycles[operator.name] for operator in operators]
-    if len(operators) > most:
-        group_of = merge(len(operators), cycles, sizes, most).group_of
-        groups = [[] for _ in range(max(group_of))]
-        for operator, group in zip(operators, group_of):
-            groups[group - 1].append(operator)
-        sizes = _edge_bytes(costs, groups)  # a tensor that two operators of a group take goes once
     graph = TaskGraph(path.stem, len(groups), tuple(sizes))
     costliest = [max(group, key=lambda operator: costs.cycles[operator.name]) for group in groups]
     return ModelFile(
         path=path,
         graph=graph,
         names=tuple(operator.name for operator in costliest),
-        operators=tuple(tuple(operator.name for operator in group) for group in groups),
+        members=tuple(tuple(operator.name for operator in group) for group in groups),
         cycles=np.array([sum(costs.cycles[op.name] for op in group) for group in groups]),
         bytes=np.array([sizes[edge] for edge in graph.edges], dtype=np.float64),
         weight_bytes=np.array([_weights(costs.structure, g) for g in groups], dtype=np.float64),
         structure=costs.structure,
         tensor_bytes=costs.tensor_bytes,
         inputs=costs.inputs,
-        report=tuple([*_summary(path, costs.structure, len(groups), most), *costs.report]),
+        report=(*_summary(path, costs.structure), *costs.report),
     )
 
 
@@ -333,30 +352,31 @@ def _weights(structure: Structure, operators: Sequence[Operator]) -> int:
     return constants_of(structure, names).bytes
 
 
-def _summary(path: Path, structure: Structure, n: int, most: int) -> list[str]:
-    """What was read, in sentences."""
+def _summary(path: Path, structure: Structure) -> list[Note]:
+    """What was read."""
     operators = structure.operators
     weights = sum(structure.weight_bytes.values()) / 1e6
-    lines = [f"{path.name}: {len(operators)} operators, {weights:.3g} MB of weights."]
-    if n < len(operators):
-        lines.append(f"Merged to {n} subtasks, the cheapest into the last that feeds it.")
-    if n > most:
-        lines.append(f"More than {most} subtasks are left: the input alone feeds them.")
+    notes = [
+        Note("model", f"{path.name}: {len(operators)} operators, {weights:.3g} MB of weights.")
+    ]
     constant = len(set(structure.constant_nodes.values()))
     if constant:
-        lines.append(f"{constant} operators depend on weights alone: done once, they cost nothing.")
+        text = f"{constant} operators depend on weights alone: done once, they cost nothing."
+        notes.append(Note("constant", text))
     if structure.unused:
-        lines.append(f"{len(structure.unused)} operators left out: no output depends on them.")
+        text = f"{len(structure.unused)} operators are left out: no output depends on them."
+        notes.append(Note("unused", text))
     given = {name for operator in operators for name in operator.gives}
     for name in structure.outputs:
         if name not in given:
             what = "an input passed through" if name in structure.inputs else "a constant"
-            lines.append(f"Output {name} is {what}: it does not travel.")
+            notes.append(Note("output", f"Output {name} is {what}: it does not travel."))
     taken = {name for operator in operators for name in operator.takes}
     idle = [name for name in structure.inputs if name not in taken]
     if idle:
-        lines.append(f"No operator takes the inputs {', '.join(idle)}.")
+        notes.append(Note("idle", f"No operator takes the inputs {', '.join(idle)}."))
     random = [operator.name for operator in operators if operator.kind in RANDOM]
     if random:
-        lines.append(f"{', '.join(random)} draw random numbers: no two runs are the same.")
-    return lines
+        text = f"{', '.join(random)} draw random numbers: no two runs are the same."
+        notes.append(Note("random", text))
+    return notes

@@ -224,9 +224,7 @@ def _stretches(model_file: ModelFile, placement: np.ndarray) -> list[_Stretch]:
     structure = model_file.structure
     operators = {operator.name: operator for operator in structure.operators}
     runs = _runs(model_file.graph, placement)
-    members = [
-        [operators[name] for j in run for name in model_file.operators[j - 1]] for run in runs
-    ]
+    members = [[operators[name] for j in run for name in model_file.members[j - 1]] for run in runs]
     takes = [frozenset().union(*(op.takes for op in group)) for group in members]
     gives = [frozenset().union(*(op.gives for op in group)) for group in members]
     stretches = []

@@ -192,7 +192,7 @@ def test_parts_of_random_models_equal_the_whole(tmp_path, drawn, most):
     nodes = [node("MatMul", ["w", "w"], ["ww"]), *nodes]
     file = saved(tmp_path / "m.onnx", nodes, [("x", [2, 4]), ("z", ["batch", 4])],
                  [(name, [2, 4]) for name in outputs], weights)  # fmt: skip
-    model = read_model(file, dims={"batch": 2}, most=most)
+    model = read_model(file, dims={"batch": 2}, most_subtasks=most)
     manifest = split_model(model, locations[: model.graph.n], tmp_path / "parts")
     found = check_split(tmp_path / "parts", file, model.inputs)
     assert found.equal and found.largest_difference <= 1e-6
