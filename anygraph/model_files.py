@@ -192,7 +192,7 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
     branching = [op.name for op in structure.operators if any(True for _ in bodies(nodes[op.node]))]
     made_up = [name for name in feeds if name not in inputs]
     text = (
-        f"Measured by ONNX Runtime: {_times(profile.runs)} after one to warm up, one thread, "
+        f"Measured by ONNX Runtime: {_times(len(profile.totals))} after one to warm up, one thread, "
         f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz."
     )
     report = [Note("measured", text)]
@@ -213,7 +213,7 @@ def _profiled(structure, file: Path, dims, inputs, path: Path, machine_speed: fl
     profile = read_profile(file, structure.model)
     _refuse_without_time(structure, profile, path, f"the profile {file}")
     text = (
-        f"Times are those of the profile {file.name} ({_times(profile.runs)}); "
+        f"Times are those of the profile {file.name} ({_times(len(profile.totals))}); "
         f"seconds are cycles at {machine_speed / 1e9:g} GHz."
     )
     report = [Note("profile", text)]

@@ -34,8 +34,7 @@ class Profile(NamedTuple):
     seconds: dict[str, float]  # the median over the runs
     input_shapes: dict[str, list[tuple[int, ...]]]  # of those that are tensors, in order
     output_shapes: dict[str, list[tuple[int, ...]]]
-    total: float  # seconds: a run's operators together, constant ones too; the median
-    runs: int
+    totals: list[float]  # seconds: all operators of each run together, constant ones too
 
 
 class Measured(NamedTuple):
@@ -53,16 +52,18 @@ def measure(
     As many runs go without a profile, since writing it takes time too, most where operators are
     many and small.
     """
-    session = open_session(model, path)
-    if _seconds(session, feeds, path) > SLOW:
-        runs = 1
-    wall = float(np.median([_seconds(session, feeds, path) for _ in range(runs)]))
     with tempfile.TemporaryDirectory() as folder:
-        session = open_session(model, path, Path(folder) / "profile")
-        for _ in range(runs + 1):
-            run_session(session, feeds, path)
-        profile = read_profile(Path(session.end_profiling()), model)
-    scale = wall / profile.total
+        plain = open_session(model, path)
+        profiled = open_session(model, path, Path(folder) / "profile")
+        if _seconds(plain, feeds, path) > SLOW:
+            runs = 1
+        run_session(profiled, feeds, path)
+        walls = []
+        for _ in range(runs):  # in turn: the machine may be busier at one time than at another
+            walls.append(_seconds(plain, feeds, path))
+            run_session(profiled, feeds, path)
+        profile = read_profile(Path(profiled.end_profiling()), model)
+    scale = float(np.median(np.divide(walls, profile.totals)))
     seconds = {name: value * scale for name, value in profile.seconds.items()}
     return Measured(profile._replace(seconds=seconds), scale)
 
@@ -115,7 +116,7 @@ def read_profile(path: Path, model: onnx.ModelProto) -> Profile:
                 for kind, known in zip(("input_type_shape", "output_type_shape"), shapes):
                     known[name] = [_shape_of(entry) for entry in event["args"].get(kind, [])]
     medians = {name: float(np.median(times)) for name, times in seconds.items()}
-    return Profile(medians, *shapes, float(np.median(totals)), len(runs))
+    return Profile(medians, *shapes, totals)
 
 
 def _shape_of(entry: dict[str, list[int]]) -> tuple[int, ...]:
