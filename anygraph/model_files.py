@@ -192,8 +192,8 @@ def _measured(structure, dims, inputs, path: Path, machine_speed: float) -> _Cos
     branching = [op.name for op in structure.operators if any(True for _ in bodies(nodes[op.node]))]
     made_up = [name for name in feeds if name not in inputs]
     text = (
-        f"Measured by ONNX Runtime: {_times(len(profile.totals))} after one to warm up, one thread, "
-        f"no graph optimisations; seconds are cycles at {machine_speed / 1e9:g} GHz."
+        f"Measured by ONNX Runtime, {_times(len(profile.totals))} after a first: one thread, "
+        f"no graph optimisations. Seconds are cycles at {machine_speed / 1e9:g} GHz."
     )
     report = [Note("measured", text)]
     text = f"The profile's times are scaled by {scale:.2f}: a run without it takes so much of them."
