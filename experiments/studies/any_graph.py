@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from anygraph import TrainingConfig, decide, open_network, save_network
-from anygraph.families import UNSEEN_FAMILIES, draw, edges_hash
+from anygraph.families import MAX_SUBTASKS, UNSEEN_FAMILIES, draw, edges_hash
 from anygraph.network import ROLE
 from anygraph.training import fit
 from experiments.parallel import in_parallel
@@ -25,16 +25,17 @@ from kd_offload.graphs import chain, random_graph
 from kd_offload.labels import search
 from kd_offload.tasks import sample_tasks
 
-LARGEST_TEST_CHAIN = 64  # subtasks; of random graphs, too
-TEST_INDICES = 50  # random_<n>_<index> with an index below this one are test graphs
+TEST_SIZES = (12, 24, 40, 64, 100)  # subtasks of the random graphs that show scale
+TEST_INDICES = 200  # random_<n>_<index> with an index below this one are test graphs
 
 
 @cache
-def held_apart(largest: int = LARGEST_TEST_CHAIN) -> frozenset[str]:
-    """Hashes of all test graphs: the scenarios', and chains and random graphs up to a size."""
+def held_apart() -> frozenset[str]:
+    """Hashes of all test graphs: the scenarios', chains, and the random graphs that show scale."""
     graphs = [scenario(name).graph for name in SCENARIOS]
-    for n in range(1, largest + 1):
-        graphs += [chain(n), *(random_graph(n, index) for index in range(TEST_INDICES))]
+    graphs += [chain(n) for n in range(1, MAX_SUBTASKS + 1)]
+    for n in TEST_SIZES:
+        graphs += [random_graph(n, index) for index in range(TEST_INDICES)]
     return frozenset(map(edges_hash, graphs))
 
 
