@@ -86,9 +86,9 @@ def delay_lines(ax: Axes, table: Mapping[str, np.ndarray], factor: float) -> Non
         look |= {"mfc": LOCATION_COLOURS[name], "mec": "black", "mew": 0.5}
         every = max(len(values) // 8, 1)
         ax.plot(values, 1e3 * _drawn(table[name]), label=f"{name} alone", markevery=every, **look)
+    ax.plot(values, 1e3 * np.asarray(table["plan"]), color=PLAN_COLOUR, lw=2.5, label="plan")
     split = 1e3 * _drawn(table["split"])
-    ax.plot(values, split, "--", color=SPLIT_COLOUR, lw=1.2, label="best split")
-    ax.plot(values, 1e3 * np.asarray(table["plan"]), color=PLAN_COLOUR, lw=2, label="plan")
+    ax.plot(values, split, "--", color=SPLIT_COLOUR, lw=1, label="best split")
 
 
 def share_areas(ax: Axes, table: Mapping[str, np.ndarray], factor: float) -> None:
@@ -126,8 +126,8 @@ def sweep_figure(name: str, quantity: str, table: Mapping[str, np.ndarray]) -> F
     above.set_ylabel("delay (ms)")
     below.set_ylabel("cycles (%)")
     below.set_xlabel(label)
-    for ax in (above, below):
-        ax.xaxis.set_major_formatter("{x:g}")
+    for axis in (above.yaxis, below.xaxis):
+        axis.set_major_formatter("{x:g}")
     figure.legend(loc="outside lower center", ncols=4, fontsize=7)
     count = len(changes(table))
     times = "once" if count == 1 else f"{count} times"

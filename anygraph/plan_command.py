@@ -313,8 +313,8 @@ def _split(args, planned: Planned, told: Callable) -> int:
     check = check_split(args.split, args.file, file.inputs)
     verdict = "give" if check.equal else "DO NOT give"
     told(
-        f"Together the parts {verdict} the model's outputs: largest difference "
-        f"{check.largest_difference:.2g} of an output's largest value, limit {check.limit:g}."
+        f"Together they {verdict} the model's outputs: relative difference "
+        f"{check.largest_difference:.2g}, limit {check.limit:g}."
     )
     return 0 if check.equal else 1
 

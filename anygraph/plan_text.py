@@ -102,10 +102,9 @@ def _verdict(planned: Planned) -> list[str]:
     lines.append(proof(planned))
     if planned.unmerged is not None:
         whole = planned.unmerged
-        lines.append(
-            f"Before merging, {whole.n} subtasks: this placement takes {_ms(whole.delay)}, at most "
-            f"{_percent(whole.gap)} above that graph's optimum."
-        )
+        text = f"Before merging, {whole.n} subtasks: this placement takes {_ms(whole.delay)}, "
+        text += f"at most {_percent(whole.gap)} above that graph's optimum."
+        lines += wrap(text, WIDTH)
     lines.append(f"Decided in {_duration(planned.seconds)}.")
     return lines
 
@@ -125,7 +124,8 @@ def proof(planned: Planned) -> str:
     merged = " of the merged graph" if planned.unmerged is not None else ""
     if planned.proven:
         return f"Optimal{merged}, proven."
-    return f"At most {_percent(planned.gap)} above the optimum{merged}, proven."
+    text = f"At most {_percent(planned.gap)} above the optimum{merged}, proven."
+    return f"{text} More --effort may find or prove more."
 
 
 def _ms(seconds: float) -> str:
