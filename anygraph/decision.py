@@ -276,6 +276,10 @@ class Decider:
         if len(chosen):
             _refine(self.plan, tasks, allowed, chosen, self.scratch, decision, subtasks_run)
 
+    def spend(self, **budget: int) -> None:
+        """Change what a decision may spend: fields of `Budget`."""
+        self.plan = self.plan._replace(budget=self.plan.budget._replace(**budget))
+
     def one(self, task: np.ndarray) -> np.ndarray:
         """The placement int8 (n,) of one task (F,), unchecked."""
         return self.decide(task[None]).placements[0]
