@@ -293,8 +293,8 @@ def test_the_command_prints_what_json_has(file, tmp_path, capsys, monkeypatch):
 
 
 def test_the_command_splits_and_checks(model, tmp_path, capsys):
-    status, text, _ = run(capsys, model, "--costs", "flops", "--device", "1 kHz", "--pin",
-                          "m1=cloud", "--memory", "edge=64MiB", "--split", tmp_path / "parts")  # fmt: skip
+    options = "--costs flops --device 1kHz --pin m1=cloud --memory edge=64MiB --split".split()
+    status, text, _ = run(capsys, model, *options, tmp_path / "parts")
     assert status == 0 and "Together they give the model's outputs" in text
     assert "Subtasks that may not run everywhere: 1." in text
     assert (tmp_path / "parts" / "manifest.json").exists()
@@ -336,7 +336,7 @@ def test_without_a_network_it_plans_and_says_so_once(file, tmp_path, capsys, mon
         ("--split parts", "--split: steps.json is a graph file"),
         ("--dim batch=2", "--dim: steps.json is a graph file"),
         ("--sweep upp", "sweep: no quantity 'upp'; near: up"),
-        ("--sweep up=3Mbit/s..1Mbit/s", "--sweep: 'up=3Mbit/s..1Mbit/s', expected QUANTITY=FROM..TO"),
+        ("--sweep up=3bps..1bps", "--sweep: 'up=3bps..1bps', expected QUANTITY=FROM..TO"),
         ("--sweep up=3", "--sweep up: '3', expected a number and a unit"),
         ("--mean-bytes 3", "--mean-bytes: '3', expected a number and a unit, such as 64 MiB"),
         ("--gantt plan.txt", "--gantt: 'plan.txt', expected a .png, .pdf or .svg file"),
