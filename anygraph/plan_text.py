@@ -102,7 +102,9 @@ def _verdict(planned: Planned) -> list[str]:
     lines.append(proof(planned))
     if planned.unmerged is not None:
         whole = planned.unmerged
-        text = f"Before merging, {whole.n} subtasks: this placement takes {_ms(whole.delay)}, "
+        text = (
+            f"Before merging, {whole.subtasks} subtasks: this placement takes {_ms(whole.delay)}, "
+        )
         text += f"at most {_percent(whole.gap)} above that graph's optimum."
         lines += wrap(text, WIDTH)
     lines.append(f"Decided in {_duration(planned.seconds)}.")
@@ -112,7 +114,7 @@ def _verdict(planned: Planned) -> list[str]:
 def _compared(delay: float, other: float) -> str:
     if not np.isfinite(other):
         return "not allowed"
-    saved = 1 - delay / other
+    saved = 1 - delay / other if other > 0 else 0.0
     if abs(saved) < 5e-4:
         return f"{_ms(other):>10}   the same"
     words = "saved" if saved > 0 else "lost"
@@ -159,7 +161,7 @@ def as_dict(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) ->
         "subtasks": [_subtask(planned, j) for j in range(file.graph.n)],
         "delay_s": planned.delay,
         "bound_s": planned.bound,
-        "gap": planned.gap,
+        "gap": _finite(planned.gap),
         "proven": planned.proven,
         "others_s": {name: _finite(delay) for name, delay in planned.others.items()},
         "decision_s": planned.seconds,
@@ -168,7 +170,11 @@ def as_dict(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) ->
     }
     if planned.unmerged is not None:
         whole = planned.unmerged
-        found["unmerged"] = {"subtasks": whole.n, "delay_s": whole.delay, "bound_s": whole.bound}
+        found["unmerged"] = {
+            "subtasks": whole.subtasks,
+            "delay_s": whole.delay,
+            "bound_s": whole.bound,
+        }
     for quantity, plans in (sweeps or {}).items():
         columns = sweep_table(quantity, plans)
         rows = [dict(zip(columns, row)) for row in zip(*(c.tolist() for c in columns.values()))]

@@ -41,17 +41,24 @@ SPLIT = "best split"
 POINTS, SPAN = 41, 10.0  # of a sweep: values, and how far it goes to each side
 
 
+def excess(delay: float, bound: float) -> float:
+    """By what share a delay exceeds a bound; inf if the bound is 0 and the delay is not."""
+    if delay <= bound:
+        return 0.0
+    return delay / bound - 1 if bound > 0 else np.inf
+
+
 class Unmerged(NamedTuple):
     """The graph before merging, under the merged placement."""
 
-    n: int  # subtasks
+    subtasks: int
     delay: float  # s
     bound: float  # s: the least that it could take if nothing ever waited
 
     @property
     def gap(self) -> float:
         """By what share the delay may exceed the unmerged graph's optimum, at most."""
-        return self.delay / self.bound - 1
+        return excess(self.delay, self.bound)
 
 
 class Planned(NamedTuple):
@@ -73,7 +80,7 @@ class Planned(NamedTuple):
     @property
     def gap(self) -> float:
         """By what share the delay may exceed the optimum, at most."""
-        return 0.0 if self.proven else self.delay / self.bound - 1
+        return 0.0 if self.proven else excess(self.delay, self.bound)
 
     @property
     def task(self) -> np.ndarray:

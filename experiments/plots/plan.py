@@ -31,5 +31,7 @@ def plan_sweep(table: pd.DataFrame) -> Figure:
     axes[1, 0].set_ylabel("cycles (%)")
     times = table.value.max() / table.value.min()
     counts = span(table.groupby("model").placement.nunique(), str)
-    text = f"While the wireless uplink grows {times:.0f} times, a network has {counts} placements"
+    text = (
+        f"While the wireless uplink grows {times:.0f} times, each network has {counts} placements"
+    )
     return st.message(st.finish(fig), text)

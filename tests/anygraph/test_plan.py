@@ -132,11 +132,23 @@ def test_all_cuts():
     assert all(list(cut) == sorted(cut) for cut in found)
 
 
-def test_without_proof_there_is_a_gap(file):
-    planned = plan(file, SLOW, effort=0)
-    exact = plan(file, SLOW, effort=math.inf)
-    assert planned.bound <= exact.delay <= planned.delay
-    assert "above the optimum, proven. More --effort" in as_text(planned) or planned.proven
+def test_without_proof_there_is_a_gap(tmp_path):
+    tasks = [{"name": f"t{k}", "cost": 1.0 + k % 5} for k in range(12)]
+    path = tmp_path / "wide.json"
+    path.write_text(json.dumps({"tasks": tasks, "dependencies": []}))
+    quick = plan(path, effort=0)
+    exact = plan(path, effort=math.inf)
+    assert exact.proven and not quick.proven and quick.gap > 0
+    assert quick.bound <= exact.delay <= quick.delay <= quick.bound * (1 + quick.gap) * (1 + 1e-9)
+    assert "above the optimum, proven. More --effort" in as_text(quick)
+
+
+def test_a_task_that_costs_nothing(tmp_path):
+    path = tmp_path / "nothing.json"
+    path.write_text(json.dumps({"tasks": [{"name": "t", "cost": 0}], "dependencies": []}))
+    planned = plan(path)
+    assert planned.delay == 0 and planned.gap == 0 and "the same" in as_text(planned)
+    assert json.loads(json.dumps(as_dict(planned), allow_nan=False))["proven"]
 
 
 def test_merged_graphs_are_evaluated_before_merging(file):
@@ -145,7 +157,7 @@ def test_merged_graphs_are_evaluated_before_merging(file):
     whole = read.unmerged
     each = planned.placement[read.group_of - 1]
     task = task_of(whole, SLOW)
-    assert planned.unmerged.n == 5
+    assert planned.unmerged.subtasks == 5
     assert planned.unmerged.delay == delay(whole.graph, task, each)
     assert planned.unmerged.bound <= solve(whole.graph, task).delays[0] * (1 + 1e-9)
     assert "of the merged graph, proven" in as_text(planned)
