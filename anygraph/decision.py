@@ -47,7 +47,7 @@ from anygraph.propose import (
     routes,
     unflattened,
 )
-from kd_offload.delay import EVERYWHERE, N_LOCATIONS, N_STATE, prepare
+from kd_offload.delay import EVERYWHERE, N_STATE, check_allowed, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import (
     GUIDED,
@@ -288,20 +288,6 @@ def warn_outside(tasks: np.ndarray) -> None:
                 stacklevel=3,
             )
             return
-
-
-def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
-    """Allowed locations as bool (n, 3). Raises ValueError naming a subtask that has none."""
-    if allowed is None:
-        return EVERYWHERE
-    mask = np.asarray(allowed)
-    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
-        got = f"{mask.dtype} {mask.shape}"
-        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
-    nowhere = np.flatnonzero(~mask.any(axis=1))
-    if len(nowhere):
-        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
-    return np.ascontiguousarray(mask)
 
 
 def decide(
