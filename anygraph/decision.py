@@ -19,7 +19,6 @@ locations count 1, and so does a subtask of the pass backwards over the graph.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import NamedTuple
 
@@ -53,6 +52,7 @@ from kd_offload.labels import (
     GUIDED,
     PROMISING,
     ROUNDING,
+    TIE,
     UNLIMITED,
     Structure,
     new_scratch,
@@ -89,8 +89,9 @@ class Decision(NamedTuple):
 
     @property
     def proven(self) -> np.ndarray:
-        """Which placements are proven optimal: bool (S,)."""
-        return self.stages < STAGES.index("not proven")
+        """Which placements are proven optimal, to a relative TIE: bool (S,)."""
+        ended = self.stages < STAGES.index("not proven")
+        return ended | (self.delays <= self.bounds * (1 + TIE))
 
     @property
     def gaps(self) -> np.ndarray:
@@ -169,7 +170,7 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
             count = beam.count
             least = max(least, min(beam.bound, best))
             spent += beam.children
-        if budget.hypotheses > 0:
+        if budget.hypotheses > 0 and times.time_to_result[0, 0] > 0:  # its unit of time
             last = count + budget.hypotheses
             propose_one(
                 route, tasks[s], allowed, plan.weights, times, network, proposals[count:last]
@@ -252,7 +253,7 @@ class Decider:
         known, nodes = self.plan.known, self.plan.budget.first_nodes
         _settle(known, tasks, allowed, nodes, self.scratch, decision, subtasks_run)
         if self.effort > 0:
-            open_tasks = np.flatnonzero(~decision.proven)
+            open_tasks = np.flatnonzero(decision.stages == STAGES.index("not proven"))
             if len(open_tasks):
                 _refine(self.plan, tasks, allowed, open_tasks, self.scratch, decision, subtasks_run)
         return decision._replace(evaluations=subtasks_run / n)
@@ -268,8 +269,7 @@ class Decider:
 
 def _multiplied(effort: float, share: float) -> int:
     """A share of the default, as a number of subtasks."""
-    product = effort * share
-    return UNLIMITED // 4 if math.isinf(product) else int(product)
+    return int(min(effort * share, UNLIMITED // 4))
 
 
 def _no_network() -> GraphNetwork:

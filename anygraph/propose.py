@@ -35,6 +35,7 @@ from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import check_tasks
 
 N_RATES = 6  # of the system state: speeds and bandwidths, without propagation delays
+FORBIDDEN = -1e30  # a logit; finite, since compiled with fastmath
 TINY = 1e-300  # added to what may be zero before its logarithm, which is cut anyway
 
 
@@ -356,7 +357,7 @@ def _label(j, allowed, weights, hidden, logits, proposals):
     if len(allowed) > 0:
         for place in range(N_LOCATIONS):
             if not allowed[j - 1, place]:
-                logits[place] = -np.inf
+                logits[place] = FORBIDDEN
     for k in range(count):
         best = 0 if logits[0, k] >= logits[1, k] else 1
         top = max(logits[0, k], logits[1, k])
