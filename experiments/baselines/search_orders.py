@@ -43,7 +43,7 @@ from kd_offload.labels import (
 )
 from kd_offload.tasks import check_tasks
 
-MOST_PREFIXES = 20_000_000  # that best first keeps, at about 100 bytes each
+MOST_PREFIXES = 10_000_000  # that best first keeps, at about 120 bytes each
 
 
 class Pool(NamedTuple):
@@ -63,6 +63,15 @@ class Search(NamedTuple):
     nodes: int  # evaluated at most, but for the last prefix's children
     scratch: Scratch
     pool: Pool
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _place_source(scratch):
+    """The empty prefix, in `scratch`; returns its bound."""
+    scratch.placement[0], scratch.finish[0] = 0, 0.0
+    scratch.free_at[0, 0, :] = 0.0
+    scratch.bound[0, 0] = scratch.times.time_to_result[0, 0]
+    return scratch.bound[0, 0]
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -112,8 +121,7 @@ def best_first_kernel(search, limit, best_placement):
     n, low, order = known.n, scratch.bound, scratch.order
     best, nodes, count = np.inf, 0, 1
     pool.depth[0], pool.free_at[0, :] = 0, 0.0
-    scratch.placement[0], scratch.finish[0] = 0, 0.0
-    queue = [(scratch.times.time_to_result[0, 0], 0, 0.0, 0)]  # bound, -depth, rank, number
+    queue = [(_place_source(scratch), 0, 0.0, 0)]  # bound, -depth, rank, number
     while len(queue) > 0 and queue[0][0] < limit:
         if nodes >= search.nodes:
             return Found(best, nodes + 1, queue[0][0])
@@ -141,14 +149,13 @@ def best_first_kernel(search, limit, best_placement):
 def limited_discrepancy_kernel(search, limit, best_placement):
     """Limited discrepancy search, as `best_first_kernel`; if it gives up, its bound is the weakest.
 
-    Each round looks at the placements of exactly so many discrepancies.
+    Each round looks at the placements of exactly so many discrepancies. Children are ordered by
+    bounds as far as the first limit, so that a placement's discrepancies are the same in each.
     """
     known, _, scratch, _ = search
     n, placement, low, turn = known.n, scratch.placement, scratch.bound, scratch.turn
     left = np.empty(n + 2, np.int64)  # discrepancies to be used from subtask j on
-    weakest = scratch.times.time_to_result[0, 0]
-    placement[0], scratch.finish[0] = 0, 0.0
-    low[0, 0], scratch.free_at[0, 0, :] = weakest, 0.0
+    weakest, first_limit = _place_source(scratch), limit
     best, nodes, discrepancies, more = np.inf, 0, 0, weakest < limit
     while more:
         more = False  # whether a placement has more discrepancies than this round allows
@@ -163,7 +170,8 @@ def limited_discrepancy_kernel(search, limit, best_placement):
                 if nodes >= search.nodes:
                     return Found(best, nodes + 1, weakest)
                 last = placement[j - 1]
-                _extend(j, scratch.free_at[j - 1, last], low[j - 1, last], limit, known, scratch)
+                before, before_bound = scratch.free_at[j - 1, last], low[j - 1, last]
+                _extend(j, before, before_bound, first_limit, known, scratch)
                 nodes += N_LOCATIONS
             k, remaining = scratch.order[j, visited], left[j] - visited
             seen = remaining > (N_LOCATIONS - 1) * (n - j)  # all below have fewer

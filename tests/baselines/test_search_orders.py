@@ -90,7 +90,7 @@ def test_large_graphs_and_too_many_nodes():
     for search in SEARCHES:
         found = search(chain(128), tasks, 3000)  # lookahead is optimal where nothing waits
         assert (found.nodes == 0).all() and (found.bounds == found.delays).all()
-    with pytest.raises(ValueError, match="nodes: None, expected less than 20,000,000"):
+    with pytest.raises(ValueError, match="nodes: None, expected less than 10,000,000"):
         best_first(fusion(), None)
     with pytest.raises(ValueError, match="nodes: 30000000, expected less than"):
         search_best_first(fusion(), tasks, 30_000_000)
