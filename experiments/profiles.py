@@ -38,7 +38,7 @@ class Profile:
     """The same, on real networks."""
     batch: int = 512
     """Tasks in each update."""
-    any_seeds: tuple = (0, 1, 2)
+    any_seeds: tuple = (0, 1, 2, 3, 4)
     """Training seeds of `anygraph`."""
     any_steps: tuple = (6500, 6500)
     """Its steps of imitation, and against the delay."""
