@@ -95,9 +95,9 @@ class Decision(NamedTuple):
 
     @property
     def gaps(self) -> np.ndarray:
-        """By what share a delay may exceed the optimum, at most: float64 (S,)."""
-        known = np.where(self.proven, 1.0, self.bounds)
-        return np.where(self.proven, 0.0, self.delays / known - 1)
+        """By what share a delay may exceed the optimum, at most: float64 (S,); inf if unknown."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.proven, 0.0, self.delays / self.bounds - 1)
 
 
 class Budget(NamedTuple):

@@ -127,6 +127,8 @@ def test_nothing_takes_time_but_what_a_mask_enforces():
     decider.spend(first_nodes=0)
     decision = decider.decide(task[None], allowed)
     assert decision.delays == [1.0] and decision.proven.all()
+    quickest = decide(None, FORK, task, 0, allowed)
+    assert quickest.bounds == [0] and quickest.gaps == [np.inf] and not quickest.proven.any()
 
 
 def test_a_sum_that_overflows_is_refused_and_never_told_wrong():
