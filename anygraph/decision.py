@@ -65,6 +65,9 @@ FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot en
 WIDTH = 8  # of the beam
 EVALUATIONS = 80  # of an improvement, at most
 LAST_NODES = 3000  # of the last search
+REMEMBER_FROM = 64  # nodes of a search before it remembers prefixes (see `kd_offload.labels`)
+ROWS = 128  # of its table of prefixes: more make no difference to so few nodes
+MOST_LIVE = 16  # results still needed, above which few prefixes are dominated: none is remembered
 STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 STATE_RANGES = {  # low, high of the states trained on, in SI units
     "f_0": (1e8, 1e10),
@@ -224,7 +227,7 @@ class Decider:
         if not isinstance(width, (int, np.integer)) or width < 0:
             raise ValueError(f"width: {width!r}, expected a whole number of at least 0")
         some = model or _no_network()
-        self.graph, self.scratch = graph, new_scratch(graph)
+        self.graph, self.scratch = graph, new_scratch(graph, _rows(effort))
         budget = Budget(
             first_nodes=_multiplied(min(effort, 1.0), FIRST_NODES / graph.n**2),
             width=int(width),
@@ -234,7 +237,7 @@ class Decider:
         )
         weights = unflattened(flat_weights(some), some.width, some.hypotheses)
         self.plan = Plan(
-            structure(graph), routes(graph), neighbours(graph), moves(graph), weights, budget
+            _known(graph, effort), routes(graph), neighbours(graph), moves(graph), weights, budget
         )
         self.effort = effort
 
@@ -270,6 +273,25 @@ def _multiplied(effort: float, share: float) -> int:
     """A share of the default, as a number of subtasks."""
     product = effort * share
     return UNLIMITED // 4 if math.isinf(product) else int(product)
+
+
+def _rows(effort: float) -> int:
+    """Rows of a table of prefixes: ROWS up to an effort of 1, then in proportion, to 64 times."""
+    rows = ROWS
+    while rows < ROWS * min(effort, 64):
+        rows *= 2
+    return rows
+
+
+def _known(graph: TaskGraph, effort: float) -> Structure:
+    """What a search knows of a graph, and from which node on it remembers prefixes."""
+    known = structure(graph)
+    most_live = int(np.diff(known.live_first).max())
+    if effort <= 1 and most_live > MOST_LIVE:
+        return known._replace(remember_from=UNLIMITED)
+    if known.remember_from == UNLIMITED:  # it cannot
+        return known
+    return known._replace(remember_from=REMEMBER_FROM)
 
 
 def _no_network() -> GraphNetwork:

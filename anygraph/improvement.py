@@ -87,6 +87,7 @@ def lookahead(n, first, source, times, workspace):
     placement[0], finish[0] = 0, 0.0
     for j in range(1, n + 1):
         location, least = 0, np.inf
+        finish[j] = np.inf
         for k in range(N_LOCATIONS):
             _copy(free_at[j], options[k])
             done = schedule_node(j, k, first, source, times, placement, finish, options[k])

@@ -323,11 +323,12 @@ def structure(graph: TaskGraph) -> Structure:
     )
 
 
-def new_scratch(graph: TaskGraph) -> Scratch:
-    """Room for searches of one graph."""
+def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
+    """Room for searches of one graph. rows: of remembered prefixes, a power of two."""
     depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
     width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
-    rows = 2 ** min(max(graph.n - 10, 8), 13)
+    if rows is None:
+        rows = 2 ** min(max(graph.n - 10, 8), 13)
     memory = Memory(
         keys=np.empty((rows, ROW), np.int64),
         vectors=np.empty((rows, ROW, width)),
