@@ -157,7 +157,8 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
     n, first, source = known.n, known.first, known.source
     width, times = budget.width, scratch.times
     workspace, beam_scratch = new_workspace(n), new_beam_scratch(n, max(width, 1))
-    network = new_network_workspace(plan.weights.state.shape[0], n, len(route.forward.source))
+    network_width, hypotheses = plan.weights.hypothesis.shape
+    network = new_network_workspace(network_width, hypotheses, n, len(route.forward.source))
     proposals = np.empty((width + budget.hypotheses, n), np.int8)
     for s in chosen:
         placement, least, spent = decision.placements[s], decision.bounds[s], subtasks_run[s]

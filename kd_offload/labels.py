@@ -30,6 +30,7 @@ from .delay import (
     ALWAYS_FREE,
     EVERYWHERE,
     FIRST_HOP,
+    KERNEL,
     N_LOCATIONS,
     N_RESOURCES,
     PROCESSOR,
@@ -177,7 +178,7 @@ def _dominated(j, graph, placement, finish, free_at, memory):
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _least_open(j, best, scratch):
     """Least bound of what a search left when it gave up: the prefix in hand, children not seen."""
     bound = min(best, scratch.bound[j - 1, scratch.placement[j - 1]])
@@ -194,7 +195,7 @@ def _begin(placement, finish, bound, free_at):
     free_at[0, 0, :] = 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     graph, by, limit, enough, budget, best_placement, scratch, root=1
 ):
@@ -261,7 +262,8 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
         delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[j, k])
         if delay < limit:
             best = delay
-            best_placement[:] = placement[1 : n + 1]
+            for i in range(n):  # quicker than numba's slices
+                best_placement[i] = placement[i + 1]
             if delay <= enough:
                 return Found(best, nodes, best)
             limit = delay * (1 - ROUNDING)
