@@ -132,11 +132,12 @@ def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at
         ready = free_at[PROCESSOR[k]]
         for e in range(first[m], first[m + 1]):
             i = source[e]
-            if i <= j:
-                one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
-                sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
-                sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
-                ready = max(ready, sent)
+            if i > j:  # and so are the edges that follow
+                break
+            one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
+            sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
+            sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
+            ready = max(ready, sent)
         best = min(best, ready + times.execution[m, k] + times.time_to_result[m, k])
         if best <= bound:
             return bound
