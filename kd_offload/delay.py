@@ -42,13 +42,14 @@ PROCESSOR[np.array(SERIAL)] = N_LINKS + np.arange(sum(SERIAL))
 BANDWIDTH_INDEX = np.array([STATE.index(name) for name in BANDWIDTH], np.uint8)
 PROPAGATION_INDEX = np.array([STATE.index(name) for name in PROPAGATION], np.uint8)
 FIRST_HOP, SECOND_HOP = np.full((2, N_LOCATIONS, N_LOCATIONS), ALWAYS_FREE, np.uint8)
-# Options of compiled code that allocates nothing. With `_nrt`, numba would count references to every
-# array that is named in a loop, which can take longer than what the loop computes.
-KERNEL = {"cache": True, "error_model": "numpy", "_nrt": False}
 EVERYWHERE = np.ones((0, N_LOCATIONS), np.bool_)  # allows every location to every subtask
 for _pair, _links in ROUTES.items():
     FIRST_HOP[_pair] = _links[0]
     SECOND_HOP[_pair] = _links[1] if len(_links) > 1 else ALWAYS_FREE
+
+# Options of compiled code that allocates nothing. With `_nrt`, numba counts references to every
+# array that a loop names, which can take longer than what the loop computes.
+KERNEL = {"cache": True, "error_model": "numpy", "_nrt": False}
 
 
 class Times(NamedTuple):
