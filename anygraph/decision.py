@@ -65,6 +65,9 @@ FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot en
 WIDTH = 8  # of the beam
 EVALUATIONS = 80  # of an improvement, at most
 LAST_NODES = 3000  # of the last search
+REMEMBER_FROM = 64  # nodes of a search before it remembers prefixes (see `kd_offload.labels`)
+ROWS = 128  # of its table of prefixes: more make no difference to so few nodes
+MOST_LIVE = 16  # results still needed, above which few prefixes are dominated: none is remembered
 STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 STATE_RANGES = {  # low, high of the states trained on, in SI units
     "f_0": (1e8, 1e10),
@@ -155,7 +158,8 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
     n, first, source = known.n, known.first, known.source
     width, times = budget.width, scratch.times
     workspace, beam_scratch = new_workspace(n), new_beam_scratch(n, max(width, 1))
-    network = new_network_workspace(plan.weights.state.shape[0], n, len(route.forward.source))
+    network_width, hypotheses = plan.weights.hypothesis.shape
+    network = new_network_workspace(network_width, hypotheses, n, len(route.forward.source))
     proposals = np.empty((width + budget.hypotheses, n), np.int8)
     for s in chosen:
         placement, spent = decision.placements[s], subtasks_run[s]
@@ -226,7 +230,7 @@ class Decider:
         if not isinstance(width, (int, np.integer)) or width < 0:
             raise ValueError(f"width: {width!r}, expected a whole number of at least 0")
         some = model or _no_network()
-        self.graph, self.scratch = graph, new_scratch(graph)
+        self.graph, self.scratch = graph, new_scratch(graph, _rows(effort))
         budget = Budget(
             first_nodes=_multiplied(min(effort, 1.0), FIRST_NODES / graph.n**2),
             width=int(width),
@@ -236,7 +240,7 @@ class Decider:
         )
         weights = unflattened(flat_weights(some), some.width, some.hypotheses)
         self.plan = Plan(
-            structure(graph), routes(graph), neighbours(graph), moves(graph), weights, budget
+            _known(graph, effort), routes(graph), neighbours(graph), moves(graph), weights, budget
         )
         self.effort = effort
 
@@ -294,6 +298,25 @@ class Decider:
 def _multiplied(effort: float, share: float) -> int:
     """A share of the default, as a number of subtasks."""
     return int(min(effort * share, UNLIMITED // 4))
+
+
+def _rows(effort: float) -> int:
+    """Rows of a table of prefixes: ROWS up to an effort of 1, then in proportion, to 64 times."""
+    rows = ROWS
+    while rows < ROWS * min(effort, 64):
+        rows *= 2
+    return rows
+
+
+def _known(graph: TaskGraph, effort: float) -> Structure:
+    """What a search knows of a graph, and from which node on it remembers prefixes."""
+    known = structure(graph)
+    most_live = int(np.diff(known.live_first).max())
+    if effort <= 1 and most_live > MOST_LIVE:
+        return known._replace(remember_from=UNLIMITED)
+    if known.remember_from == UNLIMITED:  # it cannot
+        return known
+    return known._replace(remember_from=REMEMBER_FROM)
 
 
 def _no_network() -> GraphNetwork:

@@ -47,6 +47,10 @@ for _pair, _links in ROUTES.items():
     FIRST_HOP[_pair] = _links[0]
     SECOND_HOP[_pair] = _links[1] if len(_links) > 1 else ALWAYS_FREE
 
+# Options of compiled code that allocates nothing. With `_nrt`, numba counts references to every
+# array that a loop names, which can take longer than what the loop computes.
+KERNEL = {"cache": True, "error_model": "numpy", "_nrt": False}
+
 
 class Times(NamedTuple):
     """What one task takes, in seconds, prepared once for many placements (see `prepare`)."""
@@ -134,7 +138,7 @@ def new_times(n, edges):
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def prepare(n, first, source, task, allowed, times):  # noqa: C901 (plain loops)
     """Fill `times` for one task. allowed: bool (n, 3), where subtasks may run; or EVERYWHERE."""
     execution, hold, propagation, time_to_result, alone = times

@@ -30,6 +30,7 @@ from .delay import (
     ALWAYS_FREE,
     EVERYWHERE,
     FIRST_HOP,
+    KERNEL,
     N_LOCATIONS,
     N_RESOURCES,
     PROCESSOR,
@@ -132,11 +133,12 @@ def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at
         ready = free_at[PROCESSOR[k]]
         for e in range(first[m], first[m + 1]):
             i = source[e]
-            if i <= j:
-                one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
-                sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
-                sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
-                ready = max(ready, sent)
+            if i > j:  # and so are the edges that follow
+                break
+            one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
+            sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
+            sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
+            ready = max(ready, sent)
         best = min(best, ready + times.execution[m, k] + times.time_to_result[m, k])
         if best <= bound:
             return bound
@@ -178,7 +180,7 @@ def _dominated(j, graph, placement, finish, free_at, memory):
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _least_open(j, best, scratch):
     """Least bound of what a search left when it gave up: the prefix in hand, children not seen."""
     bound = min(best, scratch.bound[j - 1, scratch.placement[j - 1]])
@@ -231,7 +233,7 @@ def put_in_order(j, k, scratch):
     order[j, q] = k
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     graph, by, limit, enough, budget, best_placement, scratch, root=1
 ):
@@ -284,7 +286,8 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
         delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[j, k])
         if delay < limit:
             best = delay
-            best_placement[:] = placement[1 : n + 1]
+            for i in range(n):  # quicker than numba's slices
+                best_placement[i] = placement[i + 1]
             if delay <= enough:
                 return Found(best, nodes, best)
             limit = delay * (1 - ROUNDING)
@@ -346,11 +349,12 @@ def structure(graph: TaskGraph) -> Structure:
     )
 
 
-def new_scratch(graph: TaskGraph) -> Scratch:
-    """Room for searches of one graph."""
+def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
+    """Room for searches of one graph. rows: of remembered prefixes, a power of two."""
     depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
     width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
-    rows = 2 ** min(max(graph.n - 10, 8), 13)
+    if rows is None:
+        rows = 2 ** min(max(graph.n - 10, 8), 13)
     memory = Memory(
         keys=np.empty((rows, ROW), np.int64),
         vectors=np.empty((rows, ROW, width)),
