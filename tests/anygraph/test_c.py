@@ -59,7 +59,7 @@ def dense(edges):
 def some_graphs():
     rng = np.random.default_rng(1)
     graphs = [draw(f, n, rng) for f in FAMILIES for n in (3, int(rng.integers(9, 70)))]
-    return [chain(1), *graphs, draw("wide", 128, rng), draw("tree", 128, rng), dense(MAX_EDGES)]
+    return [chain(1), *graphs, draw("wide", 128, rng), draw("in_tree", 128, rng), dense(MAX_EDGES)]
 
 
 @pytest.mark.filterwarnings("ignore:task. tau")
