@@ -23,7 +23,7 @@ from numba import njit
 
 from kd_offload.delay import N_LOCATIONS, N_RESOURCES, schedule_node
 from kd_offload.graphs import TaskGraph
-from kd_offload.labels import OWN_PATH, join_bound, structure
+from kd_offload.labels import OWN_PATH, raised_by_join, structure
 
 
 class Neighbours(NamedTuple):
@@ -57,6 +57,7 @@ class BeamFound(NamedTuple):
     """What a beam leaves for one task."""
 
     count: int  # of complete placements
+    children: int  # prefixes that were run
     bound: float  # s: no placement that was left has a lower delay
 
 
@@ -105,9 +106,9 @@ def _extend(j, count, limit, first, source, near, times, scratch):  # noqa: PLR0
             bound = max(scratch.bound[old, w], own_path)
             for p in range(near.fed_first[j], near.fed_first[j + 1]):
                 if bound < limit:
-                    m = near.fed[p]
-                    joined = join_bound(m, j, first, source, times, placement, finish, after)
-                    bound = max(bound, joined)
+                    bound = raised_by_join(
+                        bound, near.fed[p], j, first, source, times, placement, finish, after
+                    )
             scratch.child_finish[c] = finish[j]
             scratch.child_bound[c] = bound
             scratch.score[c] = bound + OWN_PATH * own_path if bound < limit else np.inf
@@ -186,16 +187,17 @@ def beam_kernel(n, first, source, times, near, width, limit, scratch, placements
     scratch.bound[0, 0] = 0.0
     scratch.child[0, 0] = 0
     scratch.free_at[0, 0, :] = 0.0
-    count, bound = 1, np.inf
+    count, bound, run = 1, np.inf, 0
     for j in range(1, n + 1):
         _extend(j, count, limit, first, source, near, times, scratch)
         children = N_LOCATIONS * count
+        run += children
         able = 0
         for c in range(children):
             able += scratch.score[c] < np.inf
         count = min(able, width)
         if count == 0:
-            return BeamFound(0, bound)
+            return BeamFound(0, run, bound)
         bound = min(bound, _select(j, children, count, near, scratch))
     best, least, last = 0, np.inf, n & 1
     for w in range(count):
@@ -214,4 +216,4 @@ def beam_kernel(n, first, source, times, near, width, limit, scratch, placements
             c = scratch.child[j, prefix]
             placements[w, j - 1] = c % N_LOCATIONS
             prefix = c // N_LOCATIONS
-    return BeamFound(count, bound)
+    return BeamFound(count, run, bound)

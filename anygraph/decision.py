@@ -1,39 +1,45 @@
-"""`anygraph`: propose, verify and improve, for any task graph of 1 to 128 subtasks.
+"""`anygraph` decides, and proves what it can, for any task graph of 1 to 128 subtasks.
 
-The decision for one task:
+1. Lookahead gives a first placement. If its delay is the least that there could be if nothing ever
+   waited, it is optimal, and the decision is taken.
+2. An exact search looks for something better, within a few nodes. If it ends, the best placement
+   known is optimal, proven. Most tasks of up to 24 subtasks end here.
+3. A narrow beam and the network propose placements, which are spliced and moved (`improvement`).
+4. An exact search starts from the best of these, with its delay as the limit and its labels tried
+   first. It often ends with a proof, finds a better placement, or both.
 
-1. lookahead places subtask after subtask where its finish plus the least time from there to the
-   result is least: the first candidate. If its delay is the least that there could be if nothing
-   ever waited, it is optimal, and the decision is taken;
-2. the network's placements and the three single locations are run through the delay model;
-3. the best is spliced: a stretch of subtasks is placed as another proposal has it. A stretch is as
-   long as the two differ, but for single subtasks in between;
-4. moves are tried until none helps: one subtask to another location, the last ones first; then
-   both ends of an edge to one location;
-5. 3 and 4 are repeated until neither helps or the budget is spent.
+A search that gives up leaves a lower bound all the same: the least bound of what it left open. So
+every decision carries a bound, and how far it may be from the optimum is proven, not estimated.
 
-A candidate is run from the first subtask on that it places otherwise than the best so far, and only
-until the delay model shows that it cannot beat that. So no decision is worse than lookahead's or
-that of any single location, and nothing is run twice.
-
-The budget counts subtasks run through the delay model, in units of n: lookahead runs every subtask
-at three locations, and the pass backwards over the graph, for the least times to the result, counts
-n.
+`effort` multiplies what 2 to 4 may spend: 0 is lookahead alone, `math.inf` searches until the
+optimum is proven. The cost of a decision is counted in evaluations: subtasks run through the delay
+model, in units of n. A node of a search, a child of the beam and each of lookahead's three
+locations count 1, and so does a subtask of the pass backwards over the graph.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from anygraph.network import GraphNetwork
+from anygraph.beam import Neighbours, beam_kernel, neighbours, new_beam_scratch
+from anygraph.improvement import (
+    LOOKAHEAD_EVALUATIONS,
+    Progress,
+    improve,
+    lookahead,
+    moves,
+    new_workspace,
+    run_whole,
+)
+from anygraph.network import ROLE, GraphNetwork, count_parameters
 from anygraph.propose import (
-    Direction,
     Routes,
+    Weights,
     check_task_graph,
     flat_weights,
     new_network_workspace,
@@ -41,14 +47,25 @@ from anygraph.propose import (
     routes,
     unflattened,
 )
-from kd_offload.delay import N_LOCATIONS, N_RESOURCES, N_STATE, prepare, schedule_node
+from kd_offload.delay import EVERYWHERE, N_LOCATIONS, N_STATE, prepare
 from kd_offload.graphs import TaskGraph
-from kd_offload.labels import ROUNDING
+from kd_offload.labels import (
+    GUIDED,
+    PROMISING,
+    ROUNDING,
+    UNLIMITED,
+    Structure,
+    new_scratch,
+    search_kernel,
+    structure,
+)
 from kd_offload.tasks import STATE
 
-EVALUATIONS = 40
-FIRST_EVALUATIONS = N_LOCATIONS + 1  # of lookahead and the pass backwards
-FIXED_EVALUATIONS = FIRST_EVALUATIONS + 4  # with the single locations, at most
+FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot end
+WIDTH = 8  # of the beam
+EVALUATIONS = 80  # of an improvement, at most
+LAST_NODES = 3000  # of the last search
+STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 STATE_RANGES = {  # low, high of the states trained on, in SI units
     "f_0": (1e8, 1e10),
     "f_1": (2e9, 4e10),
@@ -61,305 +78,203 @@ STATE_RANGES = {  # low, high of the states trained on, in SI units
 }
 
 
-def moves(graph: TaskGraph) -> np.ndarray:
-    """Moves in the order in which they are tried.
-
-    Returns
-    -------
-    numpy.ndarray of int64, shape (M, 3)
-        A subtask, a second one or 0, and the location that they are moved to.
-    """
-    n = graph.n
-    locations = (2, 1, 0)
-    single = [(i, 0, k) for i in range(n, 0, -1) for k in locations]
-    inner = sorted([(i, j) for i, j in graph.edges if i > 0 and j <= n], reverse=True)
-    return np.array(single + [(i, j, k) for i, j in inner for k in locations], np.int64)
-
-
-class Workspace(NamedTuple):
-    """Memory of `lookahead` and `improve`, for up to n subtasks; rows are nodes."""
-
-    placement: np.ndarray  # uint8 (n + 2,): the candidate in hand
-    finish: np.ndarray  # float64 (n + 2,): its finish times
-    best_placement: np.ndarray
-    best_finish: np.ndarray
-    best_free_at: np.ndarray  # (n + 2, N_RESOURCES): before each node, in the best
-    free_at: np.ndarray  # the same, in the candidate
-    options: np.ndarray  # (N_LOCATIONS, N_RESOURCES): scratch of `lookahead`
-
-
-@njit(cache=True)
-def new_workspace(n):
-    """A `Workspace` for graphs of up to n subtasks."""
-    nodes = n + 2
-    return Workspace(
-        np.zeros(nodes, np.uint8),
-        np.zeros(nodes),
-        np.zeros(nodes, np.uint8),
-        np.zeros(nodes),
-        np.zeros((nodes, N_RESOURCES)),
-        np.zeros((nodes, N_RESOURCES)),
-        np.zeros((N_LOCATIONS, N_RESOURCES)),
-    )
-
-
-@njit(cache=True, inline="always")
-def _copy(origin, target):
-    for r in range(N_RESOURCES):  # quicker than numba's slices
-        target[r] = origin[r]
-
-
-@njit(cache=True, error_model="numpy")
-def lookahead(n, first, source, times, workspace):
-    """Place subtask after subtask at the least finish + time to the result. Unchecked.
-
-    Fills all of `workspace`, whose best placement it is; returns its delay.
-    """
-    placement, finish = workspace.placement, workspace.finish
-    free_at, options = workspace.best_free_at, workspace.options
-    free_at[1] = 0.0
-    placement[0], finish[0] = 0, 0.0
-    for j in range(1, n + 1):
-        location, least = 0, np.inf
-        for k in range(N_LOCATIONS):
-            _copy(free_at[j], options[k])
-            done = schedule_node(j, k, first, source, times, placement, finish, options[k])
-            result = done + times.time_to_result[j, k]
-            if result < least:
-                location, least = k, result
-                finish[j] = done
-        placement[j] = location
-        _copy(options[location], free_at[j + 1])
-    workspace.best_placement[:] = placement
-    workspace.best_finish[:] = finish
-    return schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
-
-
-class Progress(NamedTuple):
-    """How far an improvement has come."""
-
-    delay: float  # s, of the best placement
-    subtasks_run: int
-
-
-@njit(cache=True, error_model="numpy", inline="always")
-def _run(start, n, first, source, times, workspace, best):
-    """The candidate, which equals the best before subtask `start`, becomes the best or is dropped.
-
-    It is run until its result cannot be earlier than `best`. -> (best delay, subtasks run here)
-    """
-    placement, finish, free_at = workspace.placement, workspace.finish, workspace.free_at
-    _copy(workspace.best_free_at[start], free_at[start])
-    j, hopeless = start, False
-    while j <= n and not hopeless:
-        k = placement[j]
-        _copy(free_at[j], free_at[j + 1])
-        finish[j] = schedule_node(j, k, first, source, times, placement, finish, free_at[j + 1])
-        hopeless = finish[j] + times.time_to_result[j, k] >= best
-        j += 1
-    delay = np.inf
-    if not hopeless:
-        delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
-    if delay < best:
-        for i in range(start, n + 1):
-            workspace.best_placement[i] = placement[i]
-            workspace.best_finish[i] = finish[i]
-            if i > start:
-                _copy(free_at[i], workspace.best_free_at[i])
-        return Progress(delay, j - start)
-    for i in range(start, n + 1):
-        placement[i] = workspace.best_placement[i]
-    for i in range(start, j):
-        finish[i] = workspace.best_finish[i]
-    return Progress(best, j - start)
-
-
-@njit(cache=True, error_model="numpy")
-def _splice(n, first, source, times, proposals, budget, workspace, progress):  # noqa: PLR0913 (compiled)
-    """Stretches of every proposal tried in the best placement, the last ones first."""
-    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
-    for proposal in proposals:
-        end = n
-        while end > 0:
-            start = end
-            if proposal[end - 1] != placement[end]:
-                j = end - 1
-                while j > 0 and start - j <= 2:
-                    if proposal[j - 1] != placement[j]:
-                        start = j
-                    j -= 1
-            if start < end:
-                if spent + n + 1 - start > budget:
-                    return Progress(best, spent)
-                for j in range(start, end + 1):
-                    placement[j] = proposal[j - 1]
-                found = _run(start, n, first, source, times, workspace, best)
-                best = found.delay
-                spent += found.subtasks_run
-            end = start - 1
-    return Progress(best, spent)
-
-
-@njit(cache=True, error_model="numpy")
-def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa: PLR0913 (compiled)
-    """Moves (M, 3) tried until none helps."""
-    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
-    index, in_vain = 0, 0
-    while in_vain < len(tried):
-        i, j, k = tried[index, 0], tried[index, 1], tried[index, 2]
-        if spent + n + 1 - i > budget:
-            break
-        index = index + 1 if index + 1 < len(tried) else 0
-        in_vain += 1
-        if placement[i] == k or (j > 0 and placement[j] == k):
-            continue
-        placement[i] = k
-        if j > 0:
-            placement[j] = k
-        found = _run(i, n, first, source, times, workspace, best)
-        spent += found.subtasks_run
-        if found.delay < best:
-            best = found.delay
-            in_vain = 0
-    return Progress(best, spent)
-
-
-@njit(cache=True, error_model="numpy")
-def improve(n, first, source, times, proposals, tried, budget, workspace, best, out):  # noqa: PLR0913 (compiled)
-    """The best of lookahead, proposals and single locations, improved. Unchecked.
-
-    Parameters
-    ----------
-    times, workspace, best
-        As `lookahead` has left them, and the delay that it found.
-    proposals : int8 (K, n)
-    tried : int64 (M, 3)
-        The `moves`.
-    budget : int
-        Subtasks to be run at most.
-    out : int8 (n,)
-        Filled with the placement.
-
-    Returns
-    -------
-    Progress
-        With the subtasks that `lookahead` ran.
-    """
-    placement, spent = workspace.placement, FIRST_EVALUATIONS * n
-    for c in range(len(proposals) + N_LOCATIONS):
-        start = 0
-        for j in range(1, n + 1):
-            k = proposals[c, j - 1] if c < len(proposals) else c - len(proposals)
-            if start == 0 and k != placement[j]:
-                start = j
-            placement[j] = k
-        if start > 0:
-            found = _run(start, n, first, source, times, workspace, best)
-            best = found.delay
-            spent += found.subtasks_run
-    progress = Progress(best, spent)
-    progress = _splice(n, first, source, times, proposals, budget, workspace, progress)
-    before = np.inf
-    while progress.delay < before:
-        progress = _move(n, first, source, times, tried, budget, workspace, progress)
-        before = progress.delay
-        progress = _splice(n, first, source, times, proposals, budget, workspace, progress)
-    for j in range(n):
-        out[j] = placement[j + 1]
-    return progress
-
-
 class Decision(NamedTuple):
     """What was decided for S tasks."""
 
     placements: np.ndarray  # int8 (S, n)
     delays: np.ndarray  # float64 (S,), s
-    evaluations: np.ndarray  # float64 (S,): delay evaluations that it took
+    bounds: np.ndarray  # float64 (S,), s: no placement has a lower delay
+    evaluations: np.ndarray  # float64 (S,): what each decision cost
+    stages: np.ndarray  # int8 (S,): index into STAGES
+
+    @property
+    def proven(self) -> np.ndarray:
+        """Which placements are proven optimal: bool (S,)."""
+        return self.stages < STAGES.index("not proven")
+
+    @property
+    def gaps(self) -> np.ndarray:
+        """By what share a delay may exceed the optimum, at most: float64 (S,)."""
+        known = np.where(self.proven, 1.0, self.bounds)
+        return np.where(self.proven, 0.0, self.delays / known - 1)
 
 
-class CompiledDecider(NamedTuple):
-    """A model's decider for one graph, packed into two vectors for `decide_batch`.
+class Budget(NamedTuple):
+    """What one decision may spend."""
 
-    numba unboxes a NamedTuple field by field: with `Routes`, moves and weights in one, a call takes
-    2.6 us longer (3.0 for 0.35), which is more than a tenth of a decision for `dag`.
-    """
-
-    # n, width, K, budget in subtasks, number of edges, of edges of the way back, and of moves;
-    # then the graph's `Routes` and its moves
-    layout: np.ndarray  # int64
-    weights: np.ndarray  # float32, `flat_weights`
+    first_nodes: int
+    width: int  # of the beam, 0 for none
+    hypotheses: int  # of the network, 0 for none
+    subtasks: int  # run in an improvement, at most
+    last_nodes: int
 
 
-def compile_decider(
-    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
-) -> CompiledDecider:
-    """A model's whole decider for a graph. Raises ValueError for too few evaluations."""
-    least = model.hypotheses + FIXED_EVALUATIONS
-    if not isinstance(evaluations, (int, np.integer)) or evaluations < least:
-        expected = f"expected at least K + {FIXED_EVALUATIONS} = {least}"
-        raise ValueError(f"evaluations: {evaluations!r}, {expected}")
-    route, tried = routes(graph), moves(graph)
-    sizes = (
-        graph.n,
-        model.width,
-        model.hypotheses,
-        evaluations * graph.n,
-        len(route.forward.source),
-        len(route.backward.source),
-        len(tried),
-    )
-    layout = np.concatenate([sizes, *route.forward, *route.backward, tried.ravel()])
-    return CompiledDecider(layout, flat_weights(model))
+class Plan(NamedTuple):
+    """A graph and a model as the kernels take them."""
 
-
-@njit(cache=True, inline="always")
-def _direction(vector, nodes, edges):
-    """A `Direction` from the first numbers of a vector, with `nodes` entries in `first`."""
-    source, edge = nodes, nodes + edges
-    return Direction(vector[:source], vector[source:edge], vector[edge : edge + edges])
-
-
-@njit(cache=True)
-def _routes_of(layout):
-    """The `Routes` of a `CompiledDecider`."""
-    n, edges, back = layout[0], layout[4], layout[5]
-    forward = layout[7:]
-    backward = forward[n + 3 + 2 * edges :]
-    return Routes(n, _direction(forward, n + 3, edges), _direction(backward, n + 2, back))
+    known: Structure
+    route: Routes
+    near: Neighbours
+    tried: np.ndarray  # `moves`
+    weights: Weights
+    budget: Budget
 
 
 @njit(cache=True, error_model="numpy")
-def decide_batch(layout, weights, tasks, placements, delays, subtasks_run):
-    """Decide for many tasks, unchecked.
+def _settle(known, tasks, allowed, nodes, scratch, decision, subtasks_run):
+    """Lookahead and the first search, for tasks (S, F) -> `decision`, all of whose rows are set."""
+    n, first, source = known.n, known.first, known.source
+    times, workspace = scratch.times, new_workspace(n)
+    for s in range(len(tasks)):
+        prepare(n, first, source, tasks[s], allowed, times)
+        best = lookahead(n, first, source, times, workspace)
+        placement = decision.placements[s]
+        for j in range(n):
+            placement[j] = workspace.best_placement[j + 1]
+        least = times.time_to_result[0, 0]
+        spent, stage = LOOKAHEAD_EVALUATIONS * n, 0
+        if best > least * (1 + ROUNDING):
+            stage = 3
+            if nodes > 0:
+                limit = best * (1 - ROUNDING)
+                found = search_kernel(known, PROMISING, limit, 0.0, nodes, placement, scratch)
+                best = min(best, found.delay)
+                least = max(least, min(best, found.bound))
+                spent += found.nodes
+                if found.nodes <= nodes:
+                    stage, least = 1, best
+        decision.delays[s], decision.bounds[s] = best, min(least, best)
+        subtasks_run[s], decision.stages[s] = spent, stage
+
+
+@njit(cache=True, error_model="numpy")
+def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
+    """Proposals, improvement and the last search, for the chosen tasks -> `decision`."""
+    known, route, budget = plan.known, plan.route, plan.budget
+    n, first, source = known.n, known.first, known.source
+    width, times = budget.width, scratch.times
+    workspace, beam_scratch = new_workspace(n), new_beam_scratch(n, max(width, 1))
+    network = new_network_workspace(plan.weights.state.shape[0], n, len(route.forward.source))
+    proposals = np.empty((width + budget.hypotheses, n), np.int8)
+    for s in chosen:
+        placement, least, spent = decision.placements[s], decision.bounds[s], subtasks_run[s]
+        prepare(n, first, source, tasks[s], allowed, times)
+        best, count = run_whole(n, first, source, times, placement, workspace), 0
+        spent += n
+        if width > 0:
+            limit = best * (1 - ROUNDING)
+            beam = beam_kernel(
+                n, first, source, times, plan.near, width, limit, beam_scratch, proposals
+            )
+            count = beam.count
+            least = max(least, min(beam.bound, best))
+            spent += beam.children
+        if budget.hypotheses > 0:
+            last = count + budget.hypotheses
+            propose_one(
+                route, tasks[s], allowed, plan.weights, times, network, proposals[count:last]
+            )
+            count = last
+        progress = improve(
+            n, first, source, times, proposals[:count], plan.tried, spent + budget.subtasks,
+            workspace, Progress(best, spent),
+        )  # fmt: skip
+        best, spent, stage = progress.delay, progress.subtasks_run, 3
+        for j in range(n):
+            placement[j] = workspace.best_placement[j + 1]
+        if budget.last_nodes > 0:
+            limit = best * (1 - ROUNDING)
+            found = search_kernel(known, GUIDED, limit, 0.0, budget.last_nodes, placement, scratch)
+            best = min(best, found.delay)
+            least = max(least, min(best, found.bound))
+            spent += found.nodes
+            if found.nodes <= budget.last_nodes:
+                stage, least = 2, best
+        decision.delays[s], decision.bounds[s] = best, min(least, best)
+        subtasks_run[s], decision.stages[s] = spent, stage
+
+
+class Decider:
+    """A model, a graph and an effort, ready to decide; it holds the memory of its searches.
 
     Parameters
     ----------
-    layout, weights
-        A `CompiledDecider`.
-    tasks : float64 (S, F), SI units
-    placements : int8 (S, n)
-        Filled, as are `delays` float64 (S,) in s and `subtasks_run` int64 (S,).
+    model : GraphNetwork or None
+        None decides without a network.
+    graph : TaskGraph
+    effort : float, optional
+    width : int, optional
+        Of the beam, 0 for none.
+
+    Raises
+    ------
+    ValueError
+        For a bad effort or width.
     """
-    n, width, hypotheses, budget, count = layout[0], layout[1], layout[2], layout[3], layout[6]
-    tried = layout[len(layout) - 3 * count :].reshape(count, 3)
-    route = _routes_of(layout)
-    first, source = route.forward.first, route.forward.source
-    parameters = unflattened(weights, width, hypotheses)
-    network, workspace = new_network_workspace(width, n, len(source)), new_workspace(n)
-    times = network.times
-    proposals = np.empty((hypotheses, n), np.int8)
-    for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
-        best = lookahead(n, first, source, times, workspace)
-        if best <= times.time_to_result[0, 0] * (1 + ROUNDING):
-            placements[s] = workspace.placement[1 : n + 1]
-            delays[s], subtasks_run[s] = best, FIRST_EVALUATIONS * n
-            continue
-        propose_one(route, tasks[s], parameters, network, proposals)
-        found = improve(
-            n, first, source, times, proposals, tried, budget, workspace, best, placements[s]
+
+    def __init__(
+        self,
+        model: GraphNetwork | None,
+        graph: TaskGraph,
+        effort: float = 1.0,
+        width: int = WIDTH,
+    ):
+        if not isinstance(effort, (int, float, np.number)) or not effort >= 0:
+            raise ValueError(f"effort: {effort!r}, expected a number of at least 0")
+        if not isinstance(width, (int, np.integer)) or width < 0:
+            raise ValueError(f"width: {width!r}, expected a whole number of at least 0")
+        some = model or _no_network()
+        self.graph, self.scratch = graph, new_scratch(graph)
+        budget = Budget(
+            first_nodes=_multiplied(min(effort, 1.0), FIRST_NODES / graph.n**2),
+            width=int(width),
+            hypotheses=0 if model is None else model.hypotheses,
+            subtasks=_multiplied(effort, EVALUATIONS * graph.n),
+            last_nodes=_multiplied(effort, LAST_NODES),
         )
-        delays[s], subtasks_run[s] = found.delay, found.subtasks_run
+        weights = unflattened(flat_weights(some), some.width, some.hypotheses)
+        self.plan = Plan(
+            structure(graph), routes(graph), neighbours(graph), moves(graph), weights, budget
+        )
+        self.effort = effort
+
+    def decide(self, tasks: np.ndarray, allowed: np.ndarray = EVERYWHERE) -> Decision:
+        """Decisions for tasks (S, F), unchecked."""
+        count, n = len(tasks), self.graph.n
+        decision = Decision(
+            np.empty((count, n), np.int8),
+            np.empty(count),
+            np.empty(count),
+            np.empty(count),
+            np.empty(count, np.int8),
+        )
+        subtasks_run = np.empty(count, np.int64)
+        known, nodes = self.plan.known, self.plan.budget.first_nodes
+        _settle(known, tasks, allowed, nodes, self.scratch, decision, subtasks_run)
+        if self.effort > 0:
+            open_tasks = np.flatnonzero(~decision.proven)
+            if len(open_tasks):
+                _refine(self.plan, tasks, allowed, open_tasks, self.scratch, decision, subtasks_run)
+        return decision._replace(evaluations=subtasks_run / n)
+
+    def one(self, task: np.ndarray) -> np.ndarray:
+        """The placement int8 (n,) of one task (F,), unchecked."""
+        return self.decide(task[None]).placements[0]
+
+    def loop(self, tasks: np.ndarray) -> np.ndarray:
+        """The placements int8 (S, n) of tasks (S, F), unchecked."""
+        return self.decide(tasks).placements
+
+
+def _multiplied(effort: float, share: float) -> int:
+    """A share of the default, as a number of subtasks."""
+    product = effort * share
+    return UNLIMITED // 4 if math.isinf(product) else int(product)
+
+
+def _no_network() -> GraphNetwork:
+    """Stands in the kernels for a network that is not asked."""
+    return GraphNetwork(ROLE, 0, 1, 1, np.zeros(count_parameters(1, 1), np.float32))
 
 
 def warn_outside(tasks: np.ndarray) -> None:
@@ -375,22 +290,43 @@ def warn_outside(tasks: np.ndarray) -> None:
             return
 
 
+def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
+    """Allowed locations as bool (n, 3). Raises ValueError naming a subtask that has none."""
+    if allowed is None:
+        return EVERYWHERE
+    mask = np.asarray(allowed)
+    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
+        got = f"{mask.dtype} {mask.shape}"
+        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
+    nowhere = np.flatnonzero(~mask.any(axis=1))
+    if len(nowhere):
+        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
+    return np.ascontiguousarray(mask)
+
+
 def decide(
-    model: GraphNetwork, graph: TaskGraph, tasks, evaluations: int = EVALUATIONS
+    model: GraphNetwork | None,
+    graph: TaskGraph,
+    tasks,
+    effort: float = 1.0,
+    allowed=None,
 ) -> Decision:
-    """Decide where each subtask of each task runs.
+    """Decide where each subtask of each task runs, with a bound on what could be better.
 
     The first decision on a machine compiles for about a minute; numba keeps the result.
 
     Parameters
     ----------
-    model : GraphNetwork
+    model : GraphNetwork or None
+        None decides without a network.
     graph : TaskGraph
         Of 1 to 128 subtasks.
     tasks : array_like of float, shape (F,) or (S, F), SI units
         States outside STATE_RANGES are decided all the same, with one warning.
-    evaluations : int, optional
-        Delay evaluations of one decision, at most; at least K + FIXED_EVALUATIONS.
+    effort : float, optional
+        0 is lookahead alone; `math.inf` searches until the optimum is proven.
+    allowed : array_like of bool, shape (n, 3), optional
+        Where each subtask may run, at least at one location; everywhere by default.
 
     Returns
     -------
@@ -399,45 +335,12 @@ def decide(
     Raises
     ------
     ValueError
-        For a larger graph, a bad task or one without a finite delay, or too few evaluations.
+        For a larger graph, a bad task, effort or mask, or a task without a finite delay.
     """
-    t = check_task_graph(graph, tasks)
+    t, mask = check_task_graph(graph, tasks), check_allowed(graph, allowed)
     warn_outside(t)
-    placements, delays = np.empty((len(t), graph.n), np.int8), np.empty(len(t))
-    subtasks_run = np.empty(len(t), np.int64)
-    compiled = compile_decider(model, graph, evaluations)
-    decide_batch(*compiled, t, placements, delays, subtasks_run)
-    finite = np.isfinite(delays)
+    decision = Decider(model, graph, effort).decide(t, mask)
+    finite = np.isfinite(decision.delays)
     if not finite.all():
         raise ValueError(f"task {np.argmin(finite)}: no finite delay was found")
-    return Decision(placements, delays, subtasks_run / graph.n)
-
-
-def decider(
-    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
-) -> Callable[[np.ndarray], np.ndarray]:
-    """`decide` for one task (F,) at a time, unchecked -> int8 (n,), overwritten by the next."""
-    layout, weights = compile_decider(model, graph, evaluations)
-    placements, delays = np.empty((1, graph.n), np.int8), np.empty(1)
-    subtasks_run = np.empty(1, np.int64)
-
-    def decide_one(task: np.ndarray) -> np.ndarray:
-        decide_batch(layout, weights, task[None], placements, delays, subtasks_run)
-        return placements[0]
-
-    return decide_one
-
-
-def loop(
-    model: GraphNetwork, graph: TaskGraph, evaluations: int = EVALUATIONS
-) -> Callable[[np.ndarray], np.ndarray]:
-    """`decide` for tasks (S, F) in a compiled loop, unchecked -> int8 (S, n)."""
-    layout, weights = compile_decider(model, graph, evaluations)
-
-    def decide_all(tasks: np.ndarray) -> np.ndarray:
-        count = len(tasks)
-        placements = np.empty((count, graph.n), np.int8)
-        decide_batch(layout, weights, tasks, placements, np.empty(count), np.empty(count, np.int64))
-        return placements
-
-    return decide_all
+    return decision

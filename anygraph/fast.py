@@ -16,7 +16,7 @@ from numba import njit
 
 from anygraph.network import CAP, EDGE_INPUTS, NODE_INPUTS, TASK_INPUTS, views
 from anygraph.propose import Inputs, Routes, describe, new_network_workspace
-from kd_offload.delay import N_RESOURCES, new_times, prepare, schedule_node
+from kd_offload.delay import EVERYWHERE, N_RESOURCES, new_times, prepare, schedule_node
 
 LANES = 32  # tasks side by side
 SELDOM = 3e-3  # labels less probable are not tried
@@ -46,9 +46,10 @@ class ForwardPass(NamedTuple):
 @njit(cache=True)
 def _describe_lanes(n, first, source, tasks, workspace, inputs):
     """`describe` for tasks (LANES, F)."""
+    times = new_times(n, len(source))
     for lane in range(len(tasks)):
-        prepare(n, first, source, tasks[lane], 0, 0, workspace.times)
-        describe(n, first, source, tasks[lane], workspace)
+        prepare(n, first, source, tasks[lane], EVERYWHERE, times)
+        describe(n, first, source, tasks[lane], times, workspace)
         inputs.nodes[:, :, lane] = workspace.inputs.nodes[1 : n + 1]
         inputs.edges[:, :, lane] = workspace.inputs.edges[: len(inputs.edges)]
         inputs.task[:, lane] = workspace.inputs.task
@@ -468,7 +469,7 @@ def flip_gradient(n, first, source, tasks, logits, worst, rng, gradient):  # noq
     finish, kept, free_at = np.zeros(n + 2), np.zeros(n + 2), np.zeros((n + 2, N_RESOURCES))
     delays, total = np.empty(hypotheses), 0.0
     for s in range(count):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         _softmax(logits[s], p)
         least, second, best = np.inf, np.inf, 0
         for k in range(hypotheses):

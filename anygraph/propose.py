@@ -23,11 +23,11 @@ from anygraph.network import (
     GraphNetwork,
 )
 from kd_offload.delay import (
+    EVERYWHERE,
     FIRST_HOP,
     N_LINKS,
     N_LOCATIONS,
     SECOND_HOP,
-    Times,
     new_times,
     prepare,
 )
@@ -76,7 +76,6 @@ class Inputs(NamedTuple):
 class NetworkWorkspace(NamedTuple):
     """All memory that one pass of the network needs; the last five are float32."""
 
-    times: Times
     earliest_finish: np.ndarray  # (n + 2, N_LOCATIONS), s
     log_rates: np.ndarray  # (N_RATES,): of f_0 f_1 f_2 B_up B_down B_wan
     inputs: Inputs
@@ -97,7 +96,6 @@ def new_network_workspace(width, n, edges):
         np.zeros(TASK_INPUTS, np.float32),
     )
     return NetworkWorkspace(
-        new_times(n, edges),
         np.empty((nodes, N_LOCATIONS)),
         np.empty(N_RATES),
         inputs,
@@ -139,13 +137,19 @@ def _scaled(log_time):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _describe_nodes(n, task, total_cycles, workspace):
+def _share(time, half):
+    """A time from 0 to infinity, which is where a subtask cannot run, as 0 to 1."""
+    return time / (time + half) if time < np.inf else 1.0
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _describe_nodes(n, task, total_cycles, times, workspace):
     """Of a node: its execution times; its earliest finish e and time to the result t at each
     location, as v / (v + LB); how much later e + t is than at the best location, as
     v / (v + HALF LB); the best e + t; the share of cycles up to it, and its position.
     """
     earliest_finish, log_rates = workspace.earliest_finish, workspace.log_rates
-    time_to_result = workspace.times.time_to_result
+    time_to_result = times.time_to_result
     unit = time_to_result[0, 0]
     log_unit, per_unit = np.log(unit), 1.0 / unit
     done = 0.0
@@ -159,10 +163,9 @@ def _describe_nodes(n, task, total_cycles, workspace):
             early, late = earliest_finish[j, k], time_to_result[j, k]
             x[k] = log_cycles - log_rates[k]
             x[k] = _scaled(x[k])
-            x[3 + k] = early / (early + unit)
-            x[6 + k] = late / (late + unit)
-            x[9 + k] = early + late - best
-            x[9 + k] = x[9 + k] / (x[9 + k] + HALF * unit)
+            x[3 + k] = _share(early, unit)
+            x[6 + k] = _share(late, unit)
+            x[9 + k] = _share(early + late - best, HALF * unit)
         done += task[j - 1]
         x[12] = best * per_unit
         x[13] = done / total_cycles
@@ -170,16 +173,16 @@ def _describe_nodes(n, task, total_cycles, workspace):
 
 
 @njit(cache=True, error_model="numpy")
-def describe(n, first, source, task, workspace):
+def describe(n, first, source, task, times, workspace):
     """Fill `workspace.inputs` for one task, whose times are prepared.
 
     Of an edge: how long it holds the links. Of the task: all cycles at each location, all holds,
     both propagation delays, the first once more as v / (v + HALF LB), and sizes. LB is above zero:
     what takes no time needs no network (see `decision`). So there are cycles, too.
     """
-    log_rates, propagation = workspace.log_rates, workspace.times.propagation
-    fill_earliest_finish(n, first, source, workspace.times, workspace.earliest_finish)
-    unit = workspace.times.time_to_result[0, 0]
+    log_rates, propagation = workspace.log_rates, times.propagation
+    fill_earliest_finish(n, first, source, times, workspace.earliest_finish)
+    unit = times.time_to_result[0, 0]
     log_unit = np.log(unit)
     edges = first[n + 2]
     for q in range(N_RATES):
@@ -187,7 +190,7 @@ def describe(n, first, source, task, workspace):
     total_cycles, total_bytes = 0.0, 0.0
     for j in range(1, n + 1):
         total_cycles += task[j - 1]
-    _describe_nodes(n, task, total_cycles, workspace)
+    _describe_nodes(n, task, total_cycles, times, workspace)
     for e in range(edges):
         x, log_bytes = workspace.inputs.edges[e], np.log(task[n + e] + TINY) - log_unit
         for link in range(3):  # wireless up, wireless down, WAN
@@ -338,7 +341,7 @@ def sweep_one(n, direction, weights, states, workspace):
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _label(j, weights, hidden, logits, proposals):
+def _label(j, allowed, weights, hidden, logits, proposals):
     """A subtask's label in every hypothesis -> proposals[:, j - 1]; logits (3, K) are scratch."""
     hypothesis, last = weights.hypothesis, weights.last
     width, count = hypothesis.shape
@@ -350,6 +353,10 @@ def _label(j, weights, hidden, logits, proposals):
             logits[0, k] += device * v
             logits[1, k] += edge * v
             logits[2, k] += cloud * v
+    if len(allowed) > 0:
+        for place in range(N_LOCATIONS):
+            if not allowed[j - 1, place]:
+                logits[place] = -np.inf
     for k in range(count):
         best = 0 if logits[0, k] >= logits[1, k] else 1
         top = max(logits[0, k], logits[1, k])
@@ -357,15 +364,15 @@ def _label(j, weights, hidden, logits, proposals):
 
 
 @njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def propose_one(route, task, weights, workspace, proposals):
+def propose_one(route, task, allowed, weights, times, workspace, proposals):
     """Placements of one task -> proposals int8 (K, n). Unchecked.
 
-    route: `Routes`; weights: `Weights`; the workspace's times are prepared.
+    route: `Routes`; allowed as in `prepare`; weights: `Weights`; times: prepared.
     """
     n, forward, backward = route.n, workspace.forward, workspace.backward
     nodes, task_inputs = workspace.inputs.nodes, workspace.inputs.task
     hidden = workspace.hidden
-    describe(n, route.forward.first, route.forward.source, task, workspace)
+    describe(n, route.forward.first, route.forward.source, task, times, workspace)
     hidden[:] = 0
     _add(hidden, task_inputs, weights.forward.task)
     forward[0] = hidden
@@ -386,18 +393,18 @@ def propose_one(route, task, weights, workspace, proposals):
         hidden[:] = 0
         _add(hidden, forward[j], weights.head_forward)
         _add(hidden, backward[n + 1 - j], weights.head_backward)
-        _label(j, weights, hidden, logits, proposals)
+        _label(j, allowed, weights, hidden, logits, proposals)
 
 
 @njit(cache=True, error_model="numpy")
 def _propose_many(route, tasks, flat, width, hypotheses, proposals):
     n, first, source = route.n, route.forward.first, route.forward.source
     weights = unflattened(flat, width, hypotheses)
-    workspace = new_network_workspace(width, n, len(source))
+    times, workspace = new_times(n, len(source)), new_network_workspace(width, n, len(source))
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, workspace.times)
-        if workspace.times.time_to_result[0, 0] > 0:
-            propose_one(route, tasks[s], weights, workspace, proposals[s])
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
+        if times.time_to_result[0, 0] > 0:
+            propose_one(route, tasks[s], EVERYWHERE, weights, times, workspace, proposals[s])
         else:  # nothing takes any time on the device
             proposals[s] = 0
 
@@ -440,15 +447,15 @@ def propose(model: GraphNetwork, graph: TaskGraph, tasks) -> np.ndarray:
 def described(graph: TaskGraph, tasks: np.ndarray) -> Inputs:
     """The network's inputs of tasks (S, F), whose LB is above zero; arrays start with (S,)."""
     n, first, source = graph.n, graph.first, graph.source
-    workspace = new_network_workspace(1, n, len(source))
+    times, workspace = new_times(n, len(source)), new_network_workspace(1, n, len(source))
     inputs = Inputs(
         np.empty((len(tasks), n + 2, NODE_INPUTS), np.float32),
         np.empty((len(tasks), len(source), EDGE_INPUTS), np.float32),
         np.empty((len(tasks), TASK_INPUTS), np.float32),
     )
     for s, task in enumerate(tasks):
-        prepare(n, first, source, task, 0, 0, workspace.times)
-        describe(n, first, source, task, workspace)
+        prepare(n, first, source, task, EVERYWHERE, times)
+        describe(n, first, source, task, times, workspace)
         for out, values in zip(inputs, workspace.inputs):
             out[s] = values
     return inputs

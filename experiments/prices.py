@@ -8,6 +8,7 @@ from numba import njit
 from kd_offload.delay import N_LOCATIONS, delay_kernel, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import (
+    PROMISING,
     ROUNDING,
     checked_budget,
     new_scratch,
@@ -23,6 +24,7 @@ from kd_offload.tasks import check_tasks
 def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # noqa: C901
     """Fill `all_prices` (S, n, 3) -> -1, or the task of which a search went over the budget."""
     n, first, source = graph.n, graph.first, graph.source
+    allowed = np.ones((n, N_LOCATIONS), np.bool_)
     for s in range(len(tasks)):
         prices, optimum = all_prices[s], solution.delays[s]
         for i in range(n):  # one label changed: a first guess of the best delay with it
@@ -35,9 +37,12 @@ def _price_many(graph, tasks, solution, budget, all_prices, trial, scratch):  # 
         for i in range(n):
             for k in range(N_LOCATIONS):
                 if prices[i, k] > optimum * (1 + ROUNDING):
-                    prepare(n, first, source, tasks[s], i + 1, k, scratch.times)
+                    allowed[i] = False
+                    allowed[i, k] = True
+                    prepare(n, first, source, tasks[s], allowed, scratch.times)
+                    allowed[i] = True
                     limit, enough = prices[i, k] * (1 - ROUNDING), optimum * (1 + ROUNDING)
-                    found = search_kernel(graph, True, limit, enough, budget, trial, scratch)
+                    found = search_kernel(graph, PROMISING, limit, enough, budget, trial, scratch)
                     if found.nodes > budget:
                         return s
                     if found.delay < np.inf:  # it may be the best known for other labels, too

@@ -42,6 +42,7 @@ PROCESSOR[np.array(SERIAL)] = N_LINKS + np.arange(sum(SERIAL))
 BANDWIDTH_INDEX = np.array([STATE.index(name) for name in BANDWIDTH], np.uint8)
 PROPAGATION_INDEX = np.array([STATE.index(name) for name in PROPAGATION], np.uint8)
 FIRST_HOP, SECOND_HOP = np.full((2, N_LOCATIONS, N_LOCATIONS), ALWAYS_FREE, np.uint8)
+EVERYWHERE = np.ones((0, N_LOCATIONS), np.bool_)  # allows every location to every subtask
 for _pair, _links in ROUTES.items():
     FIRST_HOP[_pair] = _links[0]
     SECOND_HOP[_pair] = _links[1] if len(_links) > 1 else ALWAYS_FREE
@@ -134,14 +135,14 @@ def new_times(n, edges):
 
 
 @njit(cache=True, error_model="numpy")
-def prepare(n, first, source, task, held, held_at, times):  # noqa: C901 (plain loops)
-    """Fill `times` for one task. Subtask `held`, if above 0, can only run at `held_at`."""
+def prepare(n, first, source, task, allowed, times):  # noqa: C901 (plain loops)
+    """Fill `times` for one task. allowed: bool (n, 3), where subtasks may run; or EVERYWHERE."""
     execution, hold, propagation, time_to_result, alone = times
     state = task[n + first[n + 2] :]
     for j in range(1, n + 1):
         for k in range(N_LOCATIONS):
-            allowed = j != held or k == held_at
-            execution[j, k] = task[j - 1] / state[k] if allowed else np.inf
+            able = len(allowed) == 0 or allowed[j - 1, k]
+            execution[j, k] = task[j - 1] / state[k] if able else np.inf
     for k in range(N_LOCATIONS):  # the result is used on the device
         execution[n + 1, k] = 0.0 if k == 0 else np.inf
     for link in range(N_LINKS):

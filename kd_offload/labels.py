@@ -28,6 +28,7 @@ from numba import njit
 
 from .delay import (
     ALWAYS_FREE,
+    EVERYWHERE,
     FIRST_HOP,
     N_LOCATIONS,
     N_RESOURCES,
@@ -48,6 +49,7 @@ ROW = 8  # prefixes remembered in one row of the table
 REMEMBER_FROM = 512  # nodes of a search before it begins to remember; small ones are faster without
 OWN_PATH = 1e-3  # weight of a child's own path in the order of search, where bounds are often equal
 UNLIMITED = np.iinfo(np.int64).max
+LEXICOGRAPHIC, PROMISING, GUIDED = range(3)  # orders of a search, see `search_kernel`
 
 
 class TooLarge(ValueError):
@@ -121,9 +123,9 @@ class Found(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def join_bound(m, j, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (kernel)
-    """Bound from subtask m and its inputs that are placed, up to j: no resource is free earlier
-    than now."""
+def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at):  # noqa: PLR0913 (kernel)
+    """The bound, raised by subtask m and its inputs that are placed, up to j: no resource is free
+    earlier than now. One location that m reaches in time shows that it raises nothing."""
     best = np.inf
     for k in range(N_LOCATIONS):
         ready = free_at[PROCESSOR[k]]
@@ -135,10 +137,12 @@ def join_bound(m, j, first, source, times, placement, finish, free_at):  # noqa:
                 sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
                 ready = max(ready, sent)
         best = min(best, ready + times.execution[m, k] + times.time_to_result[m, k])
+        if best <= bound:
+            return bound
     return best
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _dominated(j, graph, placement, finish, free_at, memory):
     """Whether a remembered prefix of j subtasks dominates this one; else this one is remembered."""
     vector = memory.vector
@@ -192,19 +196,21 @@ def _begin(placement, finish, bound, free_at):
 
 @njit(cache=True, error_model="numpy")
 def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
-    graph, ordered, limit, enough, budget, best_placement, scratch, root=1
+    graph, by, limit, enough, budget, best_placement, scratch, root=1
 ):
     """Depth-first search of prepared times, unchecked -> a `Found`.
 
     It looks for the least delay below `limit`, but is content with the first one up to `enough`.
-    ordered: the most promising child first; else in lexicographic order. A number of nodes above
-    `budget` says that it gave up; it does so only if a finite limit was given or found.
+    by: the order of children: LEXICOGRAPHIC; the most PROMISING first; or GUIDED, the same but for
+    `best_placement`, which comes first: the one given, then the best one found.
+    A number of nodes above `budget` says that it gave up; it does so only if a finite limit was
+    given or found.
     root: the first subtask that is searched; those before it are placed, in `scratch`.
     """
     n, first, source, join_first, join, _, _, _, remember_from = graph
     times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
     memory.search[0] += 1  # forget the prefixes of earlier searches
-    best, nodes = np.inf, 0
+    best, nodes, ordered = np.inf, 0, by != LEXICOGRAPHIC
     if root == 1:
         _begin(placement, finish, low, free_at)
     j, turn[root] = root, 0
@@ -230,11 +236,13 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
                 bound = max(low[j - 1, placement[j - 1]], own_path)
                 for p in range(join_first[j], join_first[j + 1]):
                     if bound < limit:
-                        m = join[p]
-                        joined = join_bound(m, j, first, source, times, placement, finish, after)
-                        bound = max(bound, joined)
+                        bound = raised_by_join(
+                            bound, join[p], j, first, source, times, placement, finish, after
+                        )
                 low[j, k] = bound
                 rank[j, k] = bound + OWN_PATH * own_path
+                if by == GUIDED and best_placement[j - 1] == k:
+                    rank[j, k] = -1.0
                 q = k
                 while ordered and q > 0 and rank[j, k] < rank[j, order[j, q - 1]]:
                     order[j, q] = order[j, q - 1]
@@ -267,13 +275,13 @@ def solve_kernel(graph, task, budget, best_placement, scratch, limit=np.inf):
     best_placement int8 (n,) is the label if nodes <= budget. limit: a delay known to be above the
     optimum's.
     """
-    prepare(graph.n, graph.first, graph.source, task, 0, 0, scratch.times)
-    first = search_kernel(graph, True, limit, 0.0, budget, best_placement, scratch)
+    prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, scratch.times)
+    first = search_kernel(graph, PROMISING, limit, 0.0, budget, best_placement, scratch)
     if first.nodes > budget:
         return first
     limit = first.delay * (1 + TIE)
     left = budget - first.nodes
-    second = search_kernel(graph, False, limit, limit, left, best_placement, scratch)
+    second = search_kernel(graph, LEXICOGRAPHIC, limit, limit, left, best_placement, scratch)
     delay = second.delay if second.delay < np.inf else first.delay
     return Found(delay, first.nodes + second.nodes, first.bound)
 
@@ -415,7 +423,7 @@ def _cost_many(graph, tasks, labels, all_costs, trial, scratch):
         scratch.times, scratch.placement, scratch.finish, scratch.free_at
     )  # fmt: skip
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         _begin(placement, finish, scratch.bound, free_at)
         least = 0.0  # that the labels before leave possible
         for j in range(1, n + 1):
@@ -431,7 +439,7 @@ def _cost_many(graph, tasks, labels, all_costs, trial, scratch):
                 else:
                     enough = least * (1 + ROUNDING)
                     found = search_kernel(
-                        graph, True, np.inf, enough, UNLIMITED, trial, scratch, j + 1
+                        graph, PROMISING, np.inf, enough, UNLIMITED, trial, scratch, j + 1
                     )
                     delay = found.delay
                 all_costs[s, j - 1, k] = delay

@@ -23,6 +23,7 @@ FLOORS = (
     "experiments.baselines",
     "experiments.studies",
     "experiments.testbed",
+    "experiments.public",
     "experiments.plots",
     "experiments.redraw",
     "experiments.export",

@@ -20,6 +20,7 @@ import gymnasium
 import numpy as np
 
 from kd_offload.delay import (
+    EVERYWHERE,
     N_LOCATIONS,
     N_RESOURCES,
     N_STATE,
@@ -175,7 +176,7 @@ class OffloadingEnv(gymnasium.Env):
 
     def _begin(self, episode: Episode) -> None:
         graph = self.graph
-        prepare(graph.n, graph.first, graph.source, episode.task, 0, 0, self._times)
+        prepare(graph.n, graph.first, graph.source, episode.task, EVERYWHERE, self._times)
         self._finish[:] = 0.0
         self._free_at[:] = 0.0
         self._observation[:] = 0.0

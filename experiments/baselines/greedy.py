@@ -12,7 +12,15 @@ import numpy as np
 from numba import njit
 
 from experiments.baselines.one_task import one_at_a_time
-from kd_offload.delay import N_LOCATIONS, N_RESOURCES, Times, new_times, prepare, schedule_node
+from kd_offload.delay import (
+    EVERYWHERE,
+    N_LOCATIONS,
+    N_RESOURCES,
+    Times,
+    new_times,
+    prepare,
+    schedule_node,
+)
 from kd_offload.graphs import TaskGraph
 
 
@@ -30,7 +38,7 @@ class Scratch(NamedTuple):
 def _greedy(n, first, source, task, scratch):
     """Place all subtasks in `scratch`."""
     times, placement, finish, free_at, free_after = scratch
-    prepare(n, first, source, task, 0, 0, times)
+    prepare(n, first, source, task, EVERYWHERE, times)
     placement[0], finish[0] = 0, 0.0
     free_at[:] = 0.0
     for j in range(1, n + 1):

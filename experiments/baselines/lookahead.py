@@ -7,8 +7,7 @@ Parallel and Distributed Systems 25(3), 2014), in the order of subtask numbers.
 
 - `lookahead` is that alone. The kernel is `anygraph`'s, whose first candidate it is.
 - `lookahead_mended` takes the best of that and of the single locations and improves it by moves as
-  `anygraph` improves its proposals, with as many evaluations: what `anygraph` is without its
-  network.
+  `anygraph` improves its proposals, with as many evaluations.
 """
 
 from __future__ import annotations
@@ -16,10 +15,17 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from anygraph.decision import EVALUATIONS, improve, moves, new_workspace
-from anygraph.decision import lookahead as lookahead_kernel
+from anygraph.decision import EVALUATIONS
+from anygraph.improvement import (
+    LOOKAHEAD_EVALUATIONS,
+    Progress,
+    improve,
+    moves,
+    new_workspace,
+)
+from anygraph.improvement import lookahead as lookahead_kernel
 from experiments.baselines.one_task import one_at_a_time
-from kd_offload.delay import new_times, prepare
+from kd_offload.delay import EVERYWHERE, new_times, prepare
 from kd_offload.graphs import TaskGraph
 
 
@@ -27,7 +33,7 @@ from kd_offload.graphs import TaskGraph
 def _lookahead_loop(n, first, source, tasks, placements):
     times, workspace = new_times(n, len(source)), new_workspace(n)
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         lookahead_kernel(n, first, source, times, workspace)
         placements[s] = workspace.placement[1 : n + 1]
 
@@ -43,11 +49,11 @@ def _mended_loop(n, first, source, tasks, placements, tried):
     no_proposals = np.empty((0, n), np.int8)
     budget = EVALUATIONS * n
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         best = lookahead_kernel(n, first, source, times, workspace)
-        improve(
-            n, first, source, times, no_proposals, tried, budget, workspace, best, placements[s]
-        )
+        progress = Progress(best, LOOKAHEAD_EVALUATIONS * n)
+        improve(n, first, source, times, no_proposals, tried, budget, workspace, progress)
+        placements[s] = workspace.best_placement[1 : n + 1]
 
 
 def lookahead_mended(graph: TaskGraph):

@@ -21,8 +21,6 @@ import torch
 
 import anygraph
 from anygraph import GraphNetwork
-from anygraph.decision import decider as anygraph_decider
-from anygraph.decision import loop as anygraph_loop
 from experiments.baselines.beam import beam
 from experiments.baselines.best_single import best_single
 from experiments.baselines.chain_dp import chain_dp, is_chain
@@ -258,7 +256,7 @@ def model_deciders(model: Network, graph: TaskGraph) -> list[Decider]:
     """
     size = size_of(model, graph)
     if isinstance(model, GraphNetwork):
-        return [Decider(model.role, "numba", anygraph_decider(model, graph), *size)]
+        return [Decider(model.role, "numba", anygraph.Decider(model, graph).one, *size)]
     if isinstance(model, Mended):
         return [Decider(model.role, "numba", student_mended(model, graph), *size)]
     check_graph(model, graph)
@@ -291,7 +289,8 @@ def loop_deciders(graph: TaskGraph, models: list[Network]) -> list[Decider]:
     for model in models:
         size = size_of(model, graph)
         if isinstance(model, GraphNetwork):
-            deciders.append(Decider(model.role, "numba_loop", anygraph_loop(model, graph), *size))
+            loop = anygraph.Decider(model, graph).loop
+            deciders.append(Decider(model.role, "numba_loop", loop, *size))
         elif isinstance(model, Mended):
             loop = student_mended(model, graph).loop
             deciders.append(Decider(model.role, "numba_loop", loop, *size))

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from experiments.baselines.one_task import one_at_a_time
-from kd_offload.delay import N_RESOURCES, Times, new_times, prepare, schedule_node
+from kd_offload.delay import EVERYWHERE, N_RESOURCES, Times, new_times, prepare, schedule_node
 from kd_offload.graphs import TaskGraph
 
 DEVICE, EDGE, CLOUD = range(3)
@@ -48,7 +48,7 @@ def _split(n, first, source, task, placement, scratch):  # noqa: C901 (three nes
     Of equal cuts the one with the fewest subtasks on the device, then at the edge, wins.
     """
     times, by_node, finish, after_device, after_edge, after_cloud = scratch
-    prepare(n, first, source, task, 0, 0, times)
+    prepare(n, first, source, task, EVERYWHERE, times)
     by_node[0], finish[0] = DEVICE, 0.0
     after_device[:] = 0.0
     best, best_a, best_b = np.inf, 0, 0

@@ -16,7 +16,15 @@ from numba import njit
 from experiments.parallel import in_parallel
 from experiments.run import Run, load
 from experiments.scenarios import SHOWN, scenario
-from kd_offload.delay import FIRST_HOP, N_LOCATIONS, SECOND_HOP, delay, new_times, prepare
+from kd_offload.delay import (
+    EVERYWHERE,
+    FIRST_HOP,
+    N_LOCATIONS,
+    SECOND_HOP,
+    delay,
+    new_times,
+    prepare,
+)
 from kd_offload.distill import PLAIN, fit
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import Labelled
@@ -40,7 +48,7 @@ def _paths(n, first, source, tasks, paths):
     earliest = np.zeros((n + 1, N_LOCATIONS))
     earliest[0, 1:] = np.inf  # the input is on the device
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         for j in range(1, n + 1):
             for k in range(N_LOCATIONS):
                 ready = 0.0

@@ -23,7 +23,15 @@ from experiments.run import Run, load
 from experiments.scenarios import SHOWN, TRAINED, scenario
 from experiments.schedule import schedule
 from kd_offload import graphs
-from kd_offload.delay import N_LOCATIONS, N_RESOURCES, delay, new_times, prepare, schedule_node
+from kd_offload.delay import (
+    EVERYWHERE,
+    N_LOCATIONS,
+    N_RESOURCES,
+    delay,
+    new_times,
+    prepare,
+    schedule_node,
+)
 from kd_offload.graphs import LOCATIONS, TaskGraph, random_graph
 from kd_offload.labels import (
     TIE,
@@ -69,7 +77,7 @@ def search_tree(graph: TaskGraph, task: np.ndarray) -> pd.DataFrame:
     """
     optimum = solve(graph, task).delays[0]
     times = new_times(graph.n, len(graph.edges))
-    prepare(graph.n, graph.first, graph.source, task, 0, 0, times)
+    prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, times)
     rows = []
 
     def look_below(prefix, parent, bound):
@@ -308,7 +316,7 @@ def _enumerate_many(n, first, source, tasks, placements, delays):
     finish = np.zeros(n + 2)
     free_at = np.zeros((n + 1, N_RESOURCES))
     for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], 0, 0, times)
+        prepare(n, first, source, tasks[s], EVERYWHERE, times)
         delays[s] = np.inf
         for code in range(N_LOCATIONS**n):
             j, rest = n, code

@@ -15,9 +15,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from anygraph import EVALUATIONS, decide
-from anygraph.decision import improve, lookahead, moves, new_workspace
+from anygraph import decide
+from anygraph.decision import EVALUATIONS
 from anygraph.fast import LANES
+from anygraph.improvement import (
+    LOOKAHEAD_EVALUATIONS,
+    Progress,
+    improve,
+    lookahead,
+    moves,
+    new_workspace,
+)
 from experiments.baselines import (
     ANY,
     OURS,
@@ -47,7 +55,7 @@ from experiments.studies.statistics import (
 )
 from experiments.studies.teacher_and_student import training_curves
 from kd_offload.data import sha256
-from kd_offload.delay import delay, new_times, prepare
+from kd_offload.delay import EVERYWHERE, delay, new_times, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import Labelled, search
 from kd_offload.tasks import STATE
@@ -531,11 +539,11 @@ def _mended_evaluations(graph: TaskGraph, tasks: np.ndarray) -> float:
     n = graph.n
     structure = n, graph.first, graph.source
     times, workspace = new_times(n, len(graph.edges)), new_workspace(n)
-    no_proposals, placement = np.empty((0, n), np.int8), np.empty(n, np.int8)
-    rest = no_proposals, moves(graph), EVALUATIONS * n, workspace
+    rest = np.empty((0, n), np.int8), moves(graph), EVALUATIONS * n, workspace
     subtasks = 0
     for task in tasks:
-        prepare(*structure, task, 0, 0, times)
+        prepare(*structure, task, EVERYWHERE, times)
         best = lookahead(*structure, times, workspace)
-        subtasks += improve(*structure, times, *rest, best, placement).subtasks_run
+        progress = Progress(best, LOOKAHEAD_EVALUATIONS * n)
+        subtasks += improve(*structure, times, *rest, progress).subtasks_run
     return subtasks / n / len(tasks)

@@ -18,7 +18,7 @@ from anygraph.decision import (
 from anygraph.propose import propose
 from anygraph.training import WIDE
 from experiments.oracles import reference_delay
-from kd_offload.delay import delay, new_times, prepare
+from kd_offload.delay import EVERYWHERE, delay, new_times, prepare
 from kd_offload.graphs import chain, dag, random_graph
 from kd_offload.labels import solve
 from kd_offload.tasks import STATE, sample_tasks
@@ -29,7 +29,7 @@ from .networks import graphs_of_all_families, random_network, with_zeros
 def by_lookahead(graph, task):
     n, workspace = graph.n, new_workspace(graph.n)
     times = new_times(n, len(graph.edges))
-    prepare(n, graph.first, graph.source, task, 0, 0, times)
+    prepare(n, graph.first, graph.source, task, EVERYWHERE, times)
     lookahead(n, graph.first, graph.source, times, workspace)
     return workspace.best_placement[1 : n + 1].astype(np.int8)
 

@@ -10,6 +10,7 @@ from experiments.schedule import schedule
 from experiments.studies import labels as proofs
 from kd_offload.delay import (
     BANDWIDTH,
+    EVERYWHERE,
     N_RESOURCES,
     PROPAGATION,
     ROUTES,
@@ -36,7 +37,7 @@ def draw(graph, seed, kind="none"):
 def delay_by_prepared_steps(graph, task, placement):
     """The searches' way, node after node -> delay, and the times that were prepared."""
     times = new_times(graph.n, len(graph.edges))
-    prepare(graph.n, graph.first, graph.source, task, 0, 0, times)
+    prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, times)
     by_node = np.array([0, *placement, 0], np.uint8)
     finish, free_at = np.zeros(graph.n + 2), np.zeros(N_RESOURCES)
     for j in range(1, graph.n + 2):
