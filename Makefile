@@ -2,7 +2,7 @@
 # A step executes a notebook; build/<profile>/<name>.d has the modules that the notebook imported.
 PROFILE := paper
 .DELETE_ON_ERROR .NOTPARALLEL: # a step uses all cores
-.PHONY: help setup check verify figures reproduce smoke check-claims test slow export lab site clean
+.PHONY: help setup check verify public figures reproduce smoke check-claims test slow export lab site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 BASE := $(or $(shell command -v python3.11),python3)
@@ -23,6 +23,8 @@ check: ; @"$(PY)" .ci/check.py --packages
 
 verify: $(SETUP) ## judge the claims anew, from the trained models: minutes
 	@"$(PY)" -m experiments.verify $(CLAIM:%=--claim %)
+public: $(SETUP) ## decide the task graphs in a folder: GRAPHS=folder
+	@"$(PY)" -m experiments.public "$(GRAPHS)"
 figures: $(SETUP) ## draw every figure anew, from the saved tables
 	@"$(PY)" -m experiments.redraw
 

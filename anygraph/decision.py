@@ -240,22 +240,45 @@ class Decider:
 
     def decide(self, tasks: np.ndarray, allowed: np.ndarray = EVERYWHERE) -> Decision:
         """Decisions for tasks (S, F), unchecked."""
-        count, n = len(tasks), self.graph.n
+        decision, subtasks_run = self._room(len(tasks))
+        known, nodes = self.plan.known, self.plan.budget.first_nodes
+        _settle(known, tasks, allowed, nodes, self.scratch, decision, subtasks_run)
+        if self.effort > 0:
+            self._refine_open(tasks, allowed, decision, subtasks_run)
+        return decision._replace(evaluations=subtasks_run / self.graph.n)
+
+    def mend(
+        self, tasks: np.ndarray, placements: np.ndarray, allowed: np.ndarray = EVERYWHERE
+    ) -> Decision:
+        """Placements (S, n) of another policy, improved and proved as its own; unchecked."""
+        decision, subtasks_run = self._room(len(tasks))
+        decision.placements[:] = placements
+        decision.bounds[:] = 0
+        decision.stages[:] = STAGES.index("not proven")
+        subtasks_run[:] = self.graph.n  # of the pass backwards
+        self._refine_open(tasks, allowed, decision, subtasks_run)
+        return decision._replace(evaluations=subtasks_run / self.graph.n)
+
+    def _room(self, count: int) -> tuple[Decision, np.ndarray]:
+        """A decision to be filled, and the subtasks run for each task."""
         decision = Decision(
-            np.empty((count, n), np.int8),
+            np.empty((count, self.graph.n), np.int8),
             np.empty(count),
             np.empty(count),
             np.empty(count),
             np.empty(count, np.int8),
         )
-        subtasks_run = np.empty(count, np.int64)
-        known, nodes = self.plan.known, self.plan.budget.first_nodes
-        _settle(known, tasks, allowed, nodes, self.scratch, decision, subtasks_run)
-        if self.effort > 0:
-            open_tasks = np.flatnonzero(~decision.proven)
-            if len(open_tasks):
-                _refine(self.plan, tasks, allowed, open_tasks, self.scratch, decision, subtasks_run)
-        return decision._replace(evaluations=subtasks_run / n)
+        return decision, np.empty(count, np.int64)
+
+    def _refine_open(self, tasks, allowed, decision: Decision, subtasks_run: np.ndarray) -> None:
+        """Refine all decisions that are not proven."""
+        chosen = np.flatnonzero(~decision.proven)
+        if len(chosen):
+            _refine(self.plan, tasks, allowed, chosen, self.scratch, decision, subtasks_run)
+
+    def spend(self, **budget: int) -> None:
+        """Change what a decision may spend: fields of `Budget`."""
+        self.plan = self.plan._replace(budget=self.plan.budget._replace(**budget))
 
     def one(self, task: np.ndarray) -> np.ndarray:
         """The placement int8 (n,) of one task (F,), unchecked."""

@@ -46,7 +46,7 @@ class Reading:
     """Bytes in one abstract unit of size; None: sizes are scaled to `mean_bytes`. A unit of 1,024²
     bits is 1024**2 / 8."""
     mean_cycles: float = 1e8
-    """Mean cycles of a subtask, of a file in abstract units (FORMULATION, public graphs)."""
+    """Mean cycles of a subtask, of a file in abstract units."""
     mean_bytes: float = 2e5
     """Mean bytes of an edge, of a file in abstract units, or of one without edges."""
     input_bytes: float | None = None

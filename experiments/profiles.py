@@ -38,7 +38,7 @@ class Profile:
     """The same, on real networks."""
     batch: int = 512
     """Tasks in each update."""
-    any_seeds: tuple = (0, 1, 2)
+    any_seeds: tuple = (0, 1, 2, 3, 4)
     """Training seeds of `anygraph`."""
     any_steps: tuple = (6500, 6500)
     """Its steps of imitation, and against the delay."""
@@ -89,12 +89,14 @@ class Profile:
     """Windows that a trace is drawn in."""
     scale_sizes: tuple = (12, 24, 40, 64, 100)
     """Subtasks of the random graphs that show scale."""
-    scale_graphs: int = 20
+    scale_graphs: int = 200
     """Graphs of each size."""
-    scale_tasks: int = 20
+    scale_tasks: int = 2
     """Tasks of each graph."""
-    scale_nodes: tuple = (300, 1000, 10_000, 100_000, 1_000_000)
+    scale_nodes: tuple = (300, 3000, 30_000, 300_000)
     """Nodes at which the exact search is stopped."""
+    public_tasks: int = 10
+    """Tasks of a public graph."""
     operators_tasks: int = 200
     """Tasks of a network cut operator by operator."""
     testbed: tuple = (100, 30)
@@ -163,7 +165,8 @@ SMOKE = Profile(
     scale_sizes=(12, 24, 40, 64),
     scale_graphs=3,
     scale_tasks=5,
-    scale_nodes=(300, 1000, 10_000),
+    scale_nodes=(300, 3000),
+    public_tasks=2,
     operators_tasks=20,
     testbed=(2, 0),
     processes=2,

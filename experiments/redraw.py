@@ -53,6 +53,8 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "inference_time": (_of_one(inference_time.inference_time), "inference_time", "device_times"),
     "tradeoff": (inference_time.tradeoff, "tradeoff"),
     "scale": (scale.scale, "scale"),
+    "scale_by_size": (scale.by_size, "scale"),
+    "public_graphs": (scale.public_graphs, "public_graphs"),
     "testbed": (testbed.testbed, "testbed", "testbed_summary"),
 }
 

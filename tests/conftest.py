@@ -69,6 +69,7 @@ TINY = replace(
     scale_graphs=2,
     scale_tasks=3,
     scale_nodes=(50, 400),
+    public_tasks=3,
     operators_tasks=4,
     online_tasks=60,
     online_points=6,

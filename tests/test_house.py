@@ -24,6 +24,7 @@ FLOORS = (
     "experiments.studies",
     "experiments.testbed",
     "experiments.public",
+    "experiments.score",
     "experiments.plots",
     "experiments.redraw",
     "experiments.export",

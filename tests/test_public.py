@@ -1,11 +1,19 @@
-"""Public graphs: a folder's files are read, sorted by name; clashes and nothing are refused."""
+"""Public graphs: a folder's files are read, sorted by name; contests on them are sound."""
 
 import json
 
+import numpy as np
 import pytest
 
+from anygraph import GraphNetwork, save_network
 from anygraph.graph_files import Reading
+from anygraph.training import first_weights
+from experiments import parallel, public
+from experiments.baselines import ANY
+from experiments.oracles import reference_delay
 from experiments.public import graphs_of
+from kd_offload.labels import solve
+from kd_offload.tasks import STATE
 
 ONE = json.dumps({"tasks": [{"name": "a", "cost": 1}], "dependencies": []})
 
@@ -32,3 +40,48 @@ def test_nothing_a_clash_and_a_broken_file_are_refused(tmp_path):
     (tmp_path / "a.gv").write_text("digraph {")
     with pytest.raises(ValueError, match=r"a\.gv': not DOT, or cut off"):
         graphs_of(tmp_path)
+
+
+FORK = {
+    "tasks": [{"name": name, "cost": cost} for name, cost in zip("abcd", (3, 5, 2, 9))],
+    "dependencies": [
+        {"source": "a", "target": "b", "size": 4},
+        {"source": "a", "target": "c", "size": 1},
+        {"source": "b", "target": "d", "size": 2},
+        {"source": "c", "target": "d", "size": 7},
+    ],
+}
+
+
+def test_results_and_solutions_are_sound(fresh, tmp_path, monkeypatch):
+    """Regrets by an independent delay model against the optimum, of graphs this small proven."""
+    for seed in fresh.profile.any_seeds:
+        flat = first_weights(8, 4, np.random.default_rng(seed))
+        save_network(GraphNetwork(ANY, seed, 8, 4, flat), fresh.model_path(ANY, "", seed))
+    monkeypatch.setattr(parallel, "workers", lambda: 1)
+    monkeypatch.setattr(
+        public, "in_fresh_processes", lambda function, *rest, what: [function(0, *rest)] * 2
+    )
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "fork.json").write_text(json.dumps(FORK))
+    (folder / "one.json").write_text(ONE)
+    files = graphs_of(folder)
+    results, solutions = public.public_graphs(fresh, "set", files)
+    assert not results.policy.isin(public.SEARCH_ONLY).any() and (results.set == "set").all()
+    assert not results.merged.any() and (results.n_test == fresh.profile.public_tasks).all()
+    assert (results.regret_max >= results.regret_mean).all() and (results.mean_us > 0).all()
+    assert len(solutions) == 2 * fresh.profile.public_tasks and solutions.proven.all()
+    for file, (_, own) in zip(files, solutions.groupby("graph")):
+        tasks = public.public_case(fresh, file)
+        optima = solve(file.graph, tasks).delays
+        assert own.digest.unique().tolist() == [file.digest]
+        for row, task, optimum in zip(own.itertuples(), tasks, optima):
+            placement = list(map(int, row.placement))
+            found = reference_delay(file.graph.n, file.graph.edges, task, placement)
+            assert float(row.delay_s) == pytest.approx(found) == pytest.approx(optimum)
+            assert float(row.bound_s) <= optimum * (1 + 1e-9)
+            state = [float(getattr(row, quantity)) for quantity in STATE]
+            assert state == task[-len(STATE) :].tolist()
+    edge = results[(results.policy == "exact_400")]
+    assert (edge.regret_max == 0).all() and (edge.proven_share == 1).all()

@@ -1,4 +1,4 @@
-"""The figure of regret against time as graphs grow."""
+"""The figures of regret, time and proof as graphs grow, and on graphs that others published."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ from matplotlib.ticker import LogLocator
 
 from experiments.baselines import ANY
 from experiments.plots import style as st
-from experiments.plots.words import listed, number
+from experiments.plots.words import listed, number, percent
 
 REGRET, OVER = st.interval("regret"), st.interval("over_any")
-SEARCH, BEAMS, OURS = "exact search, stopped", "beam search", f"{ANY}, growing budgets"
-HEURISTICS = "heuristics"
+SEARCH, BEAMS, OURS = "exact search, stopped", "beam search", f"{ANY}, growing effort"
+PROVED_BEAMS = "beam search, improved and proved"
+OTHER_ORDERS, HEURISTICS = "exact search, other orders", "heuristics"
+ALONE = ("best_single", "lookahead", "split", "lookahead_mended", "local_search_3")
 LOOKS = {  # of the policies that a line joins, or a legend's entry names together
     SEARCH: {"color": st.colour("exact"), "marker": "s", "lw": 1},
+    OTHER_ORDERS: {"color": st.colour("exact"), "marker": "x", "ls": ""},
     BEAMS: {"color": st.colour("beam_8"), "marker": "o", "ls": "--", "lw": 1, "mfc": "white"},
+    PROVED_BEAMS: {"color": st.KIND_COLOURS["variant"], "marker": "v", "ls": ":", "lw": 1},
     OURS: {"color": st.colour(ANY), "marker": "D", "lw": 2, "zorder": 4},
     HEURISTICS: {"color": st.colour("lookahead"), "marker": "o", "ls": "", "zorder": 2},
 }
-ALONE = ("best_single", "lookahead", "split", "lookahead_mended", "local_search_3")
+GROWING = {  # of `by_size`: how each is called
+    ANY: ANY,
+    "beam_8_proved": "the same without the network",
+    "network_proved": "the same without the beam",
+    "exact_300000": "exact search, 300,000 nodes",
+    "beam_512": "beam of 512",
+    "lookahead_mended": "lookahead, improved",
+}
 
 
 def _family(policy: str) -> str:
     """What a policy is drawn with: one method at growing budgets, the heuristics, or itself."""
     if policy.startswith("exact"):
         return SEARCH
+    if policy.startswith(("best_first", "limited_discrepancy")):
+        return OTHER_ORDERS
+    if policy.startswith("beam_") and "proved" in policy:
+        return PROVED_BEAMS
     if policy.startswith("beam_") or policy == "lookahead_joins":  # a beam of width 1
         return BEAMS
     if policy.startswith(ANY):
@@ -36,9 +51,8 @@ def scale(table: pd.DataFrame):
     """Mean regret against mean time of a decision, a panel for each of the three largest sizes.
 
     A line joins one method at growing budgets. Of anygraph, means over training seeds; its large
-    mark is its own budget, and an arrow leads to the quickest baseline that is as good. Upright
-    lines: 95 % intervals over graphs and tasks, the widest of all seeds. Level: from the mean to
-    the 99th percentile of the time.
+    mark is its default effort, and an arrow leads to the quickest baseline that is as good. Upright
+    lines: 95 % intervals over graphs and tasks, the widest of all seeds.
 
     Parameters
     ----------
@@ -50,14 +64,13 @@ def scale(table: pd.DataFrame):
         regret=("regret_mean", "mean"),
         regret_high=("regret_ci_high", "max"),
         us=("mean_us", "mean"),
-        p99_us=("p99_us", "mean"),
         **{column: (column, "mean") for column in OVER},
     )
     points[REGRET] = st.floored_percent(points[REGRET])
     points["family"] = points.policy.map(_family)
     sizes = sorted(set(points.n_subtasks))[-3:]
     labels = "mean time of a decision (µs)", f"mean regret (%), from {st.FLOOR}"
-    fig, (row,) = st.panels(1, len(sizes), 3.2, *labels, log="xy", sharex=True, sharey=True)
+    fig, (row,) = st.panels(1, len(sizes), 3.4, *labels, log="xy", sharex=True, sharey=True)
     others = [name for name in points.family.unique() if name not in LOOKS]
     looks = LOOKS | {name: look | {"ls": ""} for name, look in st.looks(others).items()}
     factors = []
@@ -71,8 +84,7 @@ def scale(table: pd.DataFrame):
             _points(ax, part[part.family == family], family, look)
         _arrow(ax, own, baseline)
     text = f"The quickest baseline that is as good takes {listed(factors)} times as long as {ANY}"
-    legend = [st.key("mean to 99th percentile", color="black", ls="-", lw=4, alpha=0.2)]
-    st.finish(st.message(fig, text), *legend, handlelength=2, columnspacing=1.2)
+    st.finish(st.message(fig, text), columns=4, handlelength=2, columnspacing=1.2)
     for ax in row:
         ax.xaxis.set_major_locator(LogLocator(base=100))
     return fig
@@ -81,15 +93,15 @@ def scale(table: pd.DataFrame):
 def _own_and_baseline(part: pd.DataFrame) -> tuple[pd.Series, pd.Series | None]:
     """anygraph, and the quickest baseline that is as good, if there is one."""
     own = part[part.policy == ANY].iloc[0]
-    good = part[(part.family != OURS) & (part.regret <= own.regret)]
+    ours = (part.family == OURS) | (part.policy == "network_proved")
+    good = part[~ours & (part.regret <= own.regret)]
     return own, good.loc[good.us.idxmin()] if len(good) else None
 
 
 def _points(ax, part: pd.DataFrame, label: str, look: dict) -> None:
-    """Points in their order, joined, each with its interval and the tail of its time."""
-    colour = look["color"]
-    ax.vlines(part.us, part.regret_low, part.regret_high, color=colour, lw=0.8, alpha=0.6)
-    ax.hlines(part.regret, part.us, part.p99_us, color=colour, lw=3, alpha=0.15)
+    """Points by their time, joined, each with its interval."""
+    part = part.sort_values("us")
+    ax.vlines(part.us, part.regret_low, part.regret_high, color=look["color"], lw=0.8, alpha=0.6)
     ax.plot(part.us, part.regret, label=label, **look | {"ms": 4})
 
 
@@ -102,3 +114,96 @@ def _arrow(ax, own: pd.Series, baseline: pd.Series | None) -> None:
     if baseline is not None and baseline.us > 1.5 * own.us:
         arrow = {"arrowstyle": "->", "color": colour, "lw": 1.5, "shrinkA": 7}
         ax.annotate("", (baseline.us, own.regret), point, arrowprops=arrow)
+
+
+def by_size(table: pd.DataFrame):
+    """Mean regret, mean time and share proven of a few policies, by the number of subtasks.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `studies.scale.scale`; of trained policies, means over seeds.
+    """
+    chosen = table[table.policy.isin(GROWING)]
+    mean = chosen.groupby(["policy", "n_subtasks"], sort=False, as_index=False).mean(
+        numeric_only=True
+    )
+    fig, (row,) = st.panels(1, 3, 2.8, "subtasks")
+    looks = {
+        ANY: LOOKS[OURS],
+        "beam_8_proved": LOOKS[PROVED_BEAMS],
+        "network_proved": LOOKS[OURS] | {"ls": "--", "lw": 1, "mfc": "white"},
+        "exact_300000": LOOKS[SEARCH],
+        "beam_512": LOOKS[BEAMS],
+        "lookahead_mended": LOOKS[HEURISTICS] | {"ls": "-", "lw": 1},
+    }
+    for policy, label in GROWING.items():
+        part = mean[mean.policy == policy].sort_values("n_subtasks")
+        look = looks[policy] | {"ms": 4}
+        row[0].plot(part.n_subtasks, st.floored_percent(part.regret_mean), label=label, **look)
+        row[1].plot(part.n_subtasks, part.mean_us, **look)
+        row[2].plot(part.n_subtasks, 100 * part.proven_share, **look)
+    row[0].set(title="regret", ylabel=f"mean regret (%), from {st.FLOOR}", yscale="log")
+    row[1].set(title="time", ylabel="mean time of a decision (µs)", yscale="log")
+    row[2].set(title="proof", ylabel="decisions proven optimal (%)", ylim=(-4, 104))
+    own = mean[mean.policy == ANY].set_index("n_subtasks").proven_share
+    smallest, largest = own.index.min(), own.index.max()
+    text = (
+        f"{ANY} proves {percent(own[smallest])} of its decisions at {smallest} subtasks, "
+        f"{percent(own[largest])} at {largest}"
+    )
+    return st.finish(st.message(fig, text), columns=3)
+
+
+NAMED = {  # of `public_graphs`: where a point's name stands
+    "best_single": (4, 2), "split": (4, 2), "lookahead": (4, 2), "lookahead_joins": (4, 2),
+    "lookahead_mended": (4, 2), "local_search_3": (4, 2), "beam_8": (4, 2), "beam_64": (4, 2),
+    "beam_512": (-4, 4), "exact_300": (4, 2), "exact_3000": (4, 2), "exact_30000": (4, 2),
+    "exact_300000": (-4, 4), "lookahead_proved": (4, 3), "beam_8_proved": (-4, -8),
+    "beam_8_proved_4": (4, 3), "beam_16_proved": (4, 3), "beam_64_proved": (4, 3),
+    "local_search_3_proved": (4, 3), "network_proved": (-4, 4), ANY: (-5, -9),
+    f"{ANY}_4": (-5, -9), f"{ANY}_16": (4, -8),
+}  # fmt: skip
+
+
+def public_graphs(table: pd.DataFrame):
+    """Mean regret against mean time on graphs that others published, every contestant named.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        As of `experiments.public.public_graphs`. Means over graphs that were not merged; of trained
+        policies, over seeds too, with the range of the seeds.
+    """
+    kept = table[~table.merged]
+    by_seed = kept.assign(seed=kept.seed.fillna("")).groupby(["policy", "seed"], as_index=False)
+    means = by_seed.agg(regret=("regret_mean", "mean"), us=("mean_us", "mean"))
+    points = means.groupby("policy", sort=False).agg(
+        regret=("regret", "mean"), low=("regret", "min"), high=("regret", "max"), us=("us", "mean")
+    )
+    labels = "mean time of a decision (µs)", "mean regret (%)"
+    fig, ((ax,),) = st.panels(1, 1, 3.6, *labels, log="xy")
+    for family, look in LOOKS.items():
+        part = points[points.index.map(_family) == family].sort_values("us")
+        ax.plot(part.us, 100 * part.regret, **look | {"ms": 5})
+    rest = points[~points.index.map(_family).isin(list(LOOKS))]
+    for policy, look in st.looks(rest.index).items():
+        ax.plot(rest.us[policy], 100 * rest.regret[policy], **look | {"ls": "", "ms": 5})
+    ax.vlines(points.us, 100 * points.low, 100 * points.high, color=st.colour(ANY), lw=0.8)
+    for policy, point in points.iterrows():
+        dx, dy = NAMED.get(policy, (4, 2))
+        side = "left" if dx > 0 else "right"
+        look = {"color": LOOKS.get(_family(policy), {}).get("color", st.colour(policy))}
+        look |= {"ha": side, "fontsize": 7, "weight": "bold" if policy == ANY else "normal"}
+        place = point.us, 100 * point.regret
+        ax.annotate(policy, place, (dx, dy), textcoords="offset points", **look)
+    own = points.loc[ANY]
+    rivals = points[[_family(p) != OURS and p != "network_proved" for p in points.index]]
+    best = rivals[rivals.us <= 2 * own.us].regret.min()
+    text = (
+        f"On {kept.graph.nunique()} graphs that others published, {ANY} has "
+        f"{percent(own.regret)} mean regret; no baseline of up to twice its time has less than "
+        f"{percent(best)}"
+    )
+    ax.set_xlim(right=1.6 * points.us.max())
+    return st.finish(st.message(fig, text))

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from anygraph import EVALUATIONS, GraphNetwork, decide
+from anygraph import Decider
+from anygraph.decision import EVALUATIONS
 from anygraph.families import TRAINING_FAMILIES, UNSEEN_FAMILIES, draw
-from anygraph.network import layout
 from experiments.baselines import placements_of
 from experiments.baselines.beam import beam
 from experiments.baselines.student_mended import (
@@ -190,18 +190,16 @@ def test_a_student_mended_has_eight_decodings_of_its_labels():
     found, mere = delay(fusion(), tasks, mended), placements_of("lookahead_mended", fusion(), tasks)
     alone = delay(fusion(), tasks, logits(student, tasks).argmax(-1).astype(np.int8))
     assert (found <= alone).all() and found.mean() < delay(fusion(), tasks, mere).mean()
-    assert 4 < mended_evaluations(Mended(student), fusion(), tasks) <= 40
+    assert 4 < mended_evaluations(Mended(student), fusion(), tasks) <= EVALUATIONS
 
 
 @pytest.mark.parametrize("graph", [chain(7), fusion()], ids=lambda g: g.name)
-def test_mended_it_is_anygraph_without_proposals(graph):
-    """A network of zeros proposes all on the device: nothing that is not tried anyway."""
+def test_mended_it_is_between_lookahead_and_what_is_searched_on(graph):
     tasks = sample_tasks(graph, 50, np.random.default_rng(3))
-    size = sum(a * b for a, b in layout(1, 1).values())
-    blind = GraphNetwork("blind", 0, 1, 1, np.zeros(size, np.float32))
-    decision = decide(blind, graph, tasks)
     found = delay(graph, tasks, placements_of("lookahead_mended", graph, tasks))
-    ended = decision.evaluations < EVALUATIONS - 3  # where the budget did not end it
-    expected = delay(graph, tasks, decision.placements)
-    assert ended.sum() > 10 and (found[ended] == expected[ended]).all()
-    assert (found <= delay(graph, tasks, placements_of("lookahead", graph, tasks))).all()
+    ahead = delay(graph, tasks, placements_of("lookahead", graph, tasks))
+    assert (found <= ahead).all()
+    if graph.n == 20:
+        assert found.mean() < 0.9 * ahead.mean()
+    decided = Decider(None, graph, width=0).decide(tasks)
+    assert (decided.delays <= found * (1 + 1e-12)).all()

@@ -2,6 +2,9 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from anygraph import open_network
 from anygraph.families import UNSEEN_FAMILIES, edges_hash
 from experiments.studies import any_graph
@@ -10,7 +13,7 @@ from kd_offload.graphs import TaskGraph, dag, random_graph
 
 def test_test_graphs_are_held_apart_whatever_their_name():
     apart = any_graph.held_apart()
-    assert edges_hash(random_graph(9, 3)) in apart
+    assert edges_hash(random_graph(40, 199)) in apart
     assert edges_hash(TaskGraph("x", 10, dag().edges)) in apart
 
 
@@ -25,3 +28,12 @@ def test_networks_and_curves_are_saved(fresh):
     unseen = any_graph.unseen_families(fresh, n=9, tasks=5, nodes=1000)
     assert [*unseen.family] == [*UNSEEN_FAMILIES]
     assert (unseen.regret >= 0).all() and unseen.proven_share.between(0, 1).all()
+    taken = any_graph.stages(fresh, tasks=20).set_index("graph")
+    assert np.allclose(taken.sum(axis=1), 1) and taken.loc["chain", "lookahead"] == 1
+    parts = any_graph.parts(fresh, sizes=(9, 30))
+    assert len(parts) == 2 * 5 and (parts.regret_mean >= 0).all()
+    whole = parts[parts.left_out == "nothing"].set_index("n_subtasks")
+    assert whole.proven_share[9] == 1 and whole.regret_mean[9] == pytest.approx(0, abs=1e-9)
+    for _, part in parts.groupby("left_out"):
+        spent = part.set_index("n_subtasks").evaluations
+        assert (spent <= whole.evaluations.max() * 1.5).all()
