@@ -332,10 +332,8 @@ def structure(graph: TaskGraph) -> Structure:
     """What the search knows of a graph."""
     n, edges = graph.n, graph.edges
     joins = [[b for a, b in edges if a == j and j + 1 < b <= n] for j in range(n + 1)]
-    live = [
-        [i for i in range(1, j + 1) if any(a == i and b > j for a, b in edges)]
-        for j in range(n + 1)
-    ]
+    last_use = dict(edges)  # edges are sorted by target, so the last one stays
+    live = [[i for i in range(1, j + 1) if last_use[i] > j] for j in range(n + 1)]
     most = max(map(len, live))
     key_fits = N_LOCATIONS**most * (n + 1) < 2**63
     return Structure(

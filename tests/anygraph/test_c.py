@@ -122,7 +122,7 @@ def parallel(n):
 def some_graphs():
     rng = np.random.default_rng(1)
     graphs = [draw(f, n, rng) for f in FAMILIES for n in (3, int(rng.integers(9, 70)))]
-    graphs += [draw("wide", 128, rng), draw("tree", 128, rng), dense(MAX_EDGES), parallel(128)]
+    graphs += [draw("wide", 128, rng), draw("in_tree", 128, rng), dense(MAX_EDGES), parallel(128)]
     return [chain(1), dag(), fusion(), random_graph(40), *graphs]
 
 
