@@ -1,8 +1,8 @@
 """Families of random task graphs: what `anygraph` is trained on, and what it is tested on.
 
-Six families are trained on, four are kept for tests as a whole. A graph drawn for training is
-refused when its edges equal those of a graph that the caller holds apart for tests, whatever its
-name.
+TRAINING_FAMILIES are trained on, UNSEEN_FAMILIES are kept for tests as a whole. A graph drawn for
+training is refused when its edges equal those of a graph that the caller holds apart for tests,
+whatever its name.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kd_offload.graphs import TaskGraph
 
 MAX_SUBTASKS = 128  # of the largest graph decided
 MAX_EDGES = 1024  # of a graph given as text or in C: more than any family draws
+MOST_INPUTS = 7  # of a subtask in dense layers, so that MAX_EDGES holds
 Edges = list[tuple[int, int]]
 
 
@@ -170,10 +171,137 @@ def series_parallel(n: int, rng: np.random.Generator) -> Edges:
     return ended(n, renumbered(n, composer.edges, rng))
 
 
-def tree(n: int, rng: np.random.Generator) -> Edges:
-    """Never trained on: every result is used once, towards a single last subtask."""
-    edges = [(i, int(rng.integers(i + 1, min(n, i + 8) + 1))) for i in range(1, n)]
-    return ended(n, edges)
+def _any_order(n: int, edges: Edges, rng: np.random.Generator) -> Edges:
+    """The edges, half of the time in another topological numbering."""
+    return renumbered(n, edges, rng) if rng.random() < 0.5 else edges
+
+
+def sensors(n: int, rng: np.random.Generator) -> Edges:
+    """Many entries and exits: short pipelines of sensors meet in one subtask or two, which feed
+    short pipelines that end.
+    """
+    hubs = 1 if n < 8 else int(rng.integers(1, 3))
+    inputs = int(rng.integers(1, n - hubs + 1))
+    in_length, out_length = (int(rng.integers(1, 4)) for _ in range(2))
+    edges = []
+    for start in range(1, inputs + 1, in_length):
+        end = min(start + in_length - 1, inputs)
+        edges += [(j, j + 1) for j in range(start, end)]
+        edges += [(end, inputs + hub) for hub in _chosen(rng, range(1, hubs + 1))]
+    last = inputs + hubs
+    edges += [(j, j + 1) for j in range(inputs + 1, last)]
+    for start in range(last + 1, n + 1, out_length):
+        end = min(start + out_length - 1, n)
+        edges.append((int(rng.integers(inputs + 1, last + 1)), start))
+        edges += [(j, j + 1) for j in range(start, end)]
+    return ended(n, _any_order(n, edges, rng))
+
+
+def map_reduce(n: int, rng: np.random.Generator) -> Edges:
+    """Rounds of a split, mappers, reducers that each take of every mapper, and a merge."""
+    most = int(rng.integers(2, 17))
+    edges, last = [], 1
+    while last < n:
+        split, left = last, n - last
+        mappers = max(1, min(most, left - 2))
+        reducers = max(0, min(int(rng.integers(1, max(2, most // 2 + 1))), left - mappers - 1))
+        first_reducer = split + mappers + 1
+        merge = first_reducer + reducers
+        for mapper in range(split + 1, first_reducer):
+            edges.append((split, mapper))
+            fed = range(first_reducer, merge) if reducers else [merge]
+            edges += [(mapper, reducer) for reducer in fed]
+        edges += [(reducer, merge) for reducer in range(first_reducer, merge)]
+        last = merge
+    return ended(n, _any_order(n, [(i, j) for i, j in edges if j <= n], rng))
+
+
+def in_tree(n: int, rng: np.random.Generator) -> Edges:
+    """Every result is used once, towards a single last subtask."""
+    span = int(rng.integers(2, 25))
+    edges = [(i, int(rng.integers(i + 1, min(n, i + span) + 1))) for i in range(1, n)]
+    return ended(n, _any_order(n, edges, rng))
+
+
+def out_tree(n: int, rng: np.random.Generator) -> Edges:
+    """Every subtask takes one result: a single first subtask, many that end."""
+    span = int(rng.integers(2, 25))
+    edges = [(int(rng.integers(max(1, j - span), j)), j) for j in range(2, n + 1)]
+    return ended(n, _any_order(n, edges, rng))
+
+
+def butterfly(n: int, rng: np.random.Generator) -> Edges:
+    """The exchange pattern of a fast Fourier transform, on 2 to 32 lines, behind a tree or not."""
+    lines = 2 ** int(rng.integers(1, 6))
+    edges, first = [], 0  # first: subtasks before those of the lines
+    if rng.random() < 0.5 and 2 * lines <= n:
+        edges = [(j // 2, j) for j in range(2, 2 * lines)]
+        first = lines - 1
+    for j in range(first + lines + 1, n + 1):
+        rank, line = divmod(j - first - 1, lines)
+        partner = line ^ (1 << ((rank - 1) % (lines.bit_length() - 1)))
+        edges += [(j - lines, j), (first + (rank - 1) * lines + partner + 1, j)]
+    return ended(n, _any_order(n, edges, rng))
+
+
+def dense_layers(n: int, rng: np.random.Generator) -> Edges:
+    """Layers of equal width: edges from many of the layer before, some from the one before that."""
+    width = int(rng.integers(2, 13))
+    density = rng.uniform(0.3, 0.9)
+    skip = rng.choice([0.0, 0.2])
+    edges = []
+    for j in range(width + 1, n + 1):
+        layer = (j - 1) // width * width  # subtasks in earlier layers
+        before = range(layer - width + 1, layer + 1)
+        inputs = [i for i in before if rng.random() < density] or _chosen(rng, before)
+        earlier = range(max(1, layer - 2 * width + 1), layer - width + 1)
+        inputs += [i for i in earlier if rng.random() < skip]
+        rng.shuffle(inputs)
+        edges += [(i, j) for i in inputs[:MOST_INPUTS]]
+    return ended(n, _any_order(n, edges, rng))
+
+
+def gather_scatter(n: int, rng: np.random.Generator) -> Edges:
+    """A hub scatters to workers and gathers from them, round after round; workers may keep state,
+    and a hub may feed the next one.
+    """
+    workers = int(rng.integers(2, 17))
+    keeps_state, hub_feeds_hub = rng.random(2) < 0.3
+    edges = []
+    for j in range(2, n + 1):
+        period, place = divmod(j - 1, workers + 1)
+        hub = period * (workers + 1) + 1
+        if place == 0:
+            edges += [(i, j) for i in range(j - workers, j)]
+            if hub_feeds_hub:
+                edges.append((j - workers - 1, j))
+        else:
+            edges.append((hub, j))
+            if keeps_state and period > 0:
+                edges.append((j - workers - 1, j))
+    return ended(n, _any_order(n, edges, rng))
+
+
+def side_branches(n: int, rng: np.random.Generator) -> Edges:
+    """A long chain; branches of one to four leave it and rejoin it later, or end."""
+    share, rejoins = rng.uniform(0.1, 0.6), rng.uniform(0.3, 1.0)
+    edges, spine, rejoining, last = [], 1, [], 1
+    while last < n:
+        if rng.random() < share and n - last > 1:
+            end = spine
+            for _ in range(min(int(rng.integers(1, 5)), n - last - 1)):
+                last += 1
+                edges.append((end, last))
+                end = last
+            if rng.random() < rejoins:
+                rejoining.append(end)
+        last += 1
+        edges.append((spine, last))
+        spine = last
+        if rng.random() < 0.5:
+            edges += [(i, spine) for i in rejoining]
+            rejoining = []
+    return ended(n, _any_order(n, edges, rng))
 
 
 def wavefront(n: int, rng: np.random.Generator) -> Edges:
@@ -181,19 +309,6 @@ def wavefront(n: int, rng: np.random.Generator) -> Edges:
     width = int(rng.integers(2, max(3, int(np.sqrt(n)) + 1)))
     edges = [(j - width, j) for j in range(width + 1, n + 1)]
     return ended(n, edges + [(j - 1, j) for j in range(2, n + 1) if (j - 1) % width])
-
-
-def butterfly(n: int, rng: np.random.Generator) -> Edges:
-    """Never trained on: the exchange pattern of a fast Fourier transform, on two, four or eight
-    lines.
-    """
-    lines = 2 ** int(rng.integers(1, 4))
-    edges = []
-    for j in range(lines + 1, n + 1):
-        rank, line = divmod(j - 1, lines)
-        partner = line ^ (1 << ((rank - 1) % max(1, lines.bit_length() - 1)))
-        edges += [(j - lines, j), ((rank - 1) * lines + partner + 1, j)]
-    return ended(n, edges)
 
 
 def elimination(n: int, rng: np.random.Generator) -> Edges:
@@ -216,6 +331,44 @@ def elimination(n: int, rng: np.random.Generator) -> Edges:
     return ended(n, [(i, j) for i, j in edges if j <= n])
 
 
+def cholesky(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: the Cholesky factorisation of a matrix in tiles, cut after n subtasks.
+
+    A step factorises a tile of the diagonal, solves with it for those below, and updates all tiles
+    to the right, each from the two solved ones of its row and its column.
+    """
+    size = 1
+    while size * (size + 1) * (size + 2) // 6 < n:
+        size += 1
+    edges, last = [], 0
+    written = {}  # tile (row, column) -> the subtask that wrote it last
+    for step in range(size):
+        tiles = [(step, step)] + [(row, step) for row in range(step + 1, size)]
+        tiles += [(row, column) for column in range(step + 1, size) for row in range(column, size)]
+        for row, column in tiles:
+            last += 1
+            read = {(row, column)}
+            if column > step:
+                read |= {(row, step), (column, step)}
+            elif row > step:
+                read.add((step, step))
+            edges += [(written[tile], last) for tile in read if tile in written]
+            written[row, column] = last
+    return ended(n, [(i, j) for i, j in edges if j <= n])
+
+
+def stencil(n: int, rng: np.random.Generator) -> Edges:
+    """Never trained on: points on a line in time, each fed by itself and its neighbours."""
+    points = int(rng.integers(3, max(4, int(np.sqrt(n)) + 3)))
+    edges = []
+    for j in range(points + 1, n + 1):
+        place = (j - 1) % points
+        for shift in (-1, 0, 1):
+            if 0 <= place + shift < points:
+                edges.append((j - points + shift, j))
+    return ended(n, edges)
+
+
 Family = Callable[[int, np.random.Generator], Edges]
 TRAINING_FAMILIES: dict[str, Family] = {
     "near": near,
@@ -224,12 +377,20 @@ TRAINING_FAMILIES: dict[str, Family] = {
     "layers": layers,
     "fork_join": fork_join,
     "series_parallel": series_parallel,
+    "sensors": sensors,
+    "map_reduce": map_reduce,
+    "in_tree": in_tree,
+    "out_tree": out_tree,
+    "butterfly": butterfly,
+    "dense_layers": dense_layers,
+    "gather_scatter": gather_scatter,
+    "side_branches": side_branches,
 }
 UNSEEN_FAMILIES: dict[str, Family] = {
-    "tree": tree,
     "wavefront": wavefront,
-    "butterfly": butterfly,
     "elimination": elimination,
+    "cholesky": cholesky,
+    "stencil": stencil,
 }
 
 

@@ -4,7 +4,7 @@ Every step draws a few graphs, and LANES tasks of each.
 
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact search finds
    within a budget of nodes, on graphs of up to 26 subtasks.
-2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 64.
+2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 100.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ class TrainingConfig:
 
     width: int = 24
     """Entries of every activation."""
-    hypotheses: int = 32
+    hypotheses: int = 16
     """Placements proposed."""
-    imitation_steps: int = 6500
+    imitation_steps: int = 4500
     """Steps of the first stage."""
-    delay_steps: int = 6500
+    delay_steps: int = 6000
     """Steps of the second."""
     imitation_rate: float = 4e-3
     """Highest learning rate of the first stage."""
@@ -69,7 +69,7 @@ class TrainingConfig:
     """Highest learning rate of the second."""
     groups: int = 8
     """Graphs of a step."""
-    sizes: tuple[int, int] = (4, 64)
+    sizes: tuple[int, int] = (4, 100)
     """Fewest and most subtasks of the graphs of the delay stage."""
     imitation_sizes: tuple[int, int] = (3, 26)
     """The same, of imitation."""
@@ -152,6 +152,59 @@ def random_ranges(rng: np.random.Generator, default: float) -> Ranges:
         a, b = np.sort(rng.uniform(low, high, 2))
         parts[field.name] = (float(np.exp(a)), float(np.exp(b)))
     return Ranges(**parts)
+
+
+def _factors(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """What one scale is multiplied by, entry by entry, in one of three patterns.
+
+    Nearly equal; heavy tails (log-normal); or nearly equal, but for a few that are huge.
+    """
+    pattern = rng.integers(3)
+    if pattern == 0:
+        return rng.uniform(0.7, 1.3, shape)
+    if pattern == 1:
+        return rng.lognormal(0, rng.uniform(0.5, 2.0), shape)
+    huge = rng.random(shape) < rng.uniform(0.03, 0.2)
+    return rng.uniform(0.5, 1.5, shape) * np.where(huge, np.exp(rng.uniform(1, 4)), 1.0)
+
+
+def random_workload(
+    graph: TaskGraph, tasks: np.ndarray, rng: np.random.Generator, drawn: float
+) -> np.ndarray:
+    """Tasks with other cycles and bytes, as applications have them, and the same states.
+
+    Cycles and bytes are independent. A share `drawn` of them stays as drawn; others are one scale,
+    that of the task's first subtask or edge, times `_factors`. Half of the other bytes are those of
+    a subtask's result, the same on all edges that carry it. A quarter of the other cycles and bytes
+    has entries that are zero, but for those of one subtask.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    tasks : numpy.ndarray of float64, shape (S, F), SI units
+    rng : numpy.random.Generator
+    drawn : float
+        0 to 1.
+
+    Returns
+    -------
+    numpy.ndarray of float64, shape (S, F), SI units
+    """
+    n, edges = graph.n, len(graph.edges)
+    varied = tasks.copy()
+    cycles, sizes = varied[:, :n], varied[:, n : n + edges]
+    for values in (cycles, sizes):
+        if rng.random() < drawn:
+            continue
+        values[:] = values[:, :1] * _factors(values.shape, rng)
+        if values is sizes and rng.random() < 0.5:
+            first_carrying = {i: e for e, (i, _) in reversed([*enumerate(graph.edges)])}
+            values[:] = values[:, [first_carrying[i] for i, _ in graph.edges]]
+        if rng.random() < 0.25:
+            zero = rng.random(values.shape) < rng.uniform(0.05, 0.5)
+            zero[:, rng.integers(values.shape[1])] = False
+            values[zero] = 0
+    return varied
 
 
 class Trainer:

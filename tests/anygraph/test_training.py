@@ -7,15 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from anygraph.families import draw, edges_hash, training_graph
 from anygraph.fast import flip_gradient, imitation_gradient
 from anygraph.propose import propose
-from anygraph.training import Adam, TrainingConfig, fit
+from anygraph.training import Adam, TrainingConfig, fit, random_workload
 from kd_offload.delay import all_delays, delay
-from kd_offload.graphs import TaskGraph, chain, dag, random_graph
-from kd_offload.tasks import sample_tasks
-
-from .networks import FAMILIES
+from kd_offload.graphs import chain, dag
+from kd_offload.tasks import check_tasks, sample_tasks
 
 NONE = frozenset()  # held apart
 TINY = TrainingConfig(width=8, hypotheses=4, imitation_steps=2, delay_steps=2, groups=2, graphs=20)
@@ -54,19 +51,25 @@ def test_flip_gradient_points_where_the_exact_one_does():
     assert (ours * exact).sum() > 0.8 * np.linalg.norm(ours) * np.linalg.norm(exact)
 
 
-def test_families_are_graphs_and_tests_are_held_apart():
-    rng, apart = np.random.default_rng(7), frozenset({edges_hash(random_graph(4, 0))})
-    for name in FAMILIES:
-        for n in (1, 2, 3, 5, 17, 128):
-            assert draw(name, n, rng).n == n
-    assert edges_hash(TaskGraph("x", 10, dag().edges)) == edges_hash(dag())
-    drawn = {edges_hash(training_graph(rng, (4, 4), NONE)) for _ in range(300)}
-    assert apart <= drawn
-    assert not apart & {edges_hash(training_graph(rng, (4, 4), apart)) for _ in range(300)}
-    with pytest.raises(ValueError, match="n must be 1 to 128, got 129"):
-        draw("near", 129, rng)
-    with pytest.raises(ValueError, match="'nearer', expected one of near"):
-        draw("nearer", 9, rng)
+def test_workloads_vary_cycles_and_bytes_alone():
+    rng, graph = np.random.default_rng(11), dag()
+    carrying = np.array([i for i, _ in graph.edges])
+    zero_share, same_results = [], 0
+    for _ in range(200):
+        tasks = sample_tasks(graph, 4, rng)
+        before = tasks.copy()
+        varied = random_workload(graph, tasks, rng, 0.5)
+        assert (tasks == before).all()
+        assert (varied[:, -8:] == tasks[:, -8:]).all()
+        cycles, sizes = varied[:, : graph.n], varied[:, graph.n : -8]
+        assert (cycles.max(1) > 0).all() and (sizes.max(1) > 0).all()
+        check_tasks(graph, varied)
+        zero_share.append((varied == 0).mean())
+        same_results += (sizes[:, carrying == 1].std(1) < 1e-6 * sizes.max()).all()
+    assert 0.01 < np.mean(zero_share) < 0.2
+    assert 20 < same_results < 100
+    unchanged = random_workload(graph, tasks, rng, 1.0)
+    assert (unchanged == tasks).all()
 
 
 def test_training_is_determined_by_its_seed():
