@@ -1,10 +1,10 @@
-"""Decide for any task graph, from text: `python -m anygraph [--model FILE] < tasks.txt`.
+"""Decide for any task graph, from text: `python -m anygraph [--model FILE] [-b] < tasks.txt`.
 
 Does as the C file's command does, in its words. Input: a line `n E`; a line of the E edges `i j`,
 sorted by j, then i (0 is the source, n + 1 the sink); then one task per line: n cycles, the edges'
 bytes, f_0 f_1 f_2 B_up B_down B_wan tau_wireless tau_wan, in SI units. Output: one placement per
-line, n labels 0 = device, 1 = edge, 2 = cloud. Bad input ends it with status 1, line and field
-named.
+line, n labels 0 = device, 1 = edge, 2 = cloud; with -b, its delay and its bound follow, in seconds.
+Bad input ends it with status 1, line and field named.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from anygraph.decision import decide
+from anygraph.decision import Decider, Decision, decide, warn_outside
 from anygraph.families import MAX_EDGES, MAX_SUBTASKS
 from anygraph.network import GraphNetwork, open_network
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import feature_names
 
 MODEL = Path(__file__).resolve().parents[1] / "data" / "models" / "anygraph_0.npz"
+FIRST_TASK = 3  # its line
 PATIENCE = 2.0  # seconds before a first decision is explained
 POSITIVE = ("f_0", "f_1", "f_2", "B_up", "B_down", "B_wan")
 
@@ -83,7 +84,7 @@ def read_line(number: int, line: bytes, fields: Sequence[Field]) -> list[float]:
     return values
 
 
-def read_graph(lines: Sequence[bytes]) -> TaskGraph:
+def read_graph_lines(lines: Sequence[bytes]) -> TaskGraph:
     """The graph of the first two lines. Raises ValueError naming the line and what is wrong."""
     head, body = [*lines, b"", b""][:2]
     sizes = read_line(1, head, [whole("n", 1, MAX_SUBTASKS), whole("E", 1, MAX_EDGES)])
@@ -105,26 +106,46 @@ def read_graph(lines: Sequence[bytes]) -> TaskGraph:
         raise ValueError(f"line 2: {str(error).partition(': ')[2]}") from None
 
 
-def decide_text(model: GraphNetwork, lines: Sequence[bytes]) -> int:
+def decide_text(model: GraphNetwork, lines: Sequence[bytes], with_bounds: bool = False) -> int:
     """Print the placements of all tasks up to the first bad line; returns the exit status."""
-    tasks, status = [], 0
+    tasks, error = [], ""
     try:
-        graph = read_graph(lines)
+        graph = read_graph_lines(lines)
         fields = [quantity(name) for name in feature_names(graph)]
-        for number, line in enumerate(lines[2:] or [b""], start=3):
+        for number, line in enumerate(lines[FIRST_TASK - 1 :] or [b""], start=FIRST_TASK):
             tasks.append(read_line(number, line, fields))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        status = 1
+    except ValueError as refusal:
+        error = str(refusal)
+    warning = ""
     if tasks:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            placements = decide(model, graph, np.array(tasks)).placements
-        for placement in placements:
-            print(*placement)
-        for warning in caught:
-            print(f"warning: {warning.message}", file=sys.stderr)
-    return status
+        decision = Decider(model, graph).decide(np.array(tasks))
+        infinite = np.flatnonzero(np.isinf(decision.delays))
+        if len(infinite):
+            error = f"line {FIRST_TASK + infinite[0]}: no finite delay was found"
+            tasks = tasks[: infinite[0]]
+        print_decision(decision, len(tasks), with_bounds)
+        warning = outside(np.array(tasks))
+    if error:
+        print(f"error: {error}", file=sys.stderr)
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
+    return int(bool(error))
+
+
+def print_decision(decision: Decision, count: int, with_bounds: bool) -> None:
+    """The first placements, one per line, and what is known of each."""
+    for s in range(count):
+        known = f" {decision.delays[s]:.9g} {decision.bounds[s]:.9g}" if with_bounds else ""
+        print(*decision.placements[s], sep=" ", end=f"{known}\n")
+
+
+def outside(tasks: np.ndarray) -> str:
+    """The warning of tasks, if any, whose state leaves the training range."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        if len(tasks):
+            warn_outside(tasks)
+    return str(caught[0].message) if caught else ""
 
 
 def explain_wait() -> None:
@@ -151,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m anygraph", description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, default=MODEL, help="a network's .npz file")
-    path = parser.parse_args(arguments).model
+    parser.add_argument("-b", "--bounds", action="store_true", help="print delay and bound, too")
+    options = parser.parse_args(arguments)
+    path = options.model
     if not path.exists():
         print(
             f"error: model {path}: no such file. Models are in the repository's folder data/models "
@@ -167,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     lines = sys.stdin.buffer.readlines()
     compile_first(model)
-    return decide_text(model, lines)
+    return decide_text(model, lines, options.bounds)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import N_LOCATIONS, N_RESOURCES, schedule_node
+from kd_offload.delay import KERNEL, N_LOCATIONS, N_RESOURCES, schedule_node
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import OWN_PATH, raised_by_join, structure
 
@@ -175,7 +175,7 @@ def _select(j, children, count, near, scratch):
     return left
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def beam_kernel(n, first, source, times, near, width, limit, scratch, placements):  # noqa: PLR0913 (kernel)
     """One beam through prepared times, unchecked -> a `BeamFound`.
 

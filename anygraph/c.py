@@ -1,4 +1,4 @@
-"""The network for any graph, with lookahead, moves and delay model, as one C99 file: any.c.in."""
+"""The decision for any graph, with all that it needs and its proof, as one C99 file: any.c.in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,16 @@ from anygraph.c_text import (
     template,
     write_c,
 )
-from anygraph.decision import EVALUATIONS, STATE_RANGES, compile_decider
+from anygraph.decision import (
+    EVALUATIONS,
+    FIRST_NODES,
+    LAST_NODES,
+    MOST_LIVE,
+    REMEMBER_FROM,
+    ROWS,
+    STATE_RANGES,
+    WIDTH,
+)
 from anygraph.families import MAX_EDGES, MAX_SUBTASKS
 from anygraph.network import (
     CAP,
@@ -40,24 +49,22 @@ from kd_offload.delay import (
     PROCESSOR,
     SECOND_HOP,
 )
-from kd_offload.graphs import TaskGraph, chain
-from kd_offload.labels import ROUNDING
+from kd_offload.graphs import TaskGraph
+from kd_offload.labels import OWN_PATH, ROUNDING, ROW, TIE
 from kd_offload.tasks import STATE
 
 TEMPLATE = Path(__file__).parent / "any.c.in"
 OTHER_CONSTANTS = 8 * 2 * N_STATE + 2 * N_LOCATIONS**2 + N_LOCATIONS  # bytes: ranges, hops
 
 
-def export_any(model: GraphNetwork, path: Path, evaluations: int = EVALUATIONS) -> CSize:
-    """Write a C99 file that decides for any graph as `decide` does, and beside it its header.
+def export_any(model: GraphNetwork, path: Path) -> CSize:
+    """Write a C99 file that decides for any graph as `decide` does at effort 1, and its header.
 
     Parameters
     ----------
     model : GraphNetwork
     path : pathlib.Path
         Ends in .c.
-    evaluations : int, optional
-        As in `decide`.
 
     Returns
     -------
@@ -67,9 +74,8 @@ def export_any(model: GraphNetwork, path: Path, evaluations: int = EVALUATIONS) 
     Raises
     ------
     ValueError
-        For too few evaluations, or a model whose constants take more than 64 KiB.
+        For a model whose constants take more than 64 KiB.
     """
-    compile_decider(model, chain(1), evaluations)  # refuses too few
     constants = _constants(model)
     size = CSize(
         constants=checked_size(constants, model.role, LIMIT, OTHER_CONSTANTS),
@@ -84,13 +90,22 @@ def export_any(model: GraphNetwork, path: Path, evaluations: int = EVALUATIONS) 
         node=_rounded_up(NODE_INPUTS, 4),
         node_inputs=NODE_INPUTS,
         task_inputs=TASK_INPUTS,
-        evaluations=evaluations,
+        beam=WIDTH,
+        first_nodes=FIRST_NODES,
+        evaluations=EVALUATIONS,
+        last_nodes=LAST_NODES,
+        rows=ROWS,
+        row=ROW,
+        most_live=MOST_LIVE,
+        remember_from=REMEMBER_FROM,
+        own_path=OWN_PATH,
         constants=size.constants,
         log_low=LOG_LOW,
         log_high=LOG_HIGH,
         half=HALF,
         cap=CAP,
         rounding=ROUNDING,
+        tie=TIE,
         always_free=N_LINKS,
         first_hop=_resources(FIRST_HOP),
         second_hop=_resources(SECOND_HOP),
@@ -140,15 +155,24 @@ def _constants(model: GraphNetwork) -> list[Constant]:
 
 
 def _workspace_bytes(model: GraphNetwork) -> int:
-    """Bytes of kd_workspace_t."""
+    """Bytes of kd_workspace_t, whose fields this lists in their order."""
     nodes, width = MAX_SUBTASKS + 2, _rounded_up(model.width, 8)
-    holds = N_LINKS + 1
-    doubles = nodes * (3 * N_LOCATIONS + 2 + 2 * N_RESOURCES)
-    doubles += holds + holds * MAX_EDGES + N_LOCATIONS * N_RESOURCES
+    links, children = N_LINKS + 1, N_LOCATIONS * WIDTH
+    vector = MOST_LIVE + ALWAYS_FREE
+
+    prepared = nodes * 3 * N_LOCATIONS + links + links * MAX_EDGES
+    placements = nodes * (2 + 2 * N_RESOURCES) + N_LOCATIONS * N_RESOURCES
+    beam = 2 * WIDTH * nodes + 2 * children * N_RESOURCES + 2 * WIDTH + 4 * children
+    search = nodes * N_LOCATIONS * (N_RESOURCES + 2)
+    table = ROWS * ROW * vector + vector + ROWS * ROW  # vectors and keys
+    doubles = prepared + placements + beam + search + table
+
+    integers = ROWS + nodes * WIDTH
     floats = nodes * _rounded_up(NODE_INPUTS, 4) + EDGE_INPUTS * MAX_EDGES + TASK_INPUTS
     floats += 3 * (MAX_SUBTASKS + 1) * width
-    labels = 2 * nodes + model.hypotheses * MAX_SUBTASKS
-    return _rounded_up(8 * doubles + 4 * floats + labels, 8)
+    labels = 2 * nodes + 2 * WIDTH * nodes + (N_LOCATIONS + 1) * nodes
+    labels += (WIDTH + model.hypotheses) * MAX_SUBTASKS
+    return _rounded_up(8 * doubles + 4 * (integers + floats) + labels, 8)
 
 
 def text_of(graph: TaskGraph, tasks: np.ndarray) -> str:

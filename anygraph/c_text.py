@@ -14,7 +14,7 @@ from kd_offload.data import written_aside
 # -O3 unrolls the inner loops away from the vector unit: two to three times slower with gcc 12.
 FAST = ("-O2", "-ftree-vectorize", "-ffp-contract=fast", "-march=native")
 LIMIT = 64 * 1024  # bytes of constants of a C file, as much as a small device has
-MODES = {"hot": "--time", "cold": "--cold"}  # in which a command prints times
+MODES = {"hot": "--time", "cold": "--cold", "bounds": "-b"}  # of a command, and its options
 BYTES = {"float": 4, "double": 8}
 SUFFIX = {"float": "f", "double": ""}
 
@@ -105,12 +105,13 @@ def answers(binary: Path, text: str, mode: str = "") -> np.ndarray:
     binary : Path
     text : str
         Its input.
-    mode : {"", "hot", "cold"}
+    mode : {"", "hot", "cold", "bounds"}
 
     Returns
     -------
     numpy.ndarray
-        Placements, int8 (S, n); in the other modes the nanoseconds of each decision, float64 (S,).
+        Placements, int8 (S, n). In the modes hot and cold, the nanoseconds of each decision,
+        float64 (S,); in the mode bounds, placements with delay and bound in s, float64 (S, n + 2).
 
     Raises
     ------
@@ -124,4 +125,6 @@ def answers(binary: Path, text: str, mode: str = "") -> np.ndarray:
     if done.returncode:
         raise ValueError(done.stderr.strip())
     rows = [line.split() for line in done.stdout.splitlines()]
+    if mode == "bounds":
+        return np.array(rows, float)
     return np.array(rows, float)[:, 0] if mode else np.array(rows, np.int8)

@@ -19,7 +19,6 @@ locations count 1, and so does a subtask of the pass backwards over the graph.
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import NamedTuple
 
@@ -47,12 +46,13 @@ from anygraph.propose import (
     routes,
     unflattened,
 )
-from kd_offload.delay import EVERYWHERE, N_LOCATIONS, N_STATE, prepare
+from kd_offload.delay import EVERYWHERE, N_STATE, check_allowed, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import (
     GUIDED,
     PROMISING,
     ROUNDING,
+    TIE,
     UNLIMITED,
     Structure,
     new_scratch,
@@ -65,6 +65,9 @@ FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot en
 WIDTH = 8  # of the beam
 EVALUATIONS = 80  # of an improvement, at most
 LAST_NODES = 3000  # of the last search
+REMEMBER_FROM = 64  # nodes of a search before it remembers prefixes (see `kd_offload.labels`)
+ROWS = 128  # of its table of prefixes: more make no difference to so few nodes
+MOST_LIVE = 16  # results still needed, above which few prefixes are dominated: none is remembered
 STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 STATE_RANGES = {  # low, high of the states trained on, in SI units
     "f_0": (1e8, 1e10),
@@ -89,14 +92,15 @@ class Decision(NamedTuple):
 
     @property
     def proven(self) -> np.ndarray:
-        """Which placements are proven optimal: bool (S,)."""
-        return self.stages < STAGES.index("not proven")
+        """Which placements are proven optimal, to a relative TIE: bool (S,)."""
+        ended = self.stages < STAGES.index("not proven")
+        return ended | (self.delays <= self.bounds * (1 + TIE))
 
     @property
     def gaps(self) -> np.ndarray:
-        """By what share a delay may exceed the optimum, at most: float64 (S,)."""
-        known = np.where(self.proven, 1.0, self.bounds)
-        return np.where(self.proven, 0.0, self.delays / known - 1)
+        """By what share a delay may exceed the optimum, at most: float64 (S,); inf if unknown."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self.proven, 0.0, self.delays / self.bounds - 1)
 
 
 class Budget(NamedTuple):
@@ -154,11 +158,13 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
     n, first, source = known.n, known.first, known.source
     width, times = budget.width, scratch.times
     workspace, beam_scratch = new_workspace(n), new_beam_scratch(n, max(width, 1))
-    network = new_network_workspace(plan.weights.state.shape[0], n, len(route.forward.source))
+    network_width, hypotheses = plan.weights.hypothesis.shape
+    network = new_network_workspace(network_width, hypotheses, n, len(route.forward.source))
     proposals = np.empty((width + budget.hypotheses, n), np.int8)
     for s in chosen:
-        placement, least, spent = decision.placements[s], decision.bounds[s], subtasks_run[s]
+        placement, spent = decision.placements[s], subtasks_run[s]
         prepare(n, first, source, tasks[s], allowed, times)
+        least = max(decision.bounds[s], times.time_to_result[0, 0])
         best, count = run_whole(n, first, source, times, placement, workspace), 0
         spent += n
         if width > 0:
@@ -169,7 +175,7 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
             count = beam.count
             least = max(least, min(beam.bound, best))
             spent += beam.children
-        if budget.hypotheses > 0:
+        if budget.hypotheses > 0 and times.time_to_result[0, 0] > 0:  # its unit of time
             last = count + budget.hypotheses
             propose_one(
                 route, tasks[s], allowed, plan.weights, times, network, proposals[count:last]
@@ -224,7 +230,7 @@ class Decider:
         if not isinstance(width, (int, np.integer)) or width < 0:
             raise ValueError(f"width: {width!r}, expected a whole number of at least 0")
         some = model or _no_network()
-        self.graph, self.scratch = graph, new_scratch(graph)
+        self.graph, self.scratch = graph, new_scratch(graph, _rows(effort))
         budget = Budget(
             first_nodes=_multiplied(min(effort, 1.0), FIRST_NODES / graph.n**2),
             width=int(width),
@@ -234,7 +240,7 @@ class Decider:
         )
         weights = unflattened(flat_weights(some), some.width, some.hypotheses)
         self.plan = Plan(
-            structure(graph), routes(graph), neighbours(graph), moves(graph), weights, budget
+            _known(graph, effort), routes(graph), neighbours(graph), moves(graph), weights, budget
         )
         self.effort = effort
 
@@ -271,8 +277,8 @@ class Decider:
         return decision, np.empty(count, np.int64)
 
     def _refine_open(self, tasks, allowed, decision: Decision, subtasks_run: np.ndarray) -> None:
-        """Refine all decisions that are not proven."""
-        chosen = np.flatnonzero(~decision.proven)
+        """Refine all decisions that no search has proven."""
+        chosen = np.flatnonzero(decision.stages == STAGES.index("not proven"))
         if len(chosen):
             _refine(self.plan, tasks, allowed, chosen, self.scratch, decision, subtasks_run)
 
@@ -291,8 +297,26 @@ class Decider:
 
 def _multiplied(effort: float, share: float) -> int:
     """A share of the default, as a number of subtasks."""
-    product = effort * share
-    return UNLIMITED // 4 if math.isinf(product) else int(product)
+    return int(min(effort * share, UNLIMITED // 4))
+
+
+def _rows(effort: float) -> int:
+    """Rows of a table of prefixes: ROWS up to an effort of 1, then in proportion, to 64 times."""
+    rows = ROWS
+    while rows < ROWS * min(effort, 64):
+        rows *= 2
+    return rows
+
+
+def _known(graph: TaskGraph, effort: float) -> Structure:
+    """What a search knows of a graph, and from which node on it remembers prefixes."""
+    known = structure(graph)
+    most_live = int(np.diff(known.live_first).max())
+    if effort <= 1 and most_live > MOST_LIVE:
+        return known._replace(remember_from=UNLIMITED)
+    if known.remember_from == UNLIMITED:  # it cannot
+        return known
+    return known._replace(remember_from=REMEMBER_FROM)
 
 
 def _no_network() -> GraphNetwork:
@@ -311,20 +335,6 @@ def warn_outside(tasks: np.ndarray) -> None:
                 stacklevel=3,
             )
             return
-
-
-def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
-    """Allowed locations as bool (n, 3). Raises ValueError naming a subtask that has none."""
-    if allowed is None:
-        return EVERYWHERE
-    mask = np.asarray(allowed)
-    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
-        got = f"{mask.dtype} {mask.shape}"
-        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
-    nowhere = np.flatnonzero(~mask.any(axis=1))
-    if len(nowhere):
-        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
-    return np.ascontiguousarray(mask)
 
 
 def decide(

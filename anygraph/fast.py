@@ -241,7 +241,7 @@ def forward(
         np.empty((len(source), EDGE_INPUTS, LANES), np.float32),
         np.empty((TASK_INPUTS, LANES), np.float32),
     )
-    workspace = new_network_workspace(1, n, len(source))
+    workspace = new_network_workspace(1, 1, n, len(source))
     _describe_lanes(n, first, source, tasks, workspace, inputs)
 
     there, back = (_new_sweep(n, len(source), width) for _ in range(2))

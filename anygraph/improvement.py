@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from kd_offload.delay import N_LOCATIONS, N_RESOURCES, schedule_node
+from kd_offload.delay import KERNEL, N_LOCATIONS, N_RESOURCES, schedule_node
 from kd_offload.graphs import TaskGraph
 
 LOOKAHEAD_EVALUATIONS = N_LOCATIONS + 1  # of lookahead and the pass backwards over the graph
@@ -75,7 +75,7 @@ def _copy(origin, target):
         target[r] = origin[r]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def lookahead(n, first, source, times, workspace):
     """Place subtask after subtask at the least finish + time to the result. Unchecked.
 
@@ -83,10 +83,12 @@ def lookahead(n, first, source, times, workspace):
     """
     placement, finish = workspace.placement, workspace.finish
     free_at, options = workspace.best_free_at, workspace.options
-    free_at[1] = 0.0
+    for r in range(N_RESOURCES):
+        free_at[1, r] = 0.0
     placement[0], finish[0] = 0, 0.0
     for j in range(1, n + 1):
         location, least = 0, np.inf
+        finish[j] = np.inf  # where no sum is finite
         for k in range(N_LOCATIONS):
             _copy(free_at[j], options[k])
             done = schedule_node(j, k, first, source, times, placement, finish, options[k])
@@ -96,8 +98,9 @@ def lookahead(n, first, source, times, workspace):
                 finish[j] = done
         placement[j] = location
         _copy(options[location], free_at[j + 1])
-    workspace.best_placement[:] = placement
-    workspace.best_finish[:] = finish
+    for j in range(n + 1):  # quicker than numba's slices
+        workspace.best_placement[j] = placement[j]
+        workspace.best_finish[j] = finish[j]
     return schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
 
 
@@ -140,7 +143,7 @@ def _run(start, n, first, source, times, workspace, best):
     return Progress(best, j - start)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _splice(n, first, source, times, proposals, budget, workspace, progress):  # noqa: PLR0913 (compiled)
     """Stretches of every proposal tried in the best placement, the last ones first."""
     placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
@@ -166,7 +169,7 @@ def _splice(n, first, source, times, proposals, budget, workspace, progress):  #
     return Progress(best, spent)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa: PLR0913 (compiled)
     """Moves (M, 3) tried until none helps."""
     placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
@@ -190,12 +193,13 @@ def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa:
     return Progress(best, spent)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def run_whole(n, first, source, times, candidate, workspace):
     """Fill `workspace`, whose best placement becomes the candidate int8 (n,); returns its delay."""
     placement, finish = workspace.placement, workspace.finish
     free_at = workspace.best_free_at
-    free_at[1] = 0.0
+    for r in range(N_RESOURCES):
+        free_at[1, r] = 0.0
     placement[0], finish[0] = 0, 0.0
     for j in range(1, n + 1):
         placement[j] = candidate[j - 1]
@@ -203,12 +207,13 @@ def run_whole(n, first, source, times, candidate, workspace):
         finish[j] = schedule_node(
             j, placement[j], first, source, times, placement, finish, free_at[j + 1]
         )
-    workspace.best_placement[:] = placement
-    workspace.best_finish[:] = finish
+    for j in range(n + 1):  # quicker than numba's slices
+        workspace.best_placement[j] = placement[j]
+        workspace.best_finish[j] = finish[j]
     return schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[n + 1])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def improve(n, first, source, times, proposals, tried, budget, workspace, progress):  # noqa: PLR0913 (compiled)
     """The best of the placement in hand, proposals and single locations, improved. Unchecked.
 

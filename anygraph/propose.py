@@ -25,6 +25,7 @@ from anygraph.network import (
 from kd_offload.delay import (
     EVERYWHERE,
     FIRST_HOP,
+    KERNEL,
     N_LINKS,
     N_LOCATIONS,
     SECOND_HOP,
@@ -35,6 +36,7 @@ from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import check_tasks
 
 N_RATES = 6  # of the system state: speeds and bandwidths, without propagation delays
+FORBIDDEN = -1e30  # a logit; finite, since compiled with fastmath
 TINY = 1e-300  # added to what may be zero before its logarithm, which is cut anyway
 
 
@@ -74,7 +76,7 @@ class Inputs(NamedTuple):
 
 
 class NetworkWorkspace(NamedTuple):
-    """All memory that one pass of the network needs; the last five are float32."""
+    """All memory that one pass of the network needs; the last six are float32."""
 
     earliest_finish: np.ndarray  # (n + 2, N_LOCATIONS), s
     log_rates: np.ndarray  # (N_RATES,): of f_0 f_1 f_2 B_up B_down B_wan
@@ -84,10 +86,11 @@ class NetworkWorkspace(NamedTuple):
     sent: np.ndarray  # what each node sends along its edges (n + 2, width)
     total: np.ndarray  # scratch (width,)
     hidden: np.ndarray  # scratch (width,)
+    logits: np.ndarray  # scratch (3, hypotheses)
 
 
 @njit(cache=True)
-def new_network_workspace(width, n, edges):
+def new_network_workspace(width, hypotheses, n, edges):
     """Memory for graphs of up to n subtasks."""
     nodes = n + 2
     inputs = Inputs(
@@ -104,10 +107,11 @@ def new_network_workspace(width, n, edges):
         np.empty((nodes, width), np.float32),
         np.empty(width, np.float32),
         np.empty(width, np.float32),
+        np.empty((N_LOCATIONS, hypotheses), np.float32),
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def fill_earliest_finish(n, first, source, times, earliest_finish):
     """earliest_finish (n + 2, N_LOCATIONS): of every node at every location, if nothing waited."""
     alone = times.alone
@@ -172,7 +176,7 @@ def _describe_nodes(n, task, total_cycles, times, workspace):
         x[14] = j / (n + 1)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def describe(n, first, source, task, times, workspace):
     """Fill `workspace.inputs` for one task, whose times are prepared.
 
@@ -215,6 +219,18 @@ def describe(n, first, source, task, times, workspace):
 @njit(cache=True, fastmath=True, inline="always")
 def _clipped(v):
     return min(max(v, np.float32(0)), np.float32(CAP))
+
+
+@njit(cache=True, inline="always")
+def _set(out, value):
+    for o in range(len(out)):  # quicker than numba's slices
+        out[o] = value
+
+
+@njit(cache=True, inline="always")
+def _copy(origin, target):
+    for o in range(len(target)):
+        target[o] = origin[o]
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -312,7 +328,7 @@ def unflattened(flat, width, hypotheses):
     )
 
 
-@njit(cache=True, fastmath=True)
+@njit(**KERNEL, fastmath=True)
 def sweep_one(n, direction, weights, states, workspace):
     """One sweep: `states` (n + 1, W) hold all terms without a neighbour, and become activations."""
     sent, total, edges = workspace.sent, workspace.total, workspace.inputs.edges
@@ -322,7 +338,7 @@ def sweep_one(n, direction, weights, states, workspace):
         h = states[j]
         if j > 0:
             _add(h, states[j - 1], weights.before)
-            total[:] = 0
+            _set(total, np.float32(0))
             for e in range(first[j], first[j + 1]):
                 x, u = edges[direction.edge[e]], sent[direction.source[e]]
                 x_0, x_1, x_2, x_3 = x[0], x[1], x[2], x[3]
@@ -336,16 +352,18 @@ def sweep_one(n, direction, weights, states, workspace):
             _add(h, total, weights.take)
         for o in range(width):
             h[o] = _clipped(h[o])
-        sent[j] = 0
+        _set(sent[j], np.float32(0))
         _add(sent[j], h, weights.send)
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _label(j, allowed, weights, hidden, logits, proposals):
-    """A subtask's label in every hypothesis -> proposals[:, j - 1]; logits (3, K) are scratch."""
+def _label(j, allowed, weights, workspace, proposals):
+    """A subtask's label in every hypothesis -> proposals[:, j - 1]."""
     hypothesis, last = weights.hypothesis, weights.last
+    hidden, logits = workspace.hidden, workspace.logits
     width, count = hypothesis.shape
-    logits[:] = weights.last_bias
+    for place in range(N_LOCATIONS):
+        _copy(weights.last_bias[place], logits[place])
     for o in range(width):
         z, device, edge, cloud = hidden[o], last[o, 0], last[o, 1], last[o, 2]
         for k in range(count):
@@ -356,14 +374,14 @@ def _label(j, allowed, weights, hidden, logits, proposals):
     if len(allowed) > 0:
         for place in range(N_LOCATIONS):
             if not allowed[j - 1, place]:
-                logits[place] = -np.inf
+                _set(logits[place], FORBIDDEN)
     for k in range(count):
         best = 0 if logits[0, k] >= logits[1, k] else 1
         top = max(logits[0, k], logits[1, k])
         proposals[k, j - 1] = 2 if logits[2, k] > top else best
 
 
-@njit(cache=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@njit(**KERNEL, fastmath={"contract", "reassoc"})
 def propose_one(route, task, allowed, weights, times, workspace, proposals):
     """Placements of one task -> proposals int8 (K, n). Unchecked.
 
@@ -373,34 +391,34 @@ def propose_one(route, task, allowed, weights, times, workspace, proposals):
     nodes, task_inputs = workspace.inputs.nodes, workspace.inputs.task
     hidden = workspace.hidden
     describe(n, route.forward.first, route.forward.source, task, times, workspace)
-    hidden[:] = 0
+    _set(hidden, np.float32(0))
     _add(hidden, task_inputs, weights.forward.task)
-    forward[0] = hidden
+    _copy(hidden, forward[0])
     for j in range(1, n + 1):
-        forward[j] = hidden
+        _copy(hidden, forward[j])
         _add(forward[j], nodes[j], weights.forward.node)
     sweep_one(n, route.forward, weights.forward, forward, workspace)
-    hidden[:] = 0
+    _set(hidden, np.float32(0))
     _add(hidden, task_inputs, weights.backward.task)
-    backward[0] = hidden
+    _copy(hidden, backward[0])
     for r in range(1, n + 1):
-        backward[r] = hidden
+        _copy(hidden, backward[r])
         _add(backward[r], nodes[n + 1 - r], weights.backward.node)
         _add(backward[r], forward[n + 1 - r], weights.state)
     sweep_one(n, route.backward, weights.backward, backward, workspace)
-    logits = np.empty_like(weights.last_bias)
     for j in range(1, n + 1):
-        hidden[:] = 0
+        _set(hidden, np.float32(0))
         _add(hidden, forward[j], weights.head_forward)
         _add(hidden, backward[n + 1 - j], weights.head_backward)
-        _label(j, allowed, weights, hidden, logits, proposals)
+        _label(j, allowed, weights, workspace, proposals)
 
 
 @njit(cache=True, error_model="numpy")
 def _propose_many(route, tasks, flat, width, hypotheses, proposals):
     n, first, source = route.n, route.forward.first, route.forward.source
     weights = unflattened(flat, width, hypotheses)
-    times, workspace = new_times(n, len(source)), new_network_workspace(width, n, len(source))
+    times = new_times(n, len(source))
+    workspace = new_network_workspace(width, hypotheses, n, len(source))
     for s in range(len(tasks)):
         prepare(n, first, source, tasks[s], EVERYWHERE, times)
         if times.time_to_result[0, 0] > 0:
@@ -447,7 +465,7 @@ def propose(model: GraphNetwork, graph: TaskGraph, tasks) -> np.ndarray:
 def described(graph: TaskGraph, tasks: np.ndarray) -> Inputs:
     """The network's inputs of tasks (S, F), whose LB is above zero; arrays start with (S,)."""
     n, first, source = graph.n, graph.first, graph.source
-    times, workspace = new_times(n, len(source)), new_network_workspace(1, n, len(source))
+    times, workspace = new_times(n, len(source)), new_network_workspace(1, 1, n, len(source))
     inputs = Inputs(
         np.empty((len(tasks), n + 2, NODE_INPUTS), np.float32),
         np.empty((len(tasks), len(source), EDGE_INPUTS), np.float32),

@@ -47,6 +47,10 @@ for _pair, _links in ROUTES.items():
     FIRST_HOP[_pair] = _links[0]
     SECOND_HOP[_pair] = _links[1] if len(_links) > 1 else ALWAYS_FREE
 
+# Options of compiled code that allocates nothing. With `_nrt`, numba counts references to every
+# array that a loop names, which can take longer than what the loop computes.
+KERNEL = {"cache": True, "error_model": "numpy", "_nrt": False}
+
 
 class Times(NamedTuple):
     """What one task takes, in seconds, prepared once for many placements (see `prepare`)."""
@@ -134,7 +138,7 @@ def new_times(n, edges):
     )
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def prepare(n, first, source, task, allowed, times):  # noqa: C901 (plain loops)
     """Fill `times` for one task. allowed: bool (n, 3), where subtasks may run; or EVERYWHERE."""
     execution, hold, propagation, time_to_result, alone = times
@@ -202,6 +206,36 @@ def check_placements(graph: TaskGraph, placements) -> np.ndarray:
             f"placement: label {x[wrong].flat[0]}, expected 0 (device), 1 (edge) or 2 (cloud)"
         )
     return x.astype(np.int8)
+
+
+def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
+    """Where subtasks may run, as `prepare` takes it.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    allowed : array_like of bool, shape (n, 3), or None
+        None allows every location to every subtask.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n, 3), or EVERYWHERE
+
+    Raises
+    ------
+    ValueError
+        For another shape or type, and naming the first subtask that may run nowhere.
+    """
+    if allowed is None:
+        return EVERYWHERE
+    mask = np.array(allowed, order="C")  # a copy: compiled code knows writable arrays only
+    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
+        got = f"{mask.dtype} {mask.shape}"
+        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
+    nowhere = np.flatnonzero(~mask.any(axis=1))
+    if len(nowhere):
+        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
+    return mask
 
 
 def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:

@@ -30,11 +30,13 @@ from .delay import (
     ALWAYS_FREE,
     EVERYWHERE,
     FIRST_HOP,
+    KERNEL,
     N_LOCATIONS,
     N_RESOURCES,
     PROCESSOR,
     SECOND_HOP,
     Times,
+    check_allowed,
     check_placements,
     new_times,
     prepare,
@@ -131,11 +133,12 @@ def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at
         ready = free_at[PROCESSOR[k]]
         for e in range(first[m], first[m + 1]):
             i = source[e]
-            if i <= j:
-                one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
-                sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
-                sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
-                ready = max(ready, sent)
+            if i > j:  # and so are the edges that follow
+                break
+            one, two = FIRST_HOP[placement[i], k], SECOND_HOP[placement[i], k]
+            sent = max(finish[i], free_at[one]) + times.hold[e, one] + times.propagation[one]
+            sent = max(sent, free_at[two]) + times.hold[e, two] + times.propagation[two]
+            ready = max(ready, sent)
         best = min(best, ready + times.execution[m, k] + times.time_to_result[m, k])
         if best <= bound:
             return bound
@@ -177,7 +180,7 @@ def _dominated(j, graph, placement, finish, free_at, memory):
     return False
 
 
-@njit(cache=True, error_model="numpy")
+@njit(**KERNEL)
 def _least_open(j, best, scratch):
     """Least bound of what a search left when it gave up: the prefix in hand, children not seen."""
     bound = min(best, scratch.bound[j - 1, scratch.placement[j - 1]])
@@ -194,7 +197,43 @@ def _begin(placement, finish, bound, free_at):
     free_at[0, 0, :] = 0.0
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
+def evaluate_child(j, k, before, before_bound, limit, graph, scratch):
+    """Place subtask j at k after the prefix in hand, and fill the child's entries of `scratch`.
+
+    before, before_bound: when resources are free after that prefix, and its bound.
+    limit: a bound that reaches it is not raised further.
+    """
+    first, source, times = graph.first, graph.source, scratch.times
+    placement, finish, after = scratch.placement, scratch.finish, scratch.free_at[j, k]
+    for r in range(N_RESOURCES):  # quicker than numba's slices
+        after[r] = before[r]
+    placement[j] = k
+    finish[j] = schedule_node(j, k, first, source, times, placement, finish, after)
+    own_path = finish[j] + times.time_to_result[j, k]
+    bound = max(before_bound, own_path)
+    for p in range(graph.join_first[j], graph.join_first[j + 1]):
+        if bound < limit:
+            bound = raised_by_join(
+                bound, graph.join[p], j, first, source, times, placement, finish, after
+            )
+    scratch.done[j, k] = finish[j]
+    scratch.bound[j, k] = bound
+    scratch.rank[j, k] = bound + OWN_PATH * own_path
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def put_in_order(j, k, scratch):
+    """Child k of subtask j takes its place by rank among the children before it."""
+    rank, order = scratch.rank, scratch.order
+    q = k
+    while q > 0 and rank[j, k] < rank[j, order[j, q - 1]]:
+        order[j, q] = order[j, q - 1]
+        q -= 1
+    order[j, q] = k
+
+
+@njit(**KERNEL)
 def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     graph, by, limit, enough, budget, best_placement, scratch, root=1
 ):
@@ -207,7 +246,7 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     given or found.
     root: the first subtask that is searched; those before it are placed, in `scratch`.
     """
-    n, first, source, join_first, join, _, _, _, remember_from = graph
+    n, first, source, remember_from = graph.n, graph.first, graph.source, graph.remember_from
     times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
     memory.search[0] += 1  # forget the prefixes of earlier searches
     best, nodes, ordered = np.inf, 0, by != LEXICOGRAPHIC
@@ -226,28 +265,14 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
                 break
             for k in range(visited, N_LOCATIONS if ordered else visited + 1):
                 nodes += 1
-                before, after = free_at[j - 1, placement[j - 1]], free_at[j, k]
-                for r in range(N_RESOURCES):  # quicker than numba's slices
-                    after[r] = before[r]
-                placement[j] = k
-                finish[j] = schedule_node(j, k, first, source, times, placement, finish, after)
-                done[j, k] = finish[j]
-                own_path = done[j, k] + times.time_to_result[j, k]
-                bound = max(low[j - 1, placement[j - 1]], own_path)
-                for p in range(join_first[j], join_first[j + 1]):
-                    if bound < limit:
-                        bound = raised_by_join(
-                            bound, join[p], j, first, source, times, placement, finish, after
-                        )
-                low[j, k] = bound
-                rank[j, k] = bound + OWN_PATH * own_path
+                last = placement[j - 1]
+                evaluate_child(j, k, free_at[j - 1, last], low[j - 1, last], limit, graph, scratch)
                 if by == GUIDED and best_placement[j - 1] == k:
                     rank[j, k] = -1.0
-                q = k
-                while ordered and q > 0 and rank[j, k] < rank[j, order[j, q - 1]]:
-                    order[j, q] = order[j, q - 1]
-                    q -= 1
-                order[j, q] = k
+                if ordered:
+                    put_in_order(j, k, scratch)
+                else:
+                    order[j, k] = k
         k = order[j, visited]
         if low[j, k] >= limit:
             continue
@@ -261,7 +286,8 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
         delay = schedule_node(n + 1, 0, first, source, times, placement, finish, free_at[j, k])
         if delay < limit:
             best = delay
-            best_placement[:] = placement[1 : n + 1]
+            for i in range(n):  # quicker than numba's slices
+                best_placement[i] = placement[i + 1]
             if delay <= enough:
                 return Found(best, nodes, best)
             limit = delay * (1 - ROUNDING)
@@ -269,13 +295,13 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
 
 
 @njit(cache=True, error_model="numpy")
-def solve_kernel(graph, task, budget, best_placement, scratch, limit=np.inf):
+def solve_kernel(graph, task, allowed, budget, best_placement, scratch, limit=np.inf):
     """`solve` for one task, unchecked -> a `Found`.
 
-    best_placement int8 (n,) is the label if nodes <= budget. limit: a delay known to be above the
-    optimum's.
+    best_placement int8 (n,) is the label if nodes <= budget. allowed: as in `prepare`. limit: a
+    delay known to be above the optimum's.
     """
-    prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, scratch.times)
+    prepare(graph.n, graph.first, graph.source, task, allowed, scratch.times)
     first = search_kernel(graph, PROMISING, limit, 0.0, budget, best_placement, scratch)
     if first.nodes > budget:
         return first
@@ -287,9 +313,9 @@ def solve_kernel(graph, task, budget, best_placement, scratch, limit=np.inf):
 
 
 @njit(cache=True, error_model="numpy")
-def _solve_many(graph, tasks, budget, solution, scratch):
+def _solve_many(graph, tasks, allowed, budget, solution, scratch):
     for s in range(len(tasks)):
-        found = solve_kernel(graph, tasks[s], budget, solution.placements[s], scratch)
+        found = solve_kernel(graph, tasks[s], allowed, budget, solution.placements[s], scratch)
         solution.delays[s] = found.delay
         solution.nodes[s] = found.nodes
         solution.bounds[s] = found.bound
@@ -321,11 +347,12 @@ def structure(graph: TaskGraph) -> Structure:
     )
 
 
-def new_scratch(graph: TaskGraph) -> Scratch:
-    """Room for searches of one graph."""
+def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
+    """Room for searches of one graph. rows: of remembered prefixes, a power of two."""
     depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
     width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
-    rows = 2 ** min(max(graph.n - 10, 8), 13)
+    if rows is None:
+        rows = 2 ** min(max(graph.n - 10, 8), 13)
     memory = Memory(
         keys=np.empty((rows, ROW), np.int64),
         vectors=np.empty((rows, ROW, width)),
@@ -348,7 +375,7 @@ def new_scratch(graph: TaskGraph) -> Scratch:
     )
 
 
-def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
+def search(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None) -> Solution:
     """The best placements within a budget of nodes per task, and a proof of how good they are.
 
     Parameters
@@ -357,6 +384,8 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     tasks : array_like of float, shape (S, F), SI units
     node_budget : int, optional
         Prefixes evaluated per task, without limit by default; at least 3 n are spent.
+    allowed : array_like of bool, shape (n, 3), optional
+        Where each subtask may run, at least at one location; everywhere by default.
 
     Returns
     -------
@@ -366,16 +395,17 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     Raises
     ------
     ValueError
-        For a bad task or budget, and for a task that has no finite delay.
+        For a bad task, budget or mask, and for a task that has no finite delay.
     """
     t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
+    mask = check_allowed(graph, allowed)
     solution = Solution(
         np.zeros((len(t), graph.n), np.int8),
         np.empty(len(t)),
         np.empty(len(t), np.int64),
         np.empty(len(t)),
     )
-    _solve_many(structure(graph), t, budget, solution, new_scratch(graph))
+    _solve_many(structure(graph), t, mask, budget, solution, new_scratch(graph))
     if not np.isfinite(solution.delays).all():
         number = np.flatnonzero(~np.isfinite(solution.delays))[0]
         raise ValueError(f"task {number}: no placement has a finite delay")
@@ -399,7 +429,7 @@ def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
     )
 
 
-def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
+def solve(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None) -> Solution:
     """The optimal placement of every task, ties as in the formulation.
 
     Parameters and Raises as of `search`; also raises TooLarge, naming the first task that takes
@@ -409,7 +439,7 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     -------
     Solution
     """
-    found, budget = search(graph, tasks, node_budget), checked_budget(node_budget)
+    found, budget = search(graph, tasks, node_budget, allowed), checked_budget(node_budget)
     if (found.nodes > budget).any():
         raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found

@@ -161,7 +161,9 @@ NAMED = {  # of `public_graphs`: where a point's name stands
     "beam_512": (-4, 4), "exact_300": (4, 2), "exact_3000": (4, 2), "exact_30000": (4, 2),
     "exact_300000": (-4, 4), "lookahead_proved": (4, 3), "beam_8_proved": (-4, -8),
     "beam_8_proved_4": (4, 3), "beam_16_proved": (4, 3), "beam_64_proved": (4, 3),
-    "local_search_3_proved": (4, 3), "network_proved": (-4, 4), ANY: (-5, -9),
+    "best_first_3000": (4, 2), "limited_discrepancy_3000": (4, 2),
+    "limited_discrepancy_300000": (-4, 4), "local_search_3_proved": (4, 3),
+    "network_proved": (-4, 4), ANY: (-5, -9),
     f"{ANY}_4": (-5, -9), f"{ANY}_16": (4, -8),
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from anygraph import Decider, GraphNetwork
 from experiments.baselines import ANY, POLICIES, open_trained, policies_for, seeds_of
 from experiments.baselines.beam import beam
 from experiments.baselines.local_search import descent
+from experiments.baselines.search_orders import search_best_first, search_limited_discrepancy
 from experiments.run import Run
 from experiments.studies.latency import with_added
 from kd_offload.delay import delay
@@ -35,6 +36,10 @@ PLAIN = (
     "lookahead",
     "lookahead_joins",
     "lookahead_mended",
+)
+ORDERS = (  # of the exact search, besides depth first, with the nodes at which it is stopped
+    ("best_first", search_best_first, (3000,)),
+    ("limited_discrepancy", search_limited_discrepancy, (3000, 300_000)),
 )
 LAST_EFFORT = 1000  # of the search for the best known: 3,000,000 nodes
 
@@ -122,6 +127,9 @@ def contestants(
         able[Who(f"beam_{width}")] = partial(_by_loop, beam(width, graph).loop)
     for nodes in stops:
         able[Who(f"exact_{nodes}")] = partial(_by_search, graph, nodes)
+    for name, order, limits in ORDERS:
+        for nodes in limits:
+            able[Who(f"{name}_{nodes}")] = partial(_by_order, order, graph, nodes)
     for name, width in PROVED_WIDTHS.items():
         able[Who(f"{name}_proved")] = partial(_by_decider, Decider(None, graph, 1, width))
     for effort in PROVED_EFFORTS[1:]:
@@ -152,6 +160,11 @@ def _by_policy(name: str, graph: TaskGraph) -> Contestant:
 
 def _by_search(graph: TaskGraph, nodes: int, tasks: np.ndarray) -> Placed:
     found = search(graph, tasks, nodes)
+    return Placed(found.placements, found.bounds)
+
+
+def _by_order(order: Callable, graph: TaskGraph, nodes: int, tasks: np.ndarray) -> Placed:
+    found = order(graph, tasks, nodes)
     return Placed(found.placements, found.bounds)
 
 

@@ -74,7 +74,13 @@ def named_by(run: Run, efforts=contest.EFFORTS) -> set[str]:
     """All contestants but the plain policies."""
     trained = {contest.named(ANY, effort) for effort in efforts} | {"network_proved"}
     proved = {f"{name}_proved" for name in (*contest.PROVED_WIDTHS, "local_search_3")}
-    return trained | proved | {"beam_8_proved_4", *(f"exact_{n}" for n in run.profile.scale_nodes)}
+    orders = {f"{name}_{nodes}" for name, _, limits in contest.ORDERS for nodes in limits}
+    return (
+        trained
+        | proved
+        | orders
+        | {"beam_8_proved_4", *(f"exact_{n}" for n in run.profile.scale_nodes)}
+    )
 
 
 def test_scale_is_every_policy_on_the_same_tasks(run, added):
