@@ -69,9 +69,9 @@ class TrainingConfig:
     """Entries of every activation."""
     hypotheses: int = 16
     """Placements proposed."""
-    imitation_steps: int = 6500
+    imitation_steps: int = 5500
     """Steps of the first stage."""
-    delay_steps: int = 8500
+    delay_steps: int = 7500
     """Steps of the second."""
     imitation_rate: float = 4e-3
     """Highest learning rate of the first stage."""
