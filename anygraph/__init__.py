@@ -16,10 +16,23 @@ __all__ = [
     "Decision",
     "GraphFile",
     "GraphNetwork",
+    "Planned",
+    "Planner",
     "Reading",
+    "State",
     "TrainingConfig",
     "decide",
     "open_network",
+    "plan",
     "read_graph",
     "save_network",
 ]
+
+
+def __getattr__(name: str):
+    """Plans, imported when first asked for: they bring the readers of models."""
+    if name in ("Planned", "Planner", "State", "plan"):
+        from anygraph import planning
+
+        return getattr(planning, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,6 +5,8 @@ sorted by j, then i (0 is the source, n + 1 the sink); then one task per line: n
 bytes, f_0 f_1 f_2 B_up B_down B_wan tau_wireless tau_wan, in SI units. Output: one placement per
 line, n labels 0 = device, 1 = edge, 2 = cloud; with -b, its delay and its bound follow, in seconds.
 Bad input ends it with status 1, line and field named.
+
+`python -m anygraph plan FILE`, or `anygraph plan FILE`, reads a file instead (see `plan_command`).
 """
 
 from __future__ import annotations
@@ -170,7 +172,16 @@ def compile_first(model: GraphNetwork) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m anygraph", description=__doc__.splitlines()[0])
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["plan"]:
+        from anygraph import plan_command  # imports readers of files that text needs not
+
+        return plan_command.main(arguments[1:])
+    parser = argparse.ArgumentParser(
+        prog="python -m anygraph",
+        description=__doc__.splitlines()[0],
+        epilog="For a model or a graph file: anygraph plan FILE; see anygraph plan --help.",
+    )
     parser.add_argument("--model", type=Path, default=MODEL, help="a network's .npz file")
     parser.add_argument("-b", "--bounds", action="store_true", help="print delay and bound, too")
     options = parser.parse_args(arguments)

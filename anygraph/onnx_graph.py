@@ -250,7 +250,12 @@ class Constants(NamedTuple):
 
     nodes: set[int]  # numbers of the nodes that compute it
     weights: set[str]  # names
-    bytes: int  # of the weights, constants in nodes included
+    sizes: dict[tuple[str, str], int]  # bytes of each weight, and of each constant in a node
+
+    @property
+    def bytes(self) -> int:
+        """Of the weights, constants in nodes included."""
+        return sum(self.sizes.values())
 
 
 def constants_of(structure: Structure, names: Iterable[str]) -> Constants:
@@ -273,8 +278,11 @@ def constants_of(structure: Structure, names: Iterable[str]) -> Constants:
         if number is not None and number not in nodes:
             nodes.add(number)
             waiting += taken_by(structure.model.graph.node[number])
-    in_nodes = sum(_constant_bytes(structure.model.graph.node[number]) for number in nodes)
-    return Constants(nodes, weights, in_nodes + sum(structure.weight_bytes[w] for w in weights))
+    sizes = {("weight", name): structure.weight_bytes[name] for name in sorted(weights)}
+    for number in sorted(nodes):
+        node = structure.model.graph.node[number]
+        sizes["node", node.name] = _constant_bytes(node)
+    return Constants(nodes, weights, sizes)
 
 
 def _constant_bytes(node: onnx.NodeProto) -> int:

@@ -18,6 +18,7 @@ from experiments.plots import (
     labels,
     latency,
     other_learners,
+    plan,
     problem,
     scale,
     style,
@@ -55,6 +56,7 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "scale": (scale.scale, "scale"),
     "scale_by_size": (scale.by_size, "scale"),
     "public_graphs": (scale.public_graphs, "public_graphs"),
+    "plan_sweep": (plan.plan_sweep, "plan_sweep"),
     "testbed": (testbed.testbed, "testbed", "testbed_summary"),
 }
 

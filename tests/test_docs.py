@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import anygraph
+from anygraph.schedule import schedule
 from docs import student_data
 from experiments.execute import execute
 from experiments.run import ROOT
-from experiments.schedule import schedule
 from kd_offload.delay import delay
 from kd_offload.graphs import dag
 from kd_offload.labels import solve

@@ -13,7 +13,6 @@ FLOORS = (
     "kd_offload",
     "anygraph",
     "experiments.oracles",
-    "experiments.schedule",
     "experiments.prices",
     "experiments.profiles",
     "experiments.scenarios",

@@ -30,7 +30,7 @@ def copies(path: Path) -> list[Path]:
 
 
 def test_all_are_there():
-    assert [int(p.stem.split("_")[0]) for p in STORY] == list(range(1, 13))
+    assert {int(p.stem.split("_")[0]) for p in STORY} == set(range(1, 13))
     expected = {copy for path in REFERENCE for copy in copies(path)}
     slow = {copy for path in WORK for copy in copies(path)} - expected
     assert set(EXECUTED.rglob("*.ipynb")) - slow == expected

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from anygraph.drawing import LINK_COLOUR, schedule_bars
+from anygraph.schedule import Event
 from experiments.plots import style as st
 from experiments.plots.words import listed
-from kd_offload.delay import LINKS
 from kd_offload.graphs import LOCATIONS, TaskGraph
 
-LINK = "#DDDDDD"
 NAMES = {"exact": "optimum", "best_single": "best single location"}
 
 
@@ -74,7 +74,8 @@ def gantt(events: pd.DataFrame) -> Figure:
     delays = events.groupby("policy", sort=False).delay_ms.first().rename(NAMES)
     fig, axes = st.panels(len(delays), 1, 1.45 * len(delays) + 0.7, sharex=True)
     for ax, (policy, part) in zip(axes.flat, events.groupby("policy", sort=False)):
-        _schedule(ax, part, longest=events.end_ms.max())
+        bars = map(Event._make, zip(part.resource, part.what, part.start_ms, part.end_ms))
+        schedule_bars(ax, bars, longest=events.end_ms.max())
         delay = part.delay_ms.iloc[0]
         ax.axvline(delay, color="black", lw=1.5)
         ax.set_title(f"{NAMES.get(policy, policy)}: {delay:.0f} ms", loc="left")
@@ -83,20 +84,6 @@ def gantt(events: pd.DataFrame) -> Figure:
     others = [f"{policy} {more:+.0f} %" for policy, more in excess[1:].items()]
     text = f"Delay of one task: {delays.index[0]} {delays.iloc[0]:.0f} ms, {listed(others)}"
     locations = st.location_keys(mec="black", marker="s", ms=7)
-    link = st.key("link", marker="s", color=LINK, mec="black", ms=7)
+    link = st.key("link", marker="s", color=LINK_COLOUR, mec="black", ms=7)
     result = st.key("result", ls="-", color="black")
     return st.message(st.finish(fig, *locations, link, result), text)
-
-
-def _schedule(ax, events: pd.DataFrame, longest: float) -> None:
-    """One bar per reservation, with what it is for where there is room."""
-    resources = [*LOCATIONS, *LINKS]
-    for event in events[events.what != "result"].itertuples():
-        y, length = resources.index(event.resource), event.end_ms - event.start_ms
-        colour = st.LOCATION_COLOURS.get(event.resource, LINK)
-        ax.barh(y, length, left=event.start_ms, color=colour, edgecolor="black", lw=0.5)
-        if length > 0.013 * longest * len(event.what):
-            middle = event.start_ms + length / 2
-            ax.text(middle, y, event.what, ha="center", va="center", fontsize=7)
-    ax.set_yticks(range(len(resources)), resources)
-    ax.set_ylim(len(resources) - 0.4, -0.6)

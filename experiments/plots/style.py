@@ -19,13 +19,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from scipy.stats import t
 
+from anygraph.drawing import LOCATION_COLOURS
 from experiments.baselines import ANY, OURS, POLICIES
 from experiments.run import Run, provenance
 from experiments.scenarios import SHOWN
 from kd_offload.data import written_aside
 
 WIDTH, COLUMN = 7.2, 3.5  # inches: a page, and one of its two columns
-LOCATION_COLOURS = {"device": "#FFDD88", "edge": "#99DDFF", "cloud": "#A78BCB"}
 # Okabe and Ito's palette, safe for colour-blind readers, a grey, and one colour of Tol's ("ours").
 KIND_COLOURS = {
     "fixed": "#999999",

@@ -14,6 +14,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numba import njit
 
+from anygraph.schedule import schedule
 from experiments import oracles
 from experiments.baselines.local_search import local_search
 from experiments.parallel import in_parallel, progress
@@ -21,7 +22,6 @@ from experiments.prices import label_prices
 from experiments.profiles import Profile
 from experiments.run import Run, load
 from experiments.scenarios import SHOWN, TRAINED, scenario
-from experiments.schedule import schedule
 from kd_offload import graphs
 from kd_offload.delay import (
     EVERYWHERE,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from anygraph.schedule import schedule
 from experiments.baselines import placements_of
 from experiments.scenarios import RANDOM, TRAINED, scenario
-from experiments.schedule import schedule
 from kd_offload.delay import N_LOCATIONS, delay
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import solve

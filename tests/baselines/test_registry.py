@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from anygraph.schedule import schedule
 from experiments.baselines import (
     FIXED,
     LEARNED,
@@ -24,7 +25,6 @@ from experiments.baselines.local_search import local_search
 from experiments.oracles import chain_dp, reference_delay
 from experiments.run import load
 from experiments.scenarios import SHOWN, TRAINED, scenario
-from experiments.schedule import schedule
 from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag, fusion, random_graph
 from kd_offload.labels import solve

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anygraph.schedule import schedule
 from experiments import oracles
-from experiments.schedule import schedule
 from experiments.studies import labels as proofs
 from kd_offload.delay import (
     BANDWIDTH,
