@@ -416,6 +416,10 @@ def read_manifest(folder: Path | str) -> Manifest:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         content["parts"] = [Part(**part) for part in content["parts"]]
+        for part in content["parts"]:
+            if part.location not in LOCATIONS:
+                known = ", ".join(LOCATIONS)
+                raise ValueError(f"part {part.file}: location {part.location!r}, expected {known}")
         content["transfers"] = [Transfer(**transfer) for transfer in content["transfers"]]
         return Manifest(**content)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -478,6 +482,9 @@ def run_parts(folder: Path | str, manifest: Manifest, inputs: Mapping[str, Any])
     for part in manifest.parts:
         file = Path(folder) / part.file
         session = open_session(open_model(file), file)
+        missing = sorted({*part.inputs} - {*values})
+        if missing:
+            raise ValueError(f"{file}: takes {missing[0]!r}, which nothing before it gives")
         feeds = {name: values[name] for name in part.inputs}
         values |= zip(part.outputs, run_session(session, feeds, file, part.outputs))
     return values

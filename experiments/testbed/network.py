@@ -1,4 +1,4 @@
-"""What the testbed can run: torch layers (see `layers`), or the parts of a split model (`parts`)."""
+"""What the testbed can run: torch layers (see `layers`) or parts of a split model (`parts`)."""
 
 from __future__ import annotations
 

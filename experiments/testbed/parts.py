@@ -19,6 +19,7 @@ import onnxruntime
 from anygraph.onnx_graph import open_model
 from anygraph.onnx_run import open_session, run_session
 from anygraph.split import Manifest, difference, read_manifest
+from experiments.testbed.network import edges_from, edges_into
 
 Tensors = Mapping[str, np.ndarray]
 
@@ -89,10 +90,16 @@ class Parts:
         file = self.folder / self.parts[j - 1].file
         return open_session(open_model(file), file)
 
+    def planned(self, edge: int) -> Tensors:
+        """What an edge carried in the run before."""
+        return {name: _as_given(self.values[name]) for name in self.carried[edge]}
+
     def captured(self, seed: int = 0) -> Tensors:
-        """The inputs: those that the model was split with, whatever the seed."""
-        names = [self.carried[e] for e, (i, _) in enumerate(self.graph.edges) if i == 0]
-        return {name: _as_given(self.values[name]) for name in set().union(*names)}
+        """The inputs: those of the run before, whatever the seed."""
+        found = {}
+        for edge in edges_from(self.graph, 0):
+            found |= self.planned(edge)
+        return found
 
     def run(self, j: int, inputs: Iterable[Tensors]) -> Tensors:
         """What part j gives."""
@@ -128,11 +135,8 @@ class Parts:
 
     def judged(self, results: Iterable[Tensors]) -> dict[str, Any]:
         """The largest relative difference of an output from what was expected."""
-        last = self.graph.n + 1
-        edges = [e for e, (_, j) in enumerate(self.graph.edges) if j == last]
         found = [0.0]
-        for edge, result in zip(edges, results):
-            for name in self.carried[edge]:
-                expected = _as_given(self.values[name])
+        for edge, result in zip(edges_into(self.graph, self.graph.n + 1), results):
+            for name, expected in self.planned(edge).items():
                 found.append(difference(result[name], expected))
         return {"difference": max(found)}
