@@ -416,14 +416,35 @@ def read_manifest(folder: Path | str) -> Manifest:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         content["parts"] = [Part(**part) for part in content["parts"]]
-        for part in content["parts"]:
-            if part.location not in LOCATIONS:
-                known = ", ".join(LOCATIONS)
-                raise ValueError(f"part {part.file}: location {part.location!r}, expected {known}")
         content["transfers"] = [Transfer(**transfer) for transfer in content["transfers"]]
-        return Manifest(**content)
+        manifest = Manifest(**content)
+        _check_manifest(manifest)
+        return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a manifest of a split model ({error})") from error
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    """Raise ValueError unless transfers bring every part what it takes, from what gives it."""
+    last = len(manifest.parts) + 1
+    brought: dict[int, set[str]] = {}
+    for transfer in manifest.transfers:
+        ends = f"transfer from {transfer.sender} to {transfer.receiver}"
+        if not 0 <= transfer.sender < transfer.receiver <= last:
+            raise ValueError(f"{ends}: expected rising numbers from 0 to {last}")
+        if transfer.sender > 0:
+            sender = manifest.parts[transfer.sender - 1]
+            missing = sorted({*transfer.tensors} - {*sender.outputs})
+            if missing:
+                raise ValueError(f"{ends}: {missing[0]!r}, which {sender.file} does not give")
+        brought.setdefault(transfer.receiver, set()).update(transfer.tensors)
+    for number, part in enumerate(manifest.parts, start=1):
+        if part.location not in LOCATIONS:
+            known = ", ".join(LOCATIONS)
+            raise ValueError(f"{part.file}: location {part.location!r}, expected {known}")
+        missing = sorted({*part.inputs} - brought.get(number, set()))
+        if missing:
+            raise ValueError(f"{part.file}: takes {missing[0]!r}, which no transfer brings")
 
 
 def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]) -> Check:
@@ -482,9 +503,6 @@ def run_parts(folder: Path | str, manifest: Manifest, inputs: Mapping[str, Any])
     for part in manifest.parts:
         file = Path(folder) / part.file
         session = open_session(open_model(file), file)
-        missing = sorted({*part.inputs} - {*values})
-        if missing:
-            raise ValueError(f"{file}: takes {missing[0]!r}, which nothing before it gives")
         feeds = {name: values[name] for name in part.inputs}
         values |= zip(part.outputs, run_session(session, feeds, file, part.outputs))
     return values

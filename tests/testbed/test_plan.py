@@ -25,23 +25,25 @@ SIZE = 201  # odd: in a message, floats after so many bytes begin where no float
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
-    """A model and its parts: on the device r and k of x; both to the edge, r to the cloud."""
+    """A model and its parts.
+
+    0 -> relu, quantize (device: r, and q with scale and zero) -> dequantize (edge) -> add (device);
+    quantize -> to_doubles, root (cloud); relu -> add; add and root to the sink.
+    """
     folder = tmp_path_factory.mktemp("split")
     nodes = [
         node("Relu", ["x"], ["r"], name="relu"),
-        node("Cast", ["r"], ["k"], name="to_bytes", to=TensorProto.UINT8),
-        node("Cast", ["k"], ["f"], name="to_floats", to=TensorProto.FLOAT),
-        node("Mul", ["f", "r"], ["m"], name="mul"),
-        node("Sqrt", ["r"], ["s"], name="sqrt"),
-        node("Add", ["m", "s"], ["y"], name="add"),
-        node("Cast", ["s"], ["z"], name="to_doubles", to=TensorProto.DOUBLE),
+        node("DynamicQuantizeLinear", ["r"], ["q", "scale", "zero"], name="quantize"),
+        node("DequantizeLinear", ["q", "scale", "zero"], ["f"], name="dequantize"),
+        node("Cast", ["q"], ["d"], name="to_doubles", to=TensorProto.DOUBLE),
+        node("Sqrt", ["d"], ["z"], name="root"),
+        node("Add", ["f", "r"], ["y"], name="add"),
     ]
     outputs = [value("y", TensorProto.FLOAT, [1, SIZE]), value("z", TensorProto.DOUBLE, [1, SIZE])]
     file = saved(folder / "m.onnx", nodes, [("x", [1, SIZE])], outputs)
-    model = read_model(file, costs="flops")
+    model = read_model(file)
     model = replace(model, cycles=np.full(model.graph.n, 5e5))
-    place = {"relu": 0, "to_bytes": 0, "to_floats": 1, "mul": 1, "sqrt": 2, "add": 0}
-    place["to_doubles"] = 2
+    place = {"relu": 0, "quantize": 0, "dequantize": 1, "to_doubles": 2, "root": 2, "add": 0}
     split_model(model, [place[name] for name in model.names], folder / "parts")
     return file, folder / "parts"
 
@@ -49,7 +51,7 @@ def split(tmp_path_factory):
 def test_parts_in_three_processes_give_the_outputs_in_the_time_predicted(split):
     file, folder = split
     task = read_manifest(folder).as_task()
-    assert ("k", "r") in task.tensors and {*task.placement} == {0, 1, 2}
+    assert task.placement.tolist() == [0, 1, 2, 0] and ("q", "scale", "zero") in task.tensors
     lines = []
     inputs = {"x": np.linspace(0, 9, SIZE)[None]}
     trial = Trial(folder, STATE, file, inputs=inputs, tasks=3, slowdown=1.0)
@@ -64,13 +66,14 @@ def test_bytes_and_back(split, tmp_path):
     """All types that NumPy has, strings too, and none at all."""
     _, folder = split
     values = {
-        "k": np.array(["a", "", "ß€"], object),
-        "m": np.array([True, False]),
+        "f": np.array(["a", "", "ß€"], object),
+        "q": np.array([True, False, True]),
         "r": np.array([[1.5], [2.5]], np.float16),
-        "s": np.zeros((0, 2), np.int64),
-        "x": np.array(1 + 2j),
+        "scale": np.array(1 + 2j),
+        "x": np.zeros((0, 2), np.int64),
         "y": np.arange(3, dtype=np.uint64),
         "z": np.arange(3.0),
+        "zero": np.array([-1], np.int8),
     }
     save_tensors(tmp_path / "t.npz", read_manifest(folder), values)
     parts = Parts(folder, tmp_path / "t.npz")
@@ -82,27 +85,24 @@ def test_bytes_and_back(split, tmp_path):
         for name, array in again.items():
             assert array.dtype == values[name].dtype and array.shape == values[name].shape
             assert (array == values[name]).all() and array.flags.aligned
-    with pytest.raises(ValueError, match=r"m\.onnx: 'k' is a list, no tensor"):
-        save_tensors(tmp_path / "t.npz", read_manifest(folder), values | {"k": [1]})
+    with pytest.raises(ValueError, match=r"m\.onnx: 'q' is a list, no tensor"):
+        save_tensors(tmp_path / "t.npz", read_manifest(folder), values | {"q": [1]})
 
 
 def without(name):
     return lambda folder: (folder / name).unlink()
 
 
-def changed(old, new):
+def changed(kind, number, **fields):
+    """Damage that changes a part or a transfer in the manifest."""
+
     def change(folder):
         file = folder / MANIFEST
-        text = file.read_text(encoding="utf-8")
-        assert old in text
-        file.write_text(text.replace(old, new), encoding="utf-8")
+        content = json.loads(file.read_text(encoding="utf-8"))
+        content[kind][number] |= fields
+        file.write_text(json.dumps(content), encoding="utf-8")
 
     return change
-
-
-def without_transfers(folder):
-    content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    (folder / MANIFEST).write_text(json.dumps(content | {"transfers": []}), encoding="utf-8")
 
 
 def cut_off(folder):
@@ -117,9 +117,13 @@ def cut_off(folder):
         (without(MANIFEST), "manifest.json: not a manifest of a split model"),
         (without("part_001_device.onnx"), "no file '"),
         (cut_off, "part_002_"),
-        (changed('"device"', '"moon"'), "location 'moon', expected device, edge, cloud"),
-        (changed('"r"', '"q"'), "manifest.json"),
-        (without_transfers, "manifest.json: graph 'm_parts'"),
+        (changed("parts", 0, location="moon"), "location 'moon', expected device, edge, cloud"),
+        (changed("parts", 0, outputs=["q"]), "which part_001_device.onnx does not give"),
+        (changed("parts", 3, inputs=["y"]), "part_004_device.onnx: takes 'y', which no transfer"),
+        (changed("parts", 1, outputs=["f", "g"]), "part_002_edge.onnx: ONNX Runtime cannot run it"),
+        (changed("transfers", 0, sender=7), "transfer from 7 to 1: expected rising numbers"),
+        (changed("transfers", 0, tensors=[]), "takes 'x', which no transfer brings"),
+        (changed("transfers", 0, tensors=["x", "w"]), "no part takes the input 'w'"),
     ],
 )
 def test_a_broken_folder_is_one_error(split, tmp_path, damage, error):
