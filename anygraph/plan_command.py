@@ -66,22 +66,12 @@ def parser() -> argparse.ArgumentParser:
         prog="anygraph plan", description="Where each subtask of a model or a graph file runs."
     )
     options.add_argument("file", type=Path, help="ONNX model (.onnx), or graph (.json, .dot, .gv)")
-    state = options.add_argument_group("the state", "speeds and links, each with its unit")
-    for name, quantity in QUANTITIES.items():
-        default = shown(getattr(State(), name), quantity.kind)
-        state.add_argument(_option(name), metavar="X", help=f"{HELP[name]}; default: {default}")
-    state.add_argument(
-        "--state", type=Path, metavar="TOML", help='a file of lines up = "20 Mbit/s"'
-    )
-
+    add_state(options.add_argument_group("the state", "speeds and links, each with its unit"))
     costs = options.add_argument_group("what it costs")
     add = costs.add_argument
     add("--costs", default="measured", help="of a model: measured (default), flops, or a "
         "profile that ONNX Runtime wrote on another machine")  # fmt: skip
-    add("--dim", action="append", default=[], metavar="NAME=SIZE",
-        help="size of a free dimension, or of a whole input as 1x3x224x224")  # fmt: skip
-    add("--input", action="append", default=[], metavar="NAME=VALUE",
-        help="a model's input: a number or an .npy file")  # fmt: skip
+    add_inputs(costs)
     default = shown(MACHINE_SPEED, "speed")
     add("--machine-speed", metavar="X", help=f"of the machine that measured; default: {default}")
     for name, kind in READING.items():
@@ -113,6 +103,25 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def add_state(group: argparse._ArgumentGroup) -> None:
+    """Options of the state's quantities, for `given_state`."""
+    for name, quantity in QUANTITIES.items():
+        default = shown(getattr(State(), name), quantity.kind)
+        group.add_argument(_option(name), metavar="X", help=f"{HELP[name]}; default: {default}")
+    group.add_argument(
+        "--state", type=Path, metavar="TOML", help='a file of lines up = "20 Mbit/s"'
+    )
+
+
+def add_inputs(group: argparse._ArgumentGroup) -> None:
+    """Options of a model's inputs, for `given_dims` and `given_inputs`."""
+    add = group.add_argument
+    add("--dim", action="append", default=[], metavar="NAME=SIZE",
+        help="size of a free dimension, or of a whole input as 1x3x224x224")  # fmt: skip
+    add("--input", action="append", default=[], metavar="NAME=VALUE",
+        help="a model's input: a number or an .npy file")  # fmt: skip
+
+
 def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
@@ -142,6 +151,16 @@ def given_state(args: argparse.Namespace) -> dict[str, float]:
     return found
 
 
+def given_dims(args: argparse.Namespace) -> dict[str, int | tuple[int, ...]]:
+    """Sizes of free dimensions; of the batch, 1 if nothing else is said."""
+    return {"batch": 1} | dict(_dim(text) for text in args.dim)
+
+
+def given_inputs(args: argparse.Namespace) -> dict[str, Any]:
+    """The model's inputs that were given."""
+    return dict(_input(text) for text in args.input)
+
+
 def read(args: argparse.Namespace) -> GraphFile | ModelFile:
     """The file, with the options of its kind."""
     speed = None
@@ -149,9 +168,10 @@ def read(args: argparse.Namespace) -> GraphFile | ModelFile:
         speed = parse("--machine-speed", args.machine_speed, "speed")
     if checked_suffix(args.file) == MODEL_SUFFIX:
         _refuse_options(args, [name.replace("-", "_") for name in READING], "an ONNX model")
-        dims = {"batch": 1} | dict(_dim(text) for text in args.dim)
-        inputs = dict(_input(text) for text in args.input)
-        return read_model(args.file, dims, args.costs, speed or MACHINE_SPEED, inputs=inputs)
+        inputs = given_inputs(args)
+        return read_model(
+            args.file, given_dims(args), args.costs, speed or MACHINE_SPEED, inputs=inputs
+        )
     _refuse_options(args, ["dim", "input", "split", "memory"], "a graph file")
     fields = {}
     for name, kind in READING.items():

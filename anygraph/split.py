@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -118,10 +118,12 @@ class Manifest:
         """
         parts = [part for part in self.parts if part.subtasks]
         ends = {len(self.parts) + 1: len(parts) + 1}  # the sink; constants have no subtask
-        sizes = {
-            (transfer.sender, ends.get(transfer.receiver, transfer.receiver)): transfer.bytes
-            for transfer in self.transfers
-        }
+        sizes = {}
+        names = {}
+        for transfer in self.transfers:
+            edge = (transfer.sender, ends.get(transfer.receiver, transfer.receiver))
+            sizes[edge] = transfer.bytes
+            names[edge] = tuple(transfer.tensors)
         fed = {receiver for _, receiver in sizes}
         for number in range(1, len(parts) + 1):
             if number not in fed:  # random numbers, made of nothing
@@ -129,7 +131,8 @@ class Manifest:
         graph = TaskGraph(f"{Path(self.model).stem}_parts", len(parts), tuple(sizes))
         costs = [part.cycles for part in parts] + [sizes[edge] for edge in graph.edges]
         placement = [LOCATIONS.index(part.location) for part in parts]
-        return PartTask(graph, np.array(costs), np.array(placement))
+        tensors = tuple(names.get(edge, ()) for edge in graph.edges)
+        return PartTask(graph, np.array(costs), np.array(placement), tensors)
 
 
 class PartTask(NamedTuple):
@@ -138,6 +141,7 @@ class PartTask(NamedTuple):
     graph: TaskGraph  # a subtask for each part
     workload: np.ndarray  # float64 (n + E,): cycles, then bytes
     placement: np.ndarray  # int64 (n,)
+    tensors: tuple[tuple[str, ...], ...]  # names of those that each edge carries: (E,)
 
 
 # splitting
@@ -413,9 +417,34 @@ def read_manifest(folder: Path | str) -> Manifest:
         content = json.loads(file.read_text(encoding="utf-8"))
         content["parts"] = [Part(**part) for part in content["parts"]]
         content["transfers"] = [Transfer(**transfer) for transfer in content["transfers"]]
-        return Manifest(**content)
+        manifest = Manifest(**content)
+        _check_manifest(manifest)
+        return manifest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file}: not a manifest of a split model ({error})") from error
+
+
+def _check_manifest(manifest: Manifest) -> None:
+    """Raise ValueError unless transfers bring every part what it takes, from what gives it."""
+    last = len(manifest.parts) + 1
+    brought: dict[int, set[str]] = {}
+    for transfer in manifest.transfers:
+        ends = f"transfer from {transfer.sender} to {transfer.receiver}"
+        if not 0 <= transfer.sender < transfer.receiver <= last:
+            raise ValueError(f"{ends}: expected rising numbers from 0 to {last}")
+        if transfer.sender > 0:
+            sender = manifest.parts[transfer.sender - 1]
+            missing = sorted({*transfer.tensors} - {*sender.outputs})
+            if missing:
+                raise ValueError(f"{ends}: {missing[0]!r}, which {sender.file} does not give")
+        brought.setdefault(transfer.receiver, set()).update(transfer.tensors)
+    for number, part in enumerate(manifest.parts, start=1):
+        if part.location not in LOCATIONS:
+            known = ", ".join(LOCATIONS)
+            raise ValueError(f"{part.file}: location {part.location!r}, expected {known}")
+        missing = sorted({*part.inputs} - brought.get(number, set()))
+        if missing:
+            raise ValueError(f"{part.file}: takes {missing[0]!r}, which no transfer brings")
 
 
 def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]) -> Check:
@@ -441,42 +470,54 @@ def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]
     """
     folder, model = Path(folder), Path(model)
     manifest = read_manifest(folder)
-    if sha256(model) != manifest.sha256:
-        raise ValueError(f"{model}: not the model that was split, {manifest.model}")
-    session = open_session(prepare(open_model(model)), model)
-    names = [value.name for value in session.get_outputs()]
-    expected = dict(zip(names, run_session(session, inputs, model, names)))
-    values = _run_parts(folder, manifest, inputs)
-    differences = {name: _difference(values[name], expected[name]) for name in names}
+    expected = run_whole(manifest, model, inputs)
+    values = run_parts(folder, manifest, inputs)
+    differences = {name: difference(values[name], expected[name]) for name in expected}
     sent = {name for transfer in manifest.transfers for name in transfer.tensors}
-    half = any(getattr(values[name], "dtype", None) == np.float16 for name in sent)
-    limit = HALF_LIMIT if half else LIMIT
+    limit = difference_limit(values[name] for name in sent)
     largest = max(differences.values())
     sizes = {name: nbytes(values[name]) for name in sorted(sent)}
     return Check(largest, differences, limit, largest <= limit, sizes)
 
 
-def _run_parts(folder: Path, manifest: Manifest, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Every tensor that goes in or out of a part, by name."""
+def difference_limit(sent: Iterable[Any]) -> float:
+    """How much outputs may differ where these tensors travel between parts."""
+    half = any(getattr(value, "dtype", None) == np.float16 for value in sent)
+    return HALF_LIMIT if half else LIMIT
+
+
+def run_whole(manifest: Manifest, model: Path | str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs of the model that was split, by name; ValueError if `model` is another."""
+    model = Path(model)
+    whole = open_model(model)
+    if sha256(model) != manifest.sha256:
+        raise ValueError(f"{model}: not the model that was split, {manifest.model}")
+    session = open_session(prepare(whole), model)
+    names = [value.name for value in session.get_outputs()]
+    return dict(zip(names, run_session(session, inputs, model, names)))
+
+
+def run_parts(folder: Path | str, manifest: Manifest, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Run the parts one after another: every tensor that goes in or out of one, by name."""
     values = dict(inputs)
     for part in manifest.parts:
-        file = folder / part.file
+        file = Path(folder) / part.file
         session = open_session(open_model(file), file)
         feeds = {name: values[name] for name in part.inputs}
         values |= zip(part.outputs, run_session(session, feeds, file, part.outputs))
     return values
 
 
-def _difference(value: Any, expected: Any) -> float:
+def difference(value: Any, expected: Any) -> float:
     """Largest difference, relative to the largest expected value; infinite if of another kind."""
     if isinstance(expected, list):
         if len(value) != len(expected):
             return np.inf
-        return max(map(_difference, value, expected), default=0.0)
+        return max(map(difference, value, expected), default=0.0)
     if isinstance(expected, dict):
         if value.keys() != expected.keys():
             return np.inf
-        return max((_difference(value[key], expected[key]) for key in expected), default=0.0)
+        return max((difference(value[key], expected[key]) for key in expected), default=0.0)
     value, expected = np.asarray(value), np.asarray(expected)
     if value.shape != expected.shape or value.dtype != expected.dtype:
         return np.inf
@@ -486,6 +527,6 @@ def _difference(value: Any, expected: Any) -> float:
     if not np.array_equal(value[~finite], expected[~finite], equal_nan=True):
         return np.inf
     wide = np.result_type(expected.dtype, np.float64)
-    difference = np.abs(value[finite].astype(wide) - expected[finite].astype(wide))
+    largest = np.abs(value[finite].astype(wide) - expected[finite].astype(wide)).max(initial=0.0)
     scale = np.abs(expected[finite].astype(wide)).max(initial=0.0)
-    return float(difference.max(initial=0.0) / (scale or 1.0))
+    return float(largest / (scale or 1.0))

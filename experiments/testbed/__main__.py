@@ -3,16 +3,30 @@
 Device, edge and cloud are three processes. Each session has a state of its own and runs three
 networks under six policies; a line per task is printed, and the tables `testbed` and
 `testbed_parts` are saved.
+
+With `--plan DIR` they run the parts of a split model instead (see `plan`).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
+import pandas as pd
+
+from anygraph.plan_command import (
+    add_inputs,
+    add_state,
+    given_dims,
+    given_inputs,
+    given_state,
+)
+from anygraph.state import QUANTITIES, State
 from experiments.run import get_run
 from experiments.studies.links import UPLINKS
 from experiments.testbed.machines import refusal
+from experiments.testbed.plan import Trial, run_plan
 from experiments.testbed.sessions import (
     MODES,
     models_folder,
@@ -36,14 +50,34 @@ def parser() -> argparse.ArgumentParser:
         help="who shapes the links: we, or as root the kernel's tc; default: user")  # fmt: skip
     add("--sessions", type=int, help="of three tasks each; default: the profile's")
     add("--compute", choices=("held", "real"), default="held",
-        help="whether layers take the cycles that are counted, or their own time")  # fmt: skip
+        help="whether layers and parts take the cycles that are counted, or their own time; the "
+        "three processes share this machine's cores")  # fmt: skip
     add("--uplink", default="", help=f"wireless link up, in mode user only: {', '.join(UPLINKS)}, "
         "or a Mahimahi file")  # fmt: skip
+    plan = options.add_argument_group("a split model, from anygraph plan --split DIR")
+    add = plan.add_argument
+    add("--plan", type=Path, metavar="DIR", help="run its parts, measured beside predicted")
+    add("--model", type=Path, metavar="FILE", help="the whole model, to compare outputs with; "
+        "default: with the parts, run one after another")  # fmt: skip
+    add("--tasks", type=int, help=f"default: {Trial.tasks}")
+    add("--slowdown", type=float, metavar="X", help="everything takes X times as long, and delays "
+        "are divided by X; default: what this machine needs to run the parts in time")  # fmt: skip
+    add_inputs(plan)
+    add_state(options.add_argument_group("the state that it was planned for"))
     return options
+
+
+SESSIONS_ONLY = ("out", "models", "sessions", "uplink")
+PLAN_ONLY = ("model", "tasks", "slowdown", "dim", "input", "state", *QUANTITIES)
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise ValueError for an option that cannot be met."""
+    for name in SESSIONS_ONLY if args.plan else PLAN_ONLY:
+        if getattr(args, name) not in (None, "", []):
+            without = "without" if args.plan else "with"
+            option = name.replace("_", "-")
+            raise ValueError(f"{option}: {getattr(args, name)}, expected only {without} --plan")
     if args.sessions is not None and args.sessions < 1:
         raise ValueError(f"sessions: {args.sessions}, expected 1 or more")
     if args.mode == "tc" and args.uplink:
@@ -72,11 +106,34 @@ def measure(args: argparse.Namespace) -> None:
     print(f"saved: {run.figures / 'testbed.csv'}")
 
 
+def measure_plan(args: argparse.Namespace) -> None:
+    """Run a split model, and print what was predicted and measured."""
+    check(args)
+    trial = Trial(
+        folder=args.plan,
+        state=State(**given_state(args)),
+        model=args.model,
+        dims=given_dims(args),
+        inputs=given_inputs(args),
+        tasks=Trial.tasks if args.tasks is None else args.tasks,
+        held=args.compute == "held",
+        namespaces=MODES[args.mode],
+        slowdown=args.slowdown,
+    )
+    result = run_plan(trial, lambda line: print(line, flush=True))
+    for note in result.notes:
+        print(f"note: {note}")
+    print(pd.DataFrame([result.row()]).T.to_string(header=False))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     args = parser().parse_args(arguments)
     try:
-        measure(args)
+        if args.plan:
+            measure_plan(args)
+        else:
+            measure(args)
     except (ValueError, RuntimeError) as error:
         sys.exit(f"error: {error}")
 

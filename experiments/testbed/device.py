@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.testbed.layers import NETWORKS, layers, picture
 from experiments.testbed.link import GivenUp, Header, clock
-from experiments.testbed.node import Event, Job, Node, Tensor, serve
+from experiments.testbed.network import edges_from, edges_into
+from experiments.testbed.node import Event, Job, Node, Tensors, serve
 from kd_offload.delay import (
     BANDWIDTH,
     N_LINKS,
@@ -106,7 +106,7 @@ class Device(Node):
 
         some_state = np.array([1e8, 1e9, 3e9, 1e6, 1e6, 1e6, 0.01, 0.01])
         for network in networks:
-            net = layers(network)
+            net = self.networks[network]
             for policy in policies:
                 if POLICIES[policy].saved:
                     run = Run(PAPER, Path(models))
@@ -132,7 +132,7 @@ class Device(Node):
         With a link down, a placement that crosses it becomes all on the device: nothing that is
         known says when the link comes back.
         """
-        net = layers(network)
+        net = self.networks[network]
         graph = net.graph
         down = self.known.down()
         begin = time.perf_counter()
@@ -159,24 +159,27 @@ class Device(Node):
     def execute(
         self, task: int, network: str, seed: int, placement: list[int], predicted_s: float
     ) -> dict:
-        """Run a task; answers as `sessions.Outcome`."""
-        image = picture(seed)
+        """Run a task; answers with its delay, what the network says of the result, and why the
+        device finished alone if it did (see `sessions.Outcome`).
+        """
+        captured = self.networks[network].captured(seed)
         patience = PATIENCE_S + PATIENCE_DELAYS * predicted_s
         alone = ""
         begin = clock()
         try:
-            result = self._result(task, network, image, placement, begin + patience)
+            results = self._results(task, network, captured, placement, begin + patience)
         except GivenUp:
             alone = f"nothing came back within {patience:.2f} s"
             everything_here = [DEVICE] * len(placement)
-            result = self._result(task, network, image, everything_here, np.inf)
+            results = self._results(task, network, captured, everything_here, np.inf)
         measured_s = clock() - begin
-        label = int(result.argmax())
-        value = float(result[0, label])
-        return {"measured_s": measured_s, "label": label, "value": value, "alone": alone}
+        judged = self.networks[network].judged(results)
+        return {"measured_s": measured_s, "alone": alone} | judged
 
-    def _result(self, task: int, network: str, image, placement: list[int], deadline: float):
-        index = NETWORKS.index(network)
+    def _results(
+        self, task: int, network: str, captured, placement: list[int], deadline: float
+    ) -> list:
+        index = [*self.networks].index(network)
         header = Header(self.token, task, edge=0, network=index, placement=bytes(placement))
         job = Job(self, header)
         with self.lock:
@@ -185,9 +188,8 @@ class Device(Node):
         if given_up:
             given_up.given_up = True
         graph = job.net.graph
-        job.put(job.net.edges_from(0), Tensor(image, clock()))
-        (last,) = job.net.edges_from(graph.n)  # a network has one output
-        return job.take(last, deadline).value
+        job.put(edges_from(graph, 0), Tensors(captured, clock()))
+        return [job.take(edge, deadline).value for edge in edges_into(graph, graph.n + 1)]
 
 
 if __name__ == "__main__":

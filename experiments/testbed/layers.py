@@ -10,13 +10,14 @@ pixels alone.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from experiments.scenarios.networks import BUILDERS, cut
 from experiments.scenarios.networks import PIXELS as FULL_PIXELS
+from experiments.testbed.network import edges_into
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import STATE
 
@@ -28,12 +29,13 @@ STATE_SCALE = np.array([1.0 if name.startswith("tau") else SCALE for name in STA
 
 
 class Layers(NamedTuple):
-    """A network that can be run subtask by subtask."""
+    """A network that can be run subtask by subtask (see `network.Network`)."""
 
     graph: TaskGraph
     workload: np.ndarray  # (n + edges,): cycles and bytes of the small pictures
     full_workload: np.ndarray  # (n + edges,): those of full-size pictures
     blocks: list  # the torch modules of subtasks 1..n
+    shapes: list  # of the tensors that nodes 0..n give
 
     def run(self, j: int, inputs: list[torch.Tensor]) -> torch.Tensor:
         """Compute subtask j (1..n) from its inputs, in the order of the graph's edges."""
@@ -45,7 +47,7 @@ class Layers(NamedTuple):
         """The outputs of nodes 0..n, all computed here."""
         outputs = [image]
         for j in range(1, self.graph.n + 1):
-            sources = self.graph.source[self.graph.first[j] : self.graph.first[j + 1]]
+            sources = [self.graph.source[edge] for edge in edges_into(self.graph, j)]
             outputs.append(self.run(j, [outputs[i] for i in sources]))
         return outputs
 
@@ -57,24 +59,44 @@ class Layers(NamedTuple):
         """The task (F,) that a policy sees: the same, at full size."""
         return np.concatenate([self.full_workload, state * STATE_SCALE])
 
-    def edges_from(self, i: int) -> list[int]:
-        """The numbers of the edges that leave node i."""
-        return np.flatnonzero(self.graph.source == i).tolist()
-
     def size(self, edge: int) -> int:
         """Bytes that an edge carries."""
         return int(self.workload[self.graph.n + edge])
 
+    def captured(self, seed: int) -> torch.Tensor:
+        """The picture that the device captures."""
+        return picture(seed)
+
+    def encode(self, edge: int, value: torch.Tensor) -> memoryview:
+        """A tensor's bytes, without a copy where it is contiguous."""
+        return memoryview(value.contiguous().numpy()).cast("B")
+
+    def decode(self, edge: int, data: bytes) -> torch.Tensor:
+        """The tensor of an edge's bytes."""
+        shape = self.shapes[self.graph.source[edge]]
+        return torch.frombuffer(bytearray(data), dtype=torch.float32).reshape(shape)
+
+    def judged(self, results: list[torch.Tensor]) -> dict[str, Any]:
+        """The class with the largest output, and that output."""
+        (result,) = results  # a network has one output
+        label = int(result.argmax())
+        return {"label": label, "value": float(result[0, label])}
+
 
 @lru_cache
 def layers(name: str) -> Layers:
-    """Network `name` of NETWORKS with random weights, the same in every process."""
+    """Network `name` of NETWORKS with random weights, the same in every process.
+
+    It is run once: for the shapes of its tensors, and so that no first task is slow.
+    """
+    torch.set_num_threads(1)
     graph, workload = cut(name, PIXELS)
     _, full_workload = cut(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         blocks = [block.eval() for block, _ in BUILDERS[name]()]
-    return Layers(graph, workload, full_workload, blocks)
+    net = Layers(graph, workload, full_workload, blocks, shapes=[])
+    return net._replace(shapes=[value.shape for value in net.outputs(picture(0))])
 
 
 def picture(seed: int) -> torch.Tensor:

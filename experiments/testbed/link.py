@@ -5,8 +5,8 @@ on tau seconds later: the delay model's rule. B may follow a trace, zeros includ
 messages go as fast as the kernel lets them, which then shapes the link, and tau is counted from
 their arrival.
 
-A message is a header of a fixed form, with a secret of the run, and the plain bytes of a float32
-tensor. Nothing that arrives is unpickled, evaluated or trusted: what does not fit is refused.
+A message is a header of a fixed form, with a secret of the run, and the plain bytes of an edge's
+tensors. Nothing that arrives is unpickled, evaluated or trusted: what does not fit is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 import zmq
 
 from kd_offload.delay import N_LOCATIONS, ROUTES
@@ -33,7 +32,7 @@ POLL_S = 0.05  # between looks at whether a task was given up
 NEVER_S = 3600.0  # a message that has not left after so long never will
 LAYOUT = struct.Struct("<16sIHBdd")  # of a Header, without the placement
 LONGEST_HEADER = LAYOUT.size + 128  # bytes
-LARGEST_TENSOR = 2**20  # bytes
+LARGEST_MESSAGE = 2**20  # bytes, where no edge carries more
 QUEUE = 64  # messages that may wait in a socket, each way
 PROBE = 0xFFFF  # the edge of a message that only measures
 
@@ -43,12 +42,12 @@ class GivenUp(Exception):
 
 
 class Header(NamedTuple):
-    """What a message says of its tensor."""
+    """What a message says of its tensors."""
 
     token: bytes  # the run's secret
     task: int
     edge: int
-    network: int  # in layers.NETWORKS
+    network: int  # its place in what `network.open_networks` gives
     start: float = 0.0  # s on the clock: when sending began
     sent: float = -1.0  # s: when the last byte has left; negative where the kernel shapes the link
     placement: bytes = b""  # one byte per subtask, from which a machine learns what to do
@@ -60,10 +59,10 @@ def encode(header: Header) -> bytes:
 
 
 def decode(frames: list[bytes], token: bytes) -> tuple[Header, bytes]:
-    """Header and tensor of what came over a socket; ValueError for anything but a message."""
+    """Header and data of what came over a socket; ValueError for anything but a message."""
     if len(frames) != 2 or not LAYOUT.size <= len(frames[0]) <= LONGEST_HEADER:
         raise ValueError(f"message: {len(frames)} frames, expected a header and a tensor")
-    head, tensor = frames
+    head, data = frames
     header = Header(*LAYOUT.unpack_from(head), head[LAYOUT.size :])
     if header.token != token:
         raise ValueError("message: not of this run")
@@ -71,12 +70,7 @@ def decode(frames: list[bytes], token: bytes) -> tuple[Header, bytes]:
         raise ValueError(f"message: placement {[*header.placement]}, expected labels 0, 1, 2")
     if not (abs(header.start) < 1e12 and abs(header.sent) < 1e12):
         raise ValueError(f"message: sent at {header.sent} s")
-    return header, tensor
-
-
-def tensor_bytes(value: torch.Tensor) -> memoryview:
-    """A tensor's bytes, without a copy where it is contiguous."""
-    return memoryview(value.contiguous().numpy()).cast("B")
+    return header, data
 
 
 def sleep_until(due: float, is_over: Callable[[], bool]) -> None:
@@ -153,14 +147,16 @@ class Sender:
 class Receiver(threading.Thread):
     """One direction of a link, at the machine that receives, on a free port of `host` alone.
 
+    A peer that sends more than `largest` bytes is cut off.
+
     `check(header, size)` raises ValueError for what is not expected; what passes goes to
     `deliver(header, data, start, arrived)` once its propagation is over.
     """
 
-    def __init__(self, context: zmq.Context, host: str, token: bytes, check, deliver):
+    def __init__(self, context: zmq.Context, host: str, token: bytes, largest: int, check, deliver):
         super().__init__(daemon=True)
         self.socket = context.socket(zmq.PULL)
-        self.socket.setsockopt(zmq.MAXMSGSIZE, LARGEST_TENSOR)  # a peer that sends more is cut off
+        self.socket.setsockopt(zmq.MAXMSGSIZE, largest)
         self.socket.setsockopt(zmq.RCVHWM, QUEUE)
         self.port = self.socket.bind_to_random_port(f"tcp://{host}")
         self.token = token

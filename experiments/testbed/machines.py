@@ -14,7 +14,7 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
@@ -205,6 +205,8 @@ class Machines:
         Whether the kernel shapes the links.
     held : bool, optional
         Whether subtasks are held until their cycles are over.
+    plan : mapping of str to str, optional
+        A split model in place of the networks of `layers`: the arguments of `parts.Parts`.
     """
 
     def __init__(
@@ -214,11 +216,13 @@ class Machines:
         models: Path = ROOT,
         namespaces: bool = False,
         held: bool = True,
+        plan: Mapping[str, str] | None = None,
     ):
         self.networks = networks
         self.policies = policies
         self.models = models
         self.held = held
+        self.plan = plan
         self.namespaces = Namespaces() if namespaces else None
         self.all: list[Machine] = []
         self.token = b""
@@ -242,6 +246,7 @@ class Machines:
         """Start the processes and wire them."""
         self.token = secrets.token_bytes(16)  # what is not of this run is refused
         settings = {"token": self.token.hex(), "paced": not self.namespaces, "held": self.held}
+        settings["plan"] = self.plan
         for location in range(len(LOCATIONS)):
             prefix = ()
             if self.namespaces:

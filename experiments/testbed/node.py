@@ -18,14 +18,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 import zmq
 
-from experiments.testbed.layers import NETWORKS, Layers, layers, picture
 from experiments.testbed.link import (
+    LARGEST_MESSAGE,
     POLL_S,
     PROBE,
     RECEIVER,
@@ -37,8 +36,8 @@ from experiments.testbed.link import (
     Sender,
     clock,
     sleep_until,
-    tensor_bytes,
 )
+from experiments.testbed.network import Network, edges_from, edges_into, open_networks
 from kd_offload.delay import BANDWIDTH_INDEX, PROPAGATION_INDEX, ROUTES, SERIAL, UP
 from kd_offload.graphs import DEVICE
 
@@ -58,22 +57,25 @@ class Event(NamedTuple):
     ready: float  # when the tensor was at hand: for a transfer, its propagation later
 
 
-class Tensor(NamedTuple):
-    """A tensor at this machine, and since when, in s on the clock."""
+class Tensors(NamedTuple):
+    """What an edge carries, at this machine, and since when, in s on the clock."""
 
-    value: torch.Tensor
+    value: Any  # see `network.Network`
     since: float
 
 
 class Node:
     """What a machine has: sockets, a speed, tasks under way, and what it has measured."""
 
-    def __init__(self, location: int, token: str, paced: bool, held: bool):
-        torch.set_num_threads(1)
+    def __init__(
+        self, location: int, token: str, paced: bool, held: bool, plan: dict | None = None
+    ):
         self.location = location
         self.token = bytes.fromhex(token)
         self.paced = paced
         self.held = held
+        self.plan = plan
+        self.networks: dict[str, Network] = {}
         self.speed = 1e9  # cycles/s
         self.context = zmq.Context()
         self.lock = threading.Lock()
@@ -86,18 +88,18 @@ class Node:
     # Commands.
 
     def bind(self, hosts: list[str]) -> dict:
-        """Open a socket for each link that ends here, at its host; answers with their ports.
-
-        Runs every network once: for the shapes of tensors, and so that no first task is slow.
+        """Open the networks, and a socket for each link that ends here, at its host; answers with
+        their ports.
         """
-        self.shapes = []  # by network and node
-        for name in NETWORKS:
-            self.shapes.append([value.shape for value in layers(name).outputs(picture(0))])
+        self.networks = open_networks(self.plan)
+        largest = LARGEST_MESSAGE
+        for net in self.networks.values():
+            largest = max(largest, *map(net.size, range(len(net.graph.edges))))
         for link, location in RECEIVER.items():
             if location == self.location:
                 check = partial(self.check, link)
                 deliver = partial(self.deliver, link)
-                receiver = Receiver(self.context, hosts[link], self.token, check, deliver)
+                receiver = Receiver(self.context, hosts[link], self.token, largest, check, deliver)
                 receiver.start()
                 self.receivers[link] = receiver
         return {"ports": [(link, receiver.port) for link, receiver in self.receivers.items()]}
@@ -126,7 +128,7 @@ class Node:
         return {}
 
     def probe(self, seconds: float) -> dict:
-        """Send a few messages on each link from here, and run a subtask on the processor.
+        """Send a few messages on each link from here, and run a subtask of layers.
 
         Answers with the number of messages that left within `seconds` for each link.
         """
@@ -139,8 +141,10 @@ class Node:
                 for size in PROBE_SIZES:
                     sender.send(header, memoryview(bytes(size)), clock(), is_late)
                     sent += 1
-        inputs = [torch.zeros(1, 64, 16, 16)]
-        self.run(0, layers("resnet18"), 2, inputs, clock(), is_over=lambda: False)
+        net = self.networks["resnet18"]
+        (edge,) = edges_into(net.graph, 2)
+        inputs = [net.decode(edge, bytes(net.size(edge)))]
+        self.run(0, net, 2, inputs, clock(), is_over=lambda: False)
         return {"sent": sent}
 
     def report(self) -> dict:
@@ -189,13 +193,12 @@ class Node:
         self.events.append(event)
         job = self.jobs.get(header.task)
         if job is not None:
-            shape = self.shapes[header.network][job.net.graph.source[header.edge]]
-            value = torch.frombuffer(bytearray(data), dtype=torch.float32).reshape(shape)
-            job.put([header.edge], Tensor(value, now))
+            value = job.net.decode(header.edge, data)
+            job.put([header.edge], Tensors(value, now))
 
     def run(
-        self, task: int, net: Layers, j: int, inputs: list, begin: float, is_over: Callable
-    ) -> Tensor:
+        self, task: int, net: Network, j: int, inputs: list, begin: float, is_over: Callable
+    ) -> Tensors:
         """Run subtask j of a task, whose inputs and processor were ready at `begin`."""
         value = net.run(j, inputs)
         cycles = float(net.workload[j - 1])
@@ -203,7 +206,7 @@ class Node:
             sleep_until(begin + cycles / self.speed, is_over)
         end = clock()
         self.events.append(Event(task, "run", self.location, j, cycles, begin, end, end))
-        return Tensor(value, end)
+        return Tensors(value, end)
 
 
 class Job:
@@ -215,18 +218,18 @@ class Job:
     """
 
     def __init__(self, node: Node, header: Header):
-        if header.network >= len(NETWORKS):
-            known = f"expected 0 to {len(NETWORKS) - 1}"
+        if header.network >= len(node.networks):
+            known = f"expected 0 to {len(node.networks) - 1}"
             raise ValueError(f"message: network {header.network}, {known}")
-        name = NETWORKS[header.network]
+        name = [*node.networks][header.network]
         self.node = node
         self.header = header
-        self.net = layers(name)
+        self.net = node.networks[name]
         if len(header.placement) != self.net.graph.n:
             known = f"expected {self.net.graph.n} for {name}"
             raise ValueError(f"message: {len(header.placement)} labels, {known}")
         self.location = (DEVICE, *header.placement, DEVICE)  # by node of the graph
-        self.tensors: dict[int, Tensor] = {}  # by edge
+        self.tensors: dict[int, Tensors] = {}  # by edge
         self.news = threading.Condition()
         self.given_up = False
         self._begin_sending()
@@ -263,14 +266,14 @@ class Job:
         i, j = self.net.graph.edges[edge]
         return ROUTES.get((self.location[i], self.location[j]), ())
 
-    def put(self, edges: list[int], tensor: Tensor) -> None:
-        """A tensor is here, for these edges."""
+    def put(self, edges: list[int], tensors: Tensors) -> None:
+        """What these edges carry is here."""
         with self.news:
-            self.tensors |= dict.fromkeys(edges, tensor)
+            self.tensors |= dict.fromkeys(edges, tensors)
             self.news.notify_all()
 
-    def take(self, edge: int, deadline: float = np.inf) -> Tensor:
-        """An edge's tensor, once it is here; GivenUp at `deadline` or when the task is over."""
+    def take(self, edge: int, deadline: float = np.inf) -> Tensors:
+        """What an edge carries, once here; GivenUp at `deadline` or when the task is over."""
         with self.news:
             while edge not in self.tensors:
                 self.news.wait(POLL_S)
@@ -280,21 +283,22 @@ class Job:
 
     def _send(self, edges: list[int], sender: Sender) -> None:
         for edge in edges:
-            tensor = self.take(edge)
+            tensors = self.take(edge)
             header = self.header._replace(edge=edge)
-            sender.send(header, tensor_bytes(tensor.value), tensor.since, self.is_over)
+            data = self.net.encode(edge, tensors.value)
+            sender.send(header, data, tensors.since, self.is_over)
 
     def _compute(self, subtasks: list[int]) -> None:
-        first = self.net.graph.first
+        graph = self.net.graph
         task = self.header.task
         free_at = 0.0
         for j in subtasks:
-            inputs = [self.take(edge) for edge in range(first[j], first[j + 1])]
-            begin = max(free_at, *(tensor.since for tensor in inputs))
-            values = [tensor.value for tensor in inputs]
+            inputs = [self.take(edge) for edge in edges_into(graph, j)]
+            begin = max(free_at, *(tensors.since for tensors in inputs))
+            values = [tensors.value for tensors in inputs]
             output = self.node.run(task, self.net, j, values, begin, self.is_over)
             free_at = output.since
-            self.put(self.net.edges_from(j), output)
+            self.put(edges_from(graph, j), output)
 
 
 def serve(node: Node) -> None:

@@ -272,7 +272,7 @@ def test_a_difference_is_seen(tmp_path):
     ],
 )
 def test_differences(a, b, difference):
-    assert split._difference(a, b) == difference
+    assert split.difference(a, b) == difference
 
 
 def test_classifiers_that_give_maps(tmp_path):
