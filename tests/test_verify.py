@@ -77,4 +77,5 @@ def test_one_claim_takes_its_own_steps_alone(source, tmp_path, capsys):
 
 def test_parts_of_a_claim_belong_to_it():
     assert verify.concerns(verify.measure, "C4") and verify.concerns(verify.decide, "C5a")
-    assert not any(verify.concerns(step, "C4b") for step in verify.STEPS)
+    assert [step for step in verify.STEPS if verify.concerns(step, "C4b")] == [verify.decide]
+    assert not any(verify.concerns(step, "C7") for step in verify.STEPS)

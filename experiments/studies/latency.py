@@ -467,7 +467,7 @@ def _of_anygraph(run: Run) -> dict[tuple[str, str], dict]:
         for about in beside
     ]
     given = {
-        "labels": config["imitation_steps"] * config["groups"] * LANES,
+        "labels": config["graphs"] // 4 * LANES,  # as `training.Trainer` draws them
         "steps": config["imitation_steps"] + config["delay_steps"],
         "seconds": np.mean([about["training_seconds"] for about in beside]),
         "converged": _all_converged(curves),
