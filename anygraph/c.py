@@ -50,7 +50,7 @@ from kd_offload.delay import (
     SECOND_HOP,
 )
 from kd_offload.graphs import TaskGraph
-from kd_offload.labels import OWN_PATH, ROUNDING, ROW
+from kd_offload.labels import OWN_PATH, ROUNDING, ROW, TIE
 from kd_offload.tasks import STATE
 
 TEMPLATE = Path(__file__).parent / "any.c.in"
@@ -105,6 +105,7 @@ def export_any(model: GraphNetwork, path: Path) -> CSize:
         half=HALF,
         cap=CAP,
         rounding=ROUNDING,
+        tie=TIE,
         always_free=N_LINKS,
         first_hop=_resources(FIRST_HOP),
         second_hop=_resources(SECOND_HOP),

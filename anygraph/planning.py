@@ -176,8 +176,6 @@ class Planner:
         delay, bound, proven = decision.delays[0], decision.bounds[0], decision.proven[0]
         if not np.isfinite(delay):
             raise ValueError(f"file {self.file.graph.name!r}: no placement has a finite delay")
-        if proven:
-            bound = delay
         if self.room is not None and not self.room.fits(placement):
             start = perf_counter()
             placement, left = settled(self.room, self.mask, lambda mask: self._decide(task, mask))

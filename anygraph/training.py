@@ -3,8 +3,9 @@
 Every step draws a few graphs, and LANES tasks of each.
 
 1. Imitation: the likelihood of the hypotheses' mixture, of labels that the exact search finds
-   within a budget of nodes, on graphs of up to 26 subtasks.
-2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 100.
+   within a budget of nodes, on graphs of up to 26 subtasks. Each graph has the same tasks whenever
+   it is drawn: fresh ones, labelled anew, would take half of the stage's time.
+2. Delay: policy gradient of the best hypothesis' delay, on graphs of up to 100 and fresh tasks.
 """
 
 from __future__ import annotations
@@ -44,8 +45,17 @@ WIDE = Ranges(
     tau_wan=(0.5e-3, 150e-3),
 )
 
-# (graph, tasks, logits, gradient to be filled) -> objective
-Objective = Callable[[TaskGraph, np.ndarray, np.ndarray, np.ndarray], float]
+
+class Batch(NamedTuple):
+    """Tasks of one graph."""
+
+    graph: TaskGraph
+    tasks: np.ndarray  # float64 (LANES, F), SI units
+    labels: np.ndarray  # int8 (LANES, n), or (0, n) where none are needed
+
+
+# (batch, logits, gradient to be filled) -> objective
+Objective = Callable[[Batch, np.ndarray, np.ndarray], float]
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,9 @@ class TrainingConfig:
     """Entries of every activation."""
     hypotheses: int = 16
     """Placements proposed."""
-    imitation_steps: int = 4500
+    imitation_steps: int = 5500
     """Steps of the first stage."""
-    delay_steps: int = 6000
+    delay_steps: int = 7500
     """Steps of the second."""
     imitation_rate: float = 4e-3
     """Highest learning rate of the first stage."""
@@ -79,6 +89,8 @@ class TrainingConfig:
     """Graphs that steps draw from; a quarter of it for imitation."""
     default: float = 0.7
     """Share of the tasks that are from the default ranges; the rest are from wider ones."""
+    drawn: float = 0.6
+    """Share of the tasks whose cycles, and whose bytes, stay as drawn, see `random_workload`."""
     share: float = 0.05
     """Share of the imitation that all hypotheses learn alike, after its first tenth."""
     worst: float = 0.2
@@ -226,37 +238,44 @@ class Trainer:
             ROLE, self.seed, self.config.width, self.config.hypotheses, self.flat.copy()
         )
 
+    def batch(self, graph: TaskGraph) -> Batch:
+        """Random tasks of a graph, without labels."""
+        ranges = random_ranges(self.rng, self.config.default)
+        tasks = sample_tasks(graph, LANES, self.rng, ranges)
+        varied = random_workload(graph, tasks, self.rng, self.config.drawn)
+        return Batch(graph, varied, np.empty((0, graph.n), np.int8))
+
+    def fresh(self) -> Batch:
+        """Random tasks of one of the graphs."""
+        return self.batch(self.graphs[int(self.rng.integers(len(self.graphs)))])
+
+    def labelled(self) -> list[Batch]:
+        """Tasks of every graph that is for imitation, with labels of the exact search."""
+        batches = map(self.batch, self.imitation_graphs)
+        nodes = self.config.nodes
+        return [b._replace(labels=search(b.graph, b.tasks, nodes).placements) for b in batches]
+
     def step(
-        self, optimiser: Adam, rate: float, graphs: list[TaskGraph], objective: Objective
+        self, optimiser: Adam, rate: float, draw: Callable[[], Batch], objective: Objective
     ) -> float:
         """One step of the optimiser; returns the mean objective."""
         config, total = self.config, 0.0
         gradient = np.zeros(len(self.flat), np.float32)
         for _ in range(config.groups):
-            graph = graphs[int(self.rng.integers(len(graphs)))]
-            ranges = random_ranges(self.rng, config.default)
-            tasks = sample_tasks(graph, LANES, self.rng, ranges)
-            result = forward(self.flat, config.width, config.hypotheses, routes(graph), tasks)
+            batch = draw()
+            route = routes(batch.graph)
+            result = forward(self.flat, config.width, config.hypotheses, route, batch.tasks)
             of_logits = np.empty_like(result.logits)
-            total += objective(graph, tasks, result.logits, of_logits)
+            total += objective(batch, result.logits, of_logits)
             backward(self.flat, config.width, config.hypotheses, result, of_logits, gradient)
         self.flat += optimiser.change(gradient / config.groups, rate)
         return total / config.groups
 
-    def imitation(self, share: float) -> Objective:
-        """Labels of the exact search."""
-
-        def objective(graph, tasks, logits, gradient):
-            labels = search(graph, tasks, self.config.nodes).placements
-            return imitation_gradient(logits, labels, share, gradient)
-
-        return objective
-
-    def delay(self, graph, tasks, logits, gradient) -> float:
+    def delay(self, batch: Batch, logits: np.ndarray, gradient: np.ndarray) -> float:
         """The delay of the best placement drawn."""
-        worst, rng = self.config.worst, self.rng
+        graph, worst = batch.graph, self.config.worst
         return flip_gradient(
-            graph.n, graph.first, graph.source, tasks, logits, worst, rng, gradient
+            graph.n, graph.first, graph.source, batch.tasks, logits, worst, self.rng, gradient
         )
 
     def stage(
@@ -264,18 +283,27 @@ class Trainer:
         name: str,
         steps: int,
         highest_rate: float,
-        graphs: list[TaskGraph],
+        draw: Callable[[], Batch],
         objective_at: Callable[[int], Objective],
     ) -> list[CurvePoint]:
         """Train for some steps; `objective_at` has the objective of a step, from 0."""
         optimiser, curve, objectives = Adam(len(self.flat)), [], []
         for step in range(1, steps + 1):
             rate = highest_rate * min(1.0, step / WARM_UP) * (1 - (step - 1) / steps)
-            objectives.append(self.step(optimiser, rate, graphs, objective_at(step - 1)))
+            objectives.append(self.step(optimiser, rate, draw, objective_at(step - 1)))
             if step % REPORT == 0 or step == steps:
                 curve.append(CurvePoint(name, step, float(np.mean(objectives))))
                 objectives = []
         return curve
+
+
+def imitation(share: float) -> Objective:
+    """Of labels, a share of it what all hypotheses learn alike."""
+
+    def objective(batch: Batch, logits: np.ndarray, gradient: np.ndarray) -> float:
+        return imitation_gradient(logits, batch.labels, share, gradient)
+
+    return objective
 
 
 def fit(config: TrainingConfig, seed: int, held_apart: frozenset[str]) -> Fitted:
@@ -295,16 +323,20 @@ def fit(config: TrainingConfig, seed: int, held_apart: frozenset[str]) -> Fitted
         The network, and a point of the curve every REPORT steps.
     """
     trainer = Trainer(config, seed, held_apart)
-    steps, rate = config.imitation_steps, config.imitation_rate
-    first, then = trainer.imitation(FIRST_SHARE), trainer.imitation(config.share)
+    labelled = trainer.labelled()
+    first, then = imitation(FIRST_SHARE), imitation(config.share)
     curve = trainer.stage(
         "imitation",
-        steps,
-        rate,
-        trainer.imitation_graphs,
-        lambda step: then if step > steps // 10 else first,
+        config.imitation_steps,
+        config.imitation_rate,
+        lambda: labelled[int(trainer.rng.integers(len(labelled)))],
+        lambda step: then if step > config.imitation_steps // 10 else first,
     )
     curve += trainer.stage(
-        "delay", config.delay_steps, config.delay_rate, trainer.graphs, lambda step: trainer.delay
+        "delay",
+        config.delay_steps,
+        config.delay_rate,
+        trainer.fresh,
+        lambda step: trainer.delay,
     )
     return Fitted(trainer.network(), curve)

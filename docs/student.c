@@ -9,6 +9,7 @@
 
 static kd_graph_t graph;
 static kd_workspace_t workspace;
+static kd_decision_t decision;
 static double task[KD_MAX_SUBTASKS + KD_MAX_EDGES + 8];
 static int pairs[2 * KD_MAX_EDGES], bad;
 static unsigned char placement[KD_MAX_SUBTASKS];
@@ -18,5 +19,8 @@ SHOWN("pairs") int *get_pairs(void) { return pairs; }
 SHOWN("placement") unsigned char *get_placement(void) { return placement; }
 
 SHOWN("graph") int set_graph(int n, int edges) { return kd_graph(n, edges, pairs, &graph, &bad); }
-SHOWN("anygraph") int any(void) { return kd_decide(&graph, task, placement, &workspace, &bad); }
+SHOWN("anygraph") int any(void)
+{
+    return kd_decide(&graph, task, 0, placement, &decision, &workspace, &bad);
+}
 SHOWN("student_dag") int dag(void) { return student_dag_decide(task, placement, &bad); }

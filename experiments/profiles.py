@@ -40,7 +40,7 @@ class Profile:
     """Tasks in each update."""
     any_seeds: tuple = (0, 1, 2, 3, 4)
     """Training seeds of `anygraph`."""
-    any_steps: tuple = (4500, 6000)
+    any_steps: tuple = (5500, 7500)
     """Its steps of imitation, and against the delay."""
     any_graphs: int = 4000
     """Graphs that its training draws from."""

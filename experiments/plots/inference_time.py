@@ -119,7 +119,7 @@ def _name_points(ax, points: pd.DataFrame) -> None:
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in pixels]
     panel = ax.get_window_extent()
     unit = ax.figure.dpi / 72  # pixels of a point of text
-    sides = [(6, 3), (6, -9), (-6, 3), (-6, -9)]
+    sides = [(dx, dy) for dx in (6, -6, 40, -40) for dy in (3, -9)]
     offsets = [(dx, dy + np.sign(dy) * away) for away in range(0, 45, 9) for dx, dy in sides]
     for one, (x, y) in zip(points.itertuples(), pixels):
         width = 4.6 * unit * len(one.policy)
