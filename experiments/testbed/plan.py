@@ -4,9 +4,9 @@
 them, in a state. Every task runs with the same inputs, made as the plan's were. Two tasks, not
 counted, open the sessions of ONNX Runtime.
 
-One computer cannot be quicker than it is: where an edge server is to run ten times as fast, its
-parts would be late. So everything, speeds and bandwidths and propagation delays, is made slower by
-one factor, and delays are divided by it.
+One computer is no quicker than it is: where the edge server is to run ten times as fast, its parts
+would be late. So everything, speeds, bandwidths and propagation delays, is made slower by one
+factor, and delays are divided by it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,14 @@ from experiments.testbed.machines import Machines
 from experiments.testbed.network import edges_into
 from experiments.testbed.parts import Parts, save_tensors, travelling
 from experiments.testbed.sessions import RESULT_S
-from kd_offload.delay import N_LOCATIONS, delay
+from kd_offload.delay import delay
 from kd_offload.tasks import STATE
 
 WARM_UP = 2  # tasks that are not counted
 LEAST_S = 10.0  # that a task counts as predicted to take, for the device's patience
-ROOM = 2.0  # three processes may share as few as two processor cores
+LATE = 0.02  # of the delay, by which parts may be late
+ROOM = 2.0  # times as long as alone: three processes may share as few as two processor cores
+STEP = 1.1  # between slowdowns that are tried
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,11 @@ def run_plan(trial: Trial, tell: Callable[[str], None] = lambda line: None) -> R
         arguments = {"folder": str(trial.folder.resolve()), "tensors": str(file)}
         slowdown = trial.slowdown
         if slowdown is None:
-            slowdown = _needed(Parts(**arguments), state) if trial.held else 1.0
+            slowdown = 1.0
+            if trial.held:
+                held = task.workload[: task.graph.n] / state[task.placement]
+                slowdown = needed_slowdown(_seconds(Parts(**arguments)), held, predicted_s)
+            tell(f"everything takes {slowdown:.3g} times as long, and delays are divided by that")
         with Machines(namespaces=trial.namespaces, held=trial.held, plan=arguments) as machines:
             machines.set_state(slower(state, slowdown).tolist())
             answers = []
@@ -267,16 +273,36 @@ def slower(state: np.ndarray, slowdown: float) -> np.ndarray:
     return np.where([name.startswith("tau") for name in STATE], state * slowdown, state / slowdown)
 
 
-def _needed(parts: Parts, state: np.ndarray) -> float:
-    """The least slowdown at which this computer, with ROOM, runs each location's parts in time."""
-    seconds = np.zeros(N_LOCATIONS)
-    held = np.zeros(N_LOCATIONS)
-    for j, location in enumerate(parts.placement, start=1):
+def needed_slowdown(seconds: np.ndarray, held: np.ndarray, predicted_s: float) -> float:
+    """The slowdown at which parts that are late here add little to a task's delay.
+
+    Parameters
+    ----------
+    seconds : ndarray
+        What each part takes on this computer. float64 (n,)
+    held : ndarray
+        What it takes in the delay model, at full speed. float64 (n,), s
+    predicted_s : float
+        The task's delay.
+
+    Returns
+    -------
+    float
+        1 or more: parts together are late by at most LATE of the delay.
+    """
+    slowdown = 1.0
+    while np.maximum(ROOM * seconds - slowdown * held, 0.0).sum() > LATE * slowdown * predicted_s:
+        slowdown *= STEP
+    return slowdown
+
+
+def _seconds(parts: Parts) -> np.ndarray:
+    """What each part takes here, one after another. float64 (n,)"""
+    seconds = []
+    for j in range(1, parts.graph.n + 1):
         inputs = [parts.planned(edge) for edge in edges_into(parts.graph, j)]
         parts.run(j, inputs)  # the first run takes longer
         begin = clock()
         parts.run(j, inputs)
-        seconds[location] += clock() - begin
-        held[location] += parts.workload[j - 1] / state[location]
-    late = seconds[held > 0] / held[held > 0]
-    return max(1.0, ROOM * late.max(initial=0.0))
+        seconds.append(clock() - begin)
+    return np.array(seconds)

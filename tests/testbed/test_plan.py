@@ -14,7 +14,15 @@ from anygraph.split import MANIFEST, read_manifest, split_model
 from anygraph.state import State
 from experiments.testbed import __main__ as command
 from experiments.testbed.parts import Parts, save_tensors
-from experiments.testbed.plan import Result, Trial, run_plan, slower
+from experiments.testbed.plan import (
+    LATE,
+    ROOM,
+    Result,
+    Trial,
+    needed_slowdown,
+    run_plan,
+    slower,
+)
 from tests.anygraph.onnx_models import node, saved, value
 
 # Slow enough that what this computer needs besides is little of it.
@@ -169,6 +177,15 @@ def test_the_command_prints_measured_beside_predicted(split, monkeypatch, capsys
     assert printed["note:"] == "n"
     assert float(printed["predicted_ms"]) == 100 and float(printed["measured_ms"]) == 102
     assert float(printed["ratio"]) == 1.02 and printed["equal"] == "True"
+
+
+def test_the_slowdown_leaves_parts_time_enough():
+    """One part takes twice its time here with room, another is quick, a third has no cycles."""
+    seconds, held = np.array([0.1, 0.001, 1e-5]), np.array([0.1, 0.1, 0.0])
+    assert needed_slowdown(seconds / 2, held, predicted_s=0.3) == 1
+    slowdown = needed_slowdown(seconds, held, predicted_s=0.3)
+    late = ROOM * 0.1 - slowdown * 0.1
+    assert 0 < late <= LATE * slowdown * 0.3 and 1.7 < slowdown < 2
 
 
 def test_everything_is_slower_alike():
