@@ -427,12 +427,17 @@ def _propose_many(route, tasks, flat, width, hypotheses, proposals):
             proposals[s] = 0
 
 
-def check_task_graph(graph: TaskGraph, tasks) -> np.ndarray:
-    """Tasks (S, F) as contiguous float64. Raises ValueError for a bad task or too large a graph."""
+def check_size(graph: TaskGraph) -> None:
+    """Raises ValueError for too large a graph."""
     if graph.n > MAX_SUBTASKS:
         raise ValueError(
             f"graph {graph.name!r}: {graph.n} subtasks, expected at most {MAX_SUBTASKS}"
         )
+
+
+def check_task_graph(graph: TaskGraph, tasks) -> np.ndarray:
+    """Tasks (S, F) as contiguous float64. Raises ValueError for a bad task or too large a graph."""
+    check_size(graph)
     return np.atleast_2d(check_tasks(graph, tasks))
 
 

@@ -45,17 +45,28 @@ def lookahead(graph: TaskGraph):
 
 @njit(cache=True)
 def _mended_loop(n, first, source, tasks, placements, tried):
+    """As `one_task` says; returns the subtasks that were run through the delay model."""
     times, workspace = new_times(n, len(source)), new_workspace(n)
     no_proposals = np.empty((0, n), np.int8)
-    budget = EVALUATIONS * n
+    budget, subtasks = EVALUATIONS * n, 0
     for s in range(len(tasks)):
         prepare(n, first, source, tasks[s], EVERYWHERE, times)
         best = lookahead_kernel(n, first, source, times, workspace)
         progress = Progress(best, LOOKAHEAD_EVALUATIONS * n)
-        improve(n, first, source, times, no_proposals, tried, budget, workspace, progress)
+        found = improve(n, first, source, times, no_proposals, tried, budget, workspace, progress)
         placements[s] = workspace.best_placement[1 : n + 1]
+        subtasks += found.subtasks_run
+    return subtasks
 
 
 def lookahead_mended(graph: TaskGraph):
     """The best of lookahead and the single locations, improved; for one task at a time."""
     return one_at_a_time(_mended_loop, graph, moves(graph))
+
+
+def lookahead_mended_evaluations(graph: TaskGraph, tasks: np.ndarray) -> float:
+    """Runs of the delay model in a decision of `lookahead_mended`, a mean over tasks (S, F); a
+    subtask run counts 1/n."""
+    placements = np.empty((len(tasks), graph.n), np.int8)
+    subtasks = _mended_loop(graph.n, graph.first, graph.source, tasks, placements, moves(graph))
+    return subtasks / graph.n / len(tasks)

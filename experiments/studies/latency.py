@@ -16,16 +16,7 @@ import pandas as pd
 from scipy import stats
 
 from anygraph import decide
-from anygraph.decision import EVALUATIONS
 from anygraph.fast import LANES
-from anygraph.improvement import (
-    LOOKAHEAD_EVALUATIONS,
-    Progress,
-    improve,
-    lookahead,
-    moves,
-    new_workspace,
-)
 from experiments.baselines import (
     ANY,
     OURS,
@@ -40,6 +31,7 @@ from experiments.baselines import (
 from experiments.baselines.decisions import saved_decisions
 from experiments.baselines.dqn import DqnConfig
 from experiments.baselines.local_search import local_search
+from experiments.baselines.lookahead import lookahead_mended_evaluations
 from experiments.baselines.student_mended import mended_evaluations
 from experiments.parallel import progress
 from experiments.run import Run, generator, load, read_table
@@ -55,7 +47,7 @@ from experiments.studies.statistics import (
 )
 from experiments.studies.teacher_and_student import training_curves
 from kd_offload.data import sha256
-from kd_offload.delay import EVERYWHERE, delay, new_times, prepare
+from kd_offload.delay import delay
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import Labelled, search
 from kd_offload.tasks import STATE
@@ -527,23 +519,9 @@ def deciding_evaluations(run: Run, name: str) -> dict[str, float]:
         counts[f"local_search_{starts}"] = found.evaluations.mean()
     counts["exact"] = test.nodes.mean() / n
     counts["exact_stopped"] = search(graph, test.tasks, STOPPED).nodes.mean() / n
-    counts["lookahead_mended"] = _mended_evaluations(graph, test.tasks)
+    counts["lookahead_mended"] = lookahead_mended_evaluations(graph, test.tasks)
     model = open_trained(run, ANY, name, seeds_of(run, ANY)[0])
     counts[ANY] = decide(model, graph, test.tasks).evaluations.mean()
     mended = open_trained(run, "student_mended", name, run.profile.seeds[0])
     counts[mended.role] = mended_evaluations(mended, graph, test.tasks)
     return counts
-
-
-def _mended_evaluations(graph: TaskGraph, tasks: np.ndarray) -> float:
-    n = graph.n
-    structure = n, graph.first, graph.source
-    times, workspace = new_times(n, len(graph.edges)), new_workspace(n)
-    rest = np.empty((0, n), np.int8), moves(graph), EVALUATIONS * n, workspace
-    subtasks = 0
-    for task in tasks:
-        prepare(*structure, task, EVERYWHERE, times)
-        best = lookahead(*structure, times, workspace)
-        progress = Progress(best, LOOKAHEAD_EVALUATIONS * n)
-        subtasks += improve(*structure, times, *rest, progress).subtasks_run
-    return subtasks / n / len(tasks)

@@ -7,6 +7,7 @@ import pytest
 
 from anygraph import open_network
 from anygraph.families import UNSEEN_FAMILIES, edges_hash
+from experiments.profiles import LAB, PAPER, SMOKE
 from experiments.studies import any_graph
 from kd_offload.graphs import TaskGraph, dag, random_graph
 
@@ -15,6 +16,14 @@ def test_test_graphs_are_held_apart_whatever_their_name():
     apart = any_graph.held_apart()
     assert edges_hash(random_graph(40, 199)) in apart
     assert edges_hash(TaskGraph("x", 10, dag().edges)) in apart
+
+
+@pytest.mark.parametrize("profile", [PAPER, SMOKE, LAB], ids=lambda profile: profile.name)
+def test_all_random_graphs_that_show_scale_are_held_apart(profile):
+    apart = any_graph.held_apart()
+    for n in profile.scale_sizes:
+        for index in (0, profile.scale_graphs - 1):
+            assert edges_hash(random_graph(n, index)) in apart
 
 
 def test_networks_and_curves_are_saved(fresh):
