@@ -2,16 +2,21 @@
 
 import json
 
+import nbformat
 import numpy as np
 import pytest
 
 from anygraph import GraphNetwork, save_network
+from anygraph.decision import LAST_NODES
 from anygraph.graph_files import Reading
 from anygraph.training import first_weights
 from experiments import parallel, public
 from experiments.baselines import ANY
 from experiments.oracles import reference_delay
+from experiments.profiles import PAPER
 from experiments.public import graphs_of
+from experiments.run import ROOT
+from experiments.studies.contest import LAST_EFFORT
 from kd_offload.labels import solve
 from kd_offload.tasks import STATE
 
@@ -85,3 +90,11 @@ def test_results_and_solutions_are_sound(fresh, tmp_path, monkeypatch):
             assert state == task[-len(STATE) :].tolist()
     edge = results[(results.policy == "exact_400")]
     assert (edge.regret_max == 0).all() and (edge.proven_share == 1).all()
+
+
+def test_the_notebook_tells_how_the_best_known_is_found_with_the_numbers_of_the_code():
+    cells = nbformat.read(ROOT / "notebooks" / "10_scale.ipynb", 4).cells
+    prose = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert f"a beam of {public.WIDEST:,}, {public.STARTS} random placements" in prose
+    assert LAST_EFFORT * LAST_NODES == 3_000_000 and prose.count("three million nodes") == 2
+    assert PAPER.public_tasks == 10 and "in ten states each" in prose
