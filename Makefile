@@ -51,7 +51,7 @@ $(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed)
 $(call step,06_latency): $(call slow_step,05_dqn)
 $(call step,08_inference_time): $(call step,06_latency)
 $(call step,11_testbed): $(MODELS) $(call slow_step,11_testbed)
-$(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time)
+$(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time 10_scale)
 -include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)
 
 reproduce: $(call step,$(STORY)) $(OUT)figures/claims.html ## make every table and figure

@@ -20,6 +20,7 @@ from experiments.plots import (
     other_learners,
     plan,
     problem,
+    regimes,
     scale,
     style,
     teacher_and_student,
@@ -56,6 +57,7 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "scale": (scale.scale, "scale"),
     "scale_by_size": (scale.by_size, "scale"),
     "public_graphs": (scale.public_graphs, "public_graphs"),
+    "regimes": (regimes.regimes, "regimes"),
     "plan_sweep": (plan.plan_sweep, "plan_sweep"),
     "testbed": (testbed.testbed, "testbed", "testbed_summary"),
 }
