@@ -19,7 +19,6 @@ locations count 1, and so does a subtask of the pass backwards over the graph.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +46,7 @@ from anygraph.propose import (
     routes,
     unflattened,
 )
-from kd_offload.delay import EVERYWHERE, N_STATE, check_allowed, prepare
+from kd_offload.delay import EVERYWHERE, N_LOCATIONS, N_STATE, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import (
     GUIDED,
@@ -60,7 +59,7 @@ from kd_offload.labels import (
     search_kernel,
     structure,
 )
-from kd_offload.tasks import STATE
+from kd_offload.tasks import warn_of_range
 
 FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot end
 WIDTH = 8  # of the beam
@@ -72,7 +71,7 @@ MOST_LIVE = 16  # results still needed, above which few prefixes are dominated: 
 STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 BY_LOOKAHEAD, BY_FIRST_SEARCH, BY_LAST_SEARCH, NOT_PROVEN = range(len(STAGES))
 ONLY = np.zeros(1, np.int64)  # the number of the one task
-STATE_RANGES = {  # low, high of the states trained on, in SI units
+STATE_RANGES = {  # low, high of the states trained on, in SI units, in the order of a task
     "f_0": (1e8, 1e10),
     "f_1": (2e9, 4e10),
     "f_2": (8e9, 1e11),
@@ -333,17 +332,40 @@ def _no_network() -> GraphNetwork:
     return GraphNetwork(ROLE, 0, 1, 1, np.zeros(count_parameters(1, 1), np.float32))
 
 
+def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
+    """Where subtasks may run, as compiled code takes it.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    allowed : array_like of bool, shape (n, 3), or None
+        None allows every location to every subtask.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n, 3), or EVERYWHERE
+
+    Raises
+    ------
+    ValueError
+        For another shape or type, and naming the first subtask that may run nowhere.
+    """
+    if allowed is None:
+        return EVERYWHERE
+    mask = np.array(allowed, order="C")  # a copy: compiled code knows writable arrays only
+    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
+        got = f"{mask.dtype} {mask.shape}"
+        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
+    nowhere = np.flatnonzero(~mask.any(axis=1))
+    if len(nowhere):
+        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
+    return mask
+
+
 def warn_outside(tasks: np.ndarray) -> None:
     """One warning of the first quantity, if any, that leaves the range that it was trained on."""
-    for name, values in zip(STATE, tasks[:, -N_STATE:].T):
-        low, high = STATE_RANGES[name]
-        if values.min() < low * (1 - 1e-9) or values.max() > high * (1 + 1e-9):
-            warnings.warn(
-                f"task: {name} from {values.min():.4g} to {values.max():.4g} lies outside the "
-                f"training range {low:.4g} to {high:.4g}; decided all the same",
-                stacklevel=3,
-            )
-            return
+    low, high = zip(*STATE_RANGES.values())
+    warn_of_range(STATE_RANGES, tasks[:, -N_STATE:], low, high)
 
 
 def decide(

@@ -208,36 +208,6 @@ def check_placements(graph: TaskGraph, placements) -> np.ndarray:
     return x.astype(np.int8)
 
 
-def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
-    """Where subtasks may run, as `prepare` takes it.
-
-    Parameters
-    ----------
-    graph : TaskGraph
-    allowed : array_like of bool, shape (n, 3), or None
-        None allows every location to every subtask.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n, 3), or EVERYWHERE
-
-    Raises
-    ------
-    ValueError
-        For another shape or type, and naming the first subtask that may run nowhere.
-    """
-    if allowed is None:
-        return EVERYWHERE
-    mask = np.array(allowed, order="C")  # a copy: compiled code knows writable arrays only
-    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
-        got = f"{mask.dtype} {mask.shape}"
-        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
-    nowhere = np.flatnonzero(~mask.any(axis=1))
-    if len(nowhere):
-        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
-    return mask
-
-
 def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
     """Delay of placements for tasks, in seconds.
 
