@@ -147,7 +147,8 @@ def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at
 def _dominated(j, graph, placement, finish, free_at, memory):
     """Whether a remembered prefix of j subtasks dominates this one; else this one is remembered."""
     vector = memory.vector
-    key, width = 0, 0
+    key = 0
+    width = 0
     begin = np.inf if j >= graph.source_until else 0.0
     for p in range(graph.live_first[j], graph.live_first[j + 1]):
         i = graph.live[p]
@@ -249,10 +250,13 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     n, first, source, remember_from = graph.n, graph.first, graph.source, graph.remember_from
     times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
     memory.search[0] += 1  # forget the prefixes of earlier searches
-    best, nodes, ordered = np.inf, 0, by != LEXICOGRAPHIC
+    best = np.inf
+    nodes = 0
+    ordered = by != LEXICOGRAPHIC
     if root == 1:
         place_source(scratch)
-    j, turn[root] = root, 0
+    j = root
+    turn[j] = 0
     while j >= root:
         visited = turn[j]
         if visited == N_LOCATIONS:
@@ -276,7 +280,8 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
         k = order[j, visited]
         if low[j, k] >= limit:
             continue
-        placement[j], finish[j] = k, done[j, k]
+        placement[j] = k
+        finish[j] = done[j, k]
         if j < n:
             keep = nodes < remember_from
             if keep or not _dominated(j, graph, placement, finish, free_at[j, k], memory):
@@ -348,7 +353,8 @@ def structure(graph: TaskGraph) -> Structure:
 
 def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
     """Room for searches of one graph. rows: of remembered prefixes, a power of two."""
-    depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
+    depth = graph.n + 2
+    children = (depth, N_LOCATIONS)
     width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
     if rows is None:
         rows = 2 ** min(max(graph.n - 10, 8), 13)
@@ -394,7 +400,8 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     ValueError
         For a bad task or budget, and for a task that has no finite delay.
     """
-    t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
+    t = np.atleast_2d(check_tasks(graph, tasks))
+    budget = checked_budget(node_budget)
     solution = Solution(
         np.zeros((len(t), graph.n), np.int8),
         np.empty(len(t)),
@@ -435,7 +442,8 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     -------
     Solution
     """
-    found, budget = search(graph, tasks, node_budget), checked_budget(node_budget)
+    found = search(graph, tasks, node_budget)
+    budget = checked_budget(node_budget)
     if (found.nodes > budget).any():
         raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found
