@@ -134,7 +134,7 @@ class Searched(NamedTuple):
     proven: bool  # the search ended, so that no placement is better
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", inline="always")
 def _search(known, by, nodes, delay, bound, placement, scratch):
     """Look for a delay below the one that is known, within some nodes -> `Searched`.
 

@@ -14,7 +14,6 @@ distill  imitation learning of the teacher, distillation of the student
 Names of `data`, `model` and `distill` are imported from there, since they bring torch and joblib.
 """
 
-from .delay import all_delays
 from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
 from .labels import Labelled, Solution, TooLarge, search, solve
 from .tasks import STATE, Ranges, feature_names, sample_tasks

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from experiments.baselines.student_costs import fit_costs, next_label_costs
 from experiments.studies import labels as proofs
 from kd_offload import graphs
-from kd_offload.delay import all_delays, delay
+from kd_offload.delay import delay
 from kd_offload.distill import TEACHER, fit
 from kd_offload.labels import Labelled, solve
 from kd_offload.model import decide
@@ -30,7 +30,7 @@ def test_costs_of_next_labels_equal_enumeration(n, index, seed, kind):
     rng = np.random.default_rng(seed)
     task = proofs.make_extreme(graph, sample_tasks(graph, 1, rng)[0], kind, rng)
     every = np.array([*product(range(3), repeat=n)])
-    delays = all_delays(graph, task, every)[0]
+    delays = delay(graph, task, every)
     given = every[np.random.default_rng(seed).integers(len(every))]
     (costs,) = next_label_costs(graph, task, given)
     for j in range(n):
