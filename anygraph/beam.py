@@ -122,10 +122,12 @@ def _nth_smallest(values, count, nth, partly_sorted):
     """
     for c in range(count):
         partly_sorted[c] = values[c]
-    low, high = 0, count - 1
+    low = 0
+    high = count - 1
     while low < high:
         pivot = partly_sorted[(low + high) // 2]
-        i, j = low, high
+        i = low
+        j = high
         while i <= j:
             while partly_sorted[i] < pivot:
                 i += 1
@@ -150,12 +152,14 @@ def _select(j, children, count, near, scratch):
 
     -> the least bound of those left, but for children at the limit, whose score is infinite.
     """
-    score, new, old = scratch.score, j & 1, 1 - (j & 1)
+    score = scratch.score
+    new, old = j & 1, 1 - (j & 1)
     last = _nth_smallest(score, children, count - 1, scratch.sorted_score)
     ties = count
     for c in range(children):
         ties -= score[c] < last
-    w, left = 0, np.inf
+    w = 0
+    left = np.inf
     for c in range(children):
         if score[c] > last or (score[c] == last and ties == 0):
             if score[c] < np.inf:
@@ -187,25 +191,30 @@ def beam_kernel(n, first, source, times, near, width, limit, scratch, placements
     scratch.bound[0, 0] = 0.0
     scratch.child[0, 0] = 0
     scratch.free_at[0, 0, :] = 0.0
-    count, bound, run = 1, np.inf, 0
+    count = 1
+    bound = np.inf
+    children_run = 0
     for j in range(1, n + 1):
         _extend(j, count, limit, first, source, near, times, scratch)
         children = N_LOCATIONS * count
-        run += children
+        children_run += children
         able = 0
         for c in range(children):
             able += scratch.score[c] < np.inf
         count = min(able, width)
         if count == 0:
-            return BeamFound(0, run, bound)
+            return BeamFound(0, children_run, bound)
         bound = min(bound, _select(j, children, count, near, scratch))
-    best, least, last = 0, np.inf, n & 1
+    last = n & 1
+    best = 0
+    least = np.inf
     for w in range(count):
         by_node, finish = scratch.placement[last, w], scratch.finish[last, w]
         free_at = scratch.free_at[last, scratch.child[n, w]]
         delay = schedule_node(n + 1, 0, first, source, times, by_node, finish, free_at)
         if delay < least:
-            best, least = w, delay
+            best = w
+            least = delay
     for w in range(count):
         prefix = w
         if w == 0:
@@ -216,4 +225,4 @@ def beam_kernel(n, first, source, times, near, width, limit, scratch, placements
             c = scratch.child[j, prefix]
             placements[w, j - 1] = c % N_LOCATIONS
             prefix = c // N_LOCATIONS
-    return BeamFound(count, run, bound)
+    return BeamFound(count, children_run, bound)

@@ -19,7 +19,6 @@ locations count 1, and so does a subtask of the pass backwards over the graph.
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -47,7 +46,7 @@ from anygraph.propose import (
     routes,
     unflattened,
 )
-from kd_offload.delay import EVERYWHERE, N_STATE, check_allowed, prepare
+from kd_offload.delay import EVERYWHERE, N_LOCATIONS, N_STATE, prepare
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import (
     GUIDED,
@@ -60,7 +59,7 @@ from kd_offload.labels import (
     search_kernel,
     structure,
 )
-from kd_offload.tasks import STATE
+from kd_offload.tasks import warn_of_range
 
 FIRST_NODES = 2e6  # of the first search, divided by n²: few where it cannot end
 WIDTH = 8  # of the beam
@@ -72,7 +71,7 @@ MOST_LIVE = 16  # results still needed, above which few prefixes are dominated: 
 STAGES = ("lookahead", "first search", "last search", "not proven")  # that took a decision
 BY_LOOKAHEAD, BY_FIRST_SEARCH, BY_LAST_SEARCH, NOT_PROVEN = range(len(STAGES))
 ONLY = np.zeros(1, np.int64)  # the number of the one task
-STATE_RANGES = {  # low, high of the states trained on, in SI units
+STATE_RANGES = {  # low, high of the states trained on, in SI units, in the order of a task
     "f_0": (1e8, 1e10),
     "f_1": (2e9, 4e10),
     "f_2": (8e9, 1e11),
@@ -126,57 +125,85 @@ class Plan(NamedTuple):
     budget: Budget
 
 
+class Searched(NamedTuple):
+    """What is known of a task after a search."""
+
+    delay: float  # s, of the best placement
+    bound: float  # s: no placement has a lower delay
+    nodes: int
+    proven: bool  # the search ended, so that no placement is better
+
+
+@njit(cache=True, error_model="numpy", inline="always")
+def _search(known, by, nodes, delay, bound, placement, scratch):
+    """Look for a delay below the one that is known, within some nodes -> `Searched`.
+
+    placement int8 (n,): the best one, which a better one replaces.
+    """
+    limit = delay * (1 - ROUNDING)
+    found = search_kernel(known, by, limit, 0.0, nodes, placement, scratch)
+    best = min(delay, found.delay)
+    if found.nodes <= nodes:
+        return Searched(best, best, found.nodes, True)
+    return Searched(best, max(bound, min(best, found.bound)), found.nodes, False)
+
+
 @njit(cache=True, error_model="numpy")
 def _settle(known, tasks, allowed, nodes, scratch, decision, subtasks_run):
     """Lookahead and the first search, for tasks (S, F) -> `decision`, all of whose rows are set."""
     n, first, source = known.n, known.first, known.source
-    times, workspace = scratch.times, new_workspace(n)
+    times = scratch.times
+    workspace = new_workspace(n)
     for s in range(len(tasks)):
         prepare(n, first, source, tasks[s], allowed, times)
-        best = lookahead(n, first, source, times, workspace)
+        delay = lookahead(n, first, source, times, workspace)
         placement = decision.placements[s]
         for j in range(n):
             placement[j] = workspace.best_placement[j + 1]
-        least = times.time_to_result[0, 0]
-        spent, stage = LOOKAHEAD_EVALUATIONS * n, BY_LOOKAHEAD
-        if best > least * (1 + ROUNDING):
+        bound = times.time_to_result[0, 0]
+        cost = LOOKAHEAD_EVALUATIONS * n
+        stage = BY_LOOKAHEAD
+        if delay > bound * (1 + ROUNDING):
             stage = NOT_PROVEN
             if nodes > 0:
-                limit = best * (1 - ROUNDING)
-                found = search_kernel(known, PROMISING, limit, 0.0, nodes, placement, scratch)
-                best = min(best, found.delay)
-                least = max(least, min(best, found.bound))
-                spent += found.nodes
-                if found.nodes <= nodes:
-                    stage, least = BY_FIRST_SEARCH, best
-        decision.delays[s], decision.bounds[s] = best, min(least, best)
-        subtasks_run[s], decision.stages[s] = spent, stage
+                found = _search(known, PROMISING, nodes, delay, bound, placement, scratch)
+                delay = found.delay
+                bound = found.bound
+                cost += found.nodes
+                if found.proven:
+                    stage = BY_FIRST_SEARCH
+        decision.delays[s] = delay
+        decision.bounds[s] = min(bound, delay)
+        decision.stages[s] = stage
+        subtasks_run[s] = cost
 
 
 @njit(cache=True, error_model="numpy")
-def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
+def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):  # noqa: PLR0915 (kernel)
     """Proposals, improvement and the last search, for the chosen tasks -> `decision`."""
     known, route, budget = plan.known, plan.route, plan.budget
     n, first, source = known.n, known.first, known.source
     width, times = budget.width, scratch.times
-    workspace, beam_scratch = new_workspace(n), new_beam_scratch(n, max(width, 1))
+    workspace = new_workspace(n)
+    beam_scratch = new_beam_scratch(n, max(width, 1))
     network_width, hypotheses = plan.weights.hypothesis.shape
     network = new_network_workspace(network_width, hypotheses, n, len(route.forward.source))
     proposals = np.empty((width + budget.hypotheses, n), np.int8)
     for s in chosen:
-        placement, spent = decision.placements[s], subtasks_run[s]
+        placement = decision.placements[s]
         prepare(n, first, source, tasks[s], allowed, times)
-        least = max(decision.bounds[s], times.time_to_result[0, 0])
-        best, count = run_whole(n, first, source, times, placement, workspace), 0
-        spent += n
+        bound = max(decision.bounds[s], times.time_to_result[0, 0])
+        delay = run_whole(n, first, source, times, placement, workspace)
+        cost = subtasks_run[s] + n
+        count = 0  # of proposals
         if width > 0:
-            limit = best * (1 - ROUNDING)
+            limit = delay * (1 - ROUNDING)
             beam = beam_kernel(
                 n, first, source, times, plan.near, width, limit, beam_scratch, proposals
             )
             count = beam.count
-            least = max(least, min(beam.bound, best))
-            spent += beam.children
+            bound = max(bound, min(beam.bound, delay))
+            cost += beam.children
         if budget.hypotheses > 0 and times.time_to_result[0, 0] > 0:  # its unit of time
             last = count + budget.hypotheses
             propose_one(
@@ -184,22 +211,25 @@ def _refine(plan, tasks, allowed, chosen, scratch, decision, subtasks_run):
             )
             count = last
         progress = improve(
-            n, first, source, times, proposals[:count], plan.tried, spent + budget.subtasks,
-            workspace, Progress(best, spent),
+            n, first, source, times, proposals[:count], plan.tried, cost + budget.subtasks,
+            workspace, Progress(delay, cost),
         )  # fmt: skip
-        best, spent, stage = progress.delay, progress.subtasks_run, NOT_PROVEN
+        delay = progress.delay
+        cost = progress.subtasks_run
         for j in range(n):
             placement[j] = workspace.best_placement[j + 1]
+        stage = NOT_PROVEN
         if budget.last_nodes > 0:
-            limit = best * (1 - ROUNDING)
-            found = search_kernel(known, GUIDED, limit, 0.0, budget.last_nodes, placement, scratch)
-            best = min(best, found.delay)
-            least = max(least, min(best, found.bound))
-            spent += found.nodes
-            if found.nodes <= budget.last_nodes:
-                stage, least = BY_LAST_SEARCH, best
-        decision.delays[s], decision.bounds[s] = best, min(least, best)
-        subtasks_run[s], decision.stages[s] = spent, stage
+            found = _search(known, GUIDED, budget.last_nodes, delay, bound, placement, scratch)
+            delay = found.delay
+            bound = found.bound
+            cost += found.nodes
+            if found.proven:
+                stage = BY_LAST_SEARCH
+        decision.delays[s] = delay
+        decision.bounds[s] = min(bound, delay)
+        decision.stages[s] = stage
+        subtasks_run[s] = cost
 
 
 class Decider:
@@ -232,8 +262,9 @@ class Decider:
         if not isinstance(width, (int, np.integer)) or width < 0:
             raise ValueError(f"width: {width!r}, expected a whole number of at least 0")
         check_size(graph)
-        some = model or _no_network()
-        self.graph, self.scratch = graph, new_scratch(graph, _rows(effort))
+        network = model or _no_network()
+        self.graph = graph
+        self.scratch = new_scratch(graph, _rows(effort))
         budget = Budget(
             first_nodes=_multiplied(min(effort, 1.0), FIRST_NODES / graph.n**2),
             width=int(width),
@@ -241,7 +272,7 @@ class Decider:
             subtasks=_multiplied(effort, EVALUATIONS * graph.n),
             last_nodes=_multiplied(effort, LAST_NODES),
         )
-        weights = unflattened(flat_weights(some), some.width, some.hypotheses)
+        weights = unflattened(flat_weights(network), network.width, network.hypotheses)
         self.plan = Plan(
             _known(graph, effort), routes(graph), neighbours(graph), moves(graph), weights, budget
         )
@@ -251,7 +282,8 @@ class Decider:
     def decide(self, tasks: np.ndarray, allowed: np.ndarray = EVERYWHERE) -> Decision:
         """Decisions for tasks (S, F), unchecked."""
         decision, subtasks_run = self._room(len(tasks))
-        known, nodes = self.plan.known, self.plan.budget.first_nodes
+        known = self.plan.known
+        nodes = self.plan.budget.first_nodes
         _settle(known, tasks, allowed, nodes, self.scratch, decision, subtasks_run)
         if self.effort > 0:
             self._refine_open(tasks, allowed, decision, subtasks_run)
@@ -293,7 +325,8 @@ class Decider:
     def one(self, task: np.ndarray) -> np.ndarray:
         """The placement int8 (n,) of one task (F,), unchecked: `decide` in half of its time."""
         decision, subtasks_run = self._single
-        tasks, nodes = task[None], self.plan.budget.first_nodes
+        tasks = task[None]
+        nodes = self.plan.budget.first_nodes
         _settle(self.plan.known, tasks, EVERYWHERE, nodes, self.scratch, decision, subtasks_run)
         if self.effort > 0 and decision.stages[0] == NOT_PROVEN:
             _refine(self.plan, tasks, EVERYWHERE, ONLY, self.scratch, decision, subtasks_run)
@@ -333,17 +366,40 @@ def _no_network() -> GraphNetwork:
     return GraphNetwork(ROLE, 0, 1, 1, np.zeros(count_parameters(1, 1), np.float32))
 
 
+def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
+    """Where subtasks may run, as compiled code takes it.
+
+    Parameters
+    ----------
+    graph : TaskGraph
+    allowed : array_like of bool, shape (n, 3), or None
+        None allows every location to every subtask.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n, 3), or EVERYWHERE
+
+    Raises
+    ------
+    ValueError
+        For another shape or type, and naming the first subtask that may run nowhere.
+    """
+    if allowed is None:
+        return EVERYWHERE
+    mask = np.array(allowed, order="C")  # a copy: compiled code knows writable arrays only
+    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
+        got = f"{mask.dtype} {mask.shape}"
+        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
+    nowhere = np.flatnonzero(~mask.any(axis=1))
+    if len(nowhere):
+        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
+    return mask
+
+
 def warn_outside(tasks: np.ndarray) -> None:
     """One warning of the first quantity, if any, that leaves the range that it was trained on."""
-    for name, values in zip(STATE, tasks[:, -N_STATE:].T):
-        low, high = STATE_RANGES[name]
-        if values.min() < low * (1 - 1e-9) or values.max() > high * (1 + 1e-9):
-            warnings.warn(
-                f"task: {name} from {values.min():.4g} to {values.max():.4g} lies outside the "
-                f"training range {low:.4g} to {high:.4g}; decided all the same",
-                stacklevel=3,
-            )
-            return
+    low, high = zip(*STATE_RANGES.values())
+    warn_of_range(STATE_RANGES, tasks[:, -N_STATE:], low, high)
 
 
 def decide(
@@ -379,7 +435,8 @@ def decide(
     ValueError
         For a larger graph, a bad task, effort or mask, or a task without a finite delay.
     """
-    t, mask = check_task_graph(graph, tasks), check_allowed(graph, allowed)
+    t = check_task_graph(graph, tasks)
+    mask = check_allowed(graph, allowed)
     warn_outside(t)
     decision = Decider(model, graph, effort).decide(t, mask)
     finite = np.isfinite(decision.delays)

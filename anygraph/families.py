@@ -95,7 +95,8 @@ def layers(n: int, rng: np.random.Generator) -> Edges:
     """Layers of one to some eight subtasks, each fed by one to three of the one before, or all."""
     widest = int(rng.integers(2, 9))
     dense = rng.random() < 0.25
-    edges, before, last = [], [], 0
+    edges, before = [], []
+    last = 0
     while last < n:
         size = min(int(rng.integers(1, widest + 1)), n - last)
         layer = list(range(last + 1, last + size + 1))
@@ -109,9 +110,12 @@ def layers(n: int, rng: np.random.Generator) -> Edges:
 
 def fork_join(n: int, rng: np.random.Generator) -> Edges:
     """Stages in sequence: a subtask forks into branches of one to three, which a subtask joins."""
-    widest, edges, last = int(rng.integers(2, 11)), [], 1
+    widest = int(rng.integers(2, 11))
+    edges = []
+    last = 1
     while last < n:
-        fork, ends = last, []
+        fork = last
+        ends = []
         for _ in range(int(rng.integers(1, widest + 1))):
             end = fork
             for _ in range(int(rng.integers(1, 4))):
@@ -138,7 +142,9 @@ class _Composer:
     """Composes blocks, numbers their subtasks and collects their edges."""
 
     def __init__(self, rng: np.random.Generator):
-        self.rng, self.edges, self.count = rng, [], 0
+        self.rng = rng
+        self.edges = []
+        self.count = 0
 
     def subtask(self) -> _Block:
         self.count += 1
@@ -200,9 +206,11 @@ def sensors(n: int, rng: np.random.Generator) -> Edges:
 def map_reduce(n: int, rng: np.random.Generator) -> Edges:
     """Rounds of a split, mappers, reducers that each take of every mapper, and a merge."""
     most = int(rng.integers(2, 17))
-    edges, last = [], 1
+    edges = []
+    last = 1
     while last < n:
-        split, left = last, n - last
+        split = last
+        left = n - last
         mappers = max(1, min(most, left - 2))
         reducers = max(0, min(int(rng.integers(1, max(2, most // 2 + 1))), left - mappers - 1))
         first_reducer = split + mappers + 1
@@ -233,7 +241,8 @@ def out_tree(n: int, rng: np.random.Generator) -> Edges:
 def butterfly(n: int, rng: np.random.Generator) -> Edges:
     """The exchange pattern of a fast Fourier transform, on 2 to 32 lines, behind a tree or not."""
     lines = 2 ** int(rng.integers(1, 6))
-    edges, first = [], 0  # first: subtasks before those of the lines
+    edges = []
+    first = 0  # subtasks before those of the lines
     if rng.random() < 0.5 and 2 * lines <= n:
         edges = [(j // 2, j) for j in range(2, 2 * lines)]
         first = lines - 1
@@ -285,7 +294,9 @@ def gather_scatter(n: int, rng: np.random.Generator) -> Edges:
 def side_branches(n: int, rng: np.random.Generator) -> Edges:
     """A long chain; branches of one to four leave it and rejoin it later, or end."""
     share, rejoins = rng.uniform(0.1, 0.6), rng.uniform(0.3, 1.0)
-    edges, spine, rejoining, last = [], 1, [], 1
+    edges, rejoining = [], []
+    spine = 1
+    last = 1
     while last < n:
         if rng.random() < share and n - last > 1:
             end = spine
@@ -316,10 +327,14 @@ def elimination(n: int, rng: np.random.Generator) -> Edges:
     size = 2
     while size * (size + 1) // 2 - 1 < n:
         size += 1
-    edges, last, updated = [], 0, {}  # updated: column -> the subtask that did it last
+    edges = []
+    last = 0
+    updated = {}  # column -> the subtask that did it last
     for step in range(size - 1):
         last += 1
-        pivot, before, updated = last, updated, {}
+        pivot = last
+        before = updated
+        updated = {}
         if step in before:
             edges.append((before[step], pivot))
         for column in range(step + 1, size):
@@ -340,7 +355,8 @@ def cholesky(n: int, rng: np.random.Generator) -> Edges:
     size = 1
     while size * (size + 1) * (size + 2) // 6 < n:
         size += 1
-    edges, last = [], 0
+    edges = []
+    last = 0
     written = {}  # tile (row, column) -> the subtask that wrote it last
     for step in range(size):
         tiles = [(step, step)] + [(row, step) for row in range(step + 1, size)]

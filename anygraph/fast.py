@@ -346,7 +346,8 @@ def imitation_gradient(logits, labels, share, gradient):
         Mean over tasks of -[(1 - share) log sum_k p_k(labels) + share mean_k log p_k(labels)] / n.
     """
     count, hypotheses, n = logits.shape[:3]
-    p, likelihood = np.empty((hypotheses, n, 3), np.float32), np.empty(hypotheses)
+    p = np.empty((hypotheses, n, 3), np.float32)
+    likelihood = np.empty(hypotheses)
     total = 0.0
     for s in range(count):
         _softmax(logits[s], p)
@@ -466,12 +467,16 @@ def flip_gradient(n, first, source, tasks, logits, worst, rng, gradient):  # noq
     p = np.empty((hypotheses, n, 3), np.float32)
     samples = np.zeros((hypotheses, n + 2), np.uint8)
     times = new_times(n, len(source))
-    finish, kept, free_at = np.zeros(n + 2), np.zeros(n + 2), np.zeros((n + 2, N_RESOURCES))
-    delays, total = np.empty(hypotheses), 0.0
+    finish, kept = np.zeros(n + 2), np.zeros(n + 2)
+    free_at = np.zeros((n + 2, N_RESOURCES))
+    delays = np.empty(hypotheses)
+    total = 0.0
     for s in range(count):
         prepare(n, first, source, tasks[s], EVERYWHERE, times)
         _softmax(logits[s], p)
-        least, second, best = np.inf, np.inf, 0
+        least = np.inf
+        second = np.inf
+        best = 0
         for k in range(hypotheses):
             for i in range(n):
                 u = rng.random() - p[k, i, 0]
@@ -480,7 +485,9 @@ def flip_gradient(n, first, source, tasks, logits, worst, rng, gradient):  # noq
             run = run_from(1, n, first, source, times, samples[k], finish, free_at, limit)
             delays[k] = run.delay
             if delays[k] < least:
-                least, second, best = delays[k], least, k
+                second = least
+                least = delays[k]
+                best = k
             else:
                 second = min(second, delays[k])
         total += least / times.time_to_result[0, 0] - 1

@@ -85,16 +85,19 @@ def lookahead(n, first, source, times, workspace):
     free_at, options = workspace.best_free_at, workspace.options
     for r in range(N_RESOURCES):
         free_at[1, r] = 0.0
-    placement[0], finish[0] = 0, 0.0
+    placement[0] = 0
+    finish[0] = 0.0
     for j in range(1, n + 1):
-        location, least = 0, np.inf
+        location = 0
+        least = np.inf
         finish[j] = np.inf  # where no sum is finite
         for k in range(N_LOCATIONS):
             _copy(free_at[j], options[k])
             done = schedule_node(j, k, first, source, times, placement, finish, options[k])
             result = done + times.time_to_result[j, k]
             if result < least:
-                location, least = k, result
+                location = k
+                least = result
                 finish[j] = done
         placement[j] = location
         _copy(options[location], free_at[j + 1])
@@ -119,7 +122,8 @@ def _run(start, n, first, source, times, workspace, best):
     """
     placement, finish, free_at = workspace.placement, workspace.finish, workspace.free_at
     _copy(workspace.best_free_at[start], free_at[start])
-    j, hopeless = start, False
+    j = start
+    hopeless = False
     while j <= n and not hopeless:
         k = placement[j]
         _copy(free_at[j], free_at[j + 1])
@@ -146,7 +150,8 @@ def _run(start, n, first, source, times, workspace, best):
 @njit(**KERNEL)
 def _splice(n, first, source, times, proposals, budget, workspace, progress):  # noqa: PLR0913 (compiled)
     """Stretches of every proposal tried in the best placement, the last ones first."""
-    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
+    placement, best = workspace.placement, progress.delay
+    subtasks_run = progress.subtasks_run
     for proposal in proposals:
         end = n
         while end > 0:
@@ -158,25 +163,27 @@ def _splice(n, first, source, times, proposals, budget, workspace, progress):  #
                         start = j
                     j -= 1
             if start < end:
-                if spent + n + 1 - start > budget:
-                    return Progress(best, spent)
+                if subtasks_run + n + 1 - start > budget:
+                    return Progress(best, subtasks_run)
                 for j in range(start, end + 1):
                     placement[j] = proposal[j - 1]
                 found = _run(start, n, first, source, times, workspace, best)
                 best = found.delay
-                spent += found.subtasks_run
+                subtasks_run += found.subtasks_run
             end = start - 1
-    return Progress(best, spent)
+    return Progress(best, subtasks_run)
 
 
 @njit(**KERNEL)
 def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa: PLR0913 (compiled)
     """Moves (M, 3) tried until none helps."""
-    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
-    index, in_vain = 0, 0
+    placement, best = workspace.placement, progress.delay
+    subtasks_run = progress.subtasks_run
+    index = 0
+    in_vain = 0
     while in_vain < len(tried):
         i, j, k = tried[index, 0], tried[index, 1], tried[index, 2]
-        if spent + n + 1 - i > budget:
+        if subtasks_run + n + 1 - i > budget:
             break
         index = index + 1 if index + 1 < len(tried) else 0
         in_vain += 1
@@ -186,11 +193,11 @@ def _move(n, first, source, times, tried, budget, workspace, progress):  # noqa:
         if j > 0:
             placement[j] = k
         found = _run(i, n, first, source, times, workspace, best)
-        spent += found.subtasks_run
+        subtasks_run += found.subtasks_run
         if found.delay < best:
             best = found.delay
             in_vain = 0
-    return Progress(best, spent)
+    return Progress(best, subtasks_run)
 
 
 @njit(**KERNEL)
@@ -200,7 +207,8 @@ def run_whole(n, first, source, times, candidate, workspace):
     free_at = workspace.best_free_at
     for r in range(N_RESOURCES):
         free_at[1, r] = 0.0
-    placement[0], finish[0] = 0, 0.0
+    placement[0] = 0
+    finish[0] = 0.0
     for j in range(1, n + 1):
         placement[j] = candidate[j - 1]
         _copy(free_at[j], free_at[j + 1])
@@ -233,7 +241,8 @@ def improve(n, first, source, times, proposals, tried, budget, workspace, progre
     -------
     Progress
     """
-    placement, best, spent = workspace.placement, progress.delay, progress.subtasks_run
+    placement, best = workspace.placement, progress.delay
+    subtasks_run = progress.subtasks_run
     for c in range(len(proposals) + N_LOCATIONS):
         start = 0
         for j in range(1, n + 1):
@@ -244,8 +253,8 @@ def improve(n, first, source, times, proposals, tried, budget, workspace, progre
         if start > 0:
             found = _run(start, n, first, source, times, workspace, best)
             best = found.delay
-            spent += found.subtasks_run
-    progress = Progress(best, spent)
+            subtasks_run += found.subtasks_run
+    progress = Progress(best, subtasks_run)
     progress = _splice(n, first, source, times, proposals, budget, workspace, progress)
     before = np.inf
     while progress.delay < before:

@@ -64,7 +64,8 @@ def count_parameters(width: int, hypotheses: int) -> int:
 
 def views(flat: np.ndarray, width: int, hypotheses: int) -> dict[str, np.ndarray]:
     """The parameters by name, as arrays that share the memory of `flat`."""
-    start, parts = 0, {}
+    start = 0
+    parts = {}
     for name, (rows, columns) in layout(width, hypotheses).items():
         parts[name] = flat[start : start + rows * columns].reshape(rows, columns)
         start += rows * columns
@@ -132,9 +133,9 @@ def save_network(model: GraphNetwork, path: Path) -> None:
     """
     if Path(path).suffix != ".npz":
         raise ValueError(f"model: {path}, expected a name that ends in .npz")
-    about = np.array([VERSION, model.width, model.hypotheses, model.seed], np.int64)
+    header = np.array([VERSION, model.width, model.hypotheses, model.seed], np.int64)
     with written_aside(path) as aside:
-        np.savez(aside, format=FORMAT, about=about, flat=model.flat)
+        np.savez(aside, format=FORMAT, about=header, flat=model.flat)
 
 
 def open_network(path: Path) -> GraphNetwork:
@@ -158,12 +159,14 @@ def open_network(path: Path) -> GraphNetwork:
         raise ValueError(f"model {path}: no such file")
     try:
         with np.load(path, allow_pickle=False) as file:
-            kind, about, flat = str(file["format"]), file["about"], file["flat"]
+            kind = str(file["format"])
+            header = file["about"]
+            flat = file["flat"]
     except (OSError, KeyError, ValueError, EOFError):
         raise ValueError(f"model {path}: not a network for any graph") from None
-    if kind != FORMAT or about.shape != (4,) or about[0] != VERSION:
-        raise ValueError(f"model {path}: {kind} {about}, expected {FORMAT}, version {VERSION}")
-    _, width, hypotheses, seed = map(int, about)
+    if kind != FORMAT or header.shape != (4,) or header[0] != VERSION:
+        raise ValueError(f"model {path}: {kind} {header}, expected {FORMAT}, version {VERSION}")
+    _, width, hypotheses, seed = map(int, header)
     if not (1 <= width <= MAX_WIDTH and 1 <= hypotheses <= MAX_WIDTH):
         raise ValueError(
             f"model {path}: width {width}, hypotheses {hypotheses}, expected 1 to {MAX_WIDTH}"

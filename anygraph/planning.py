@@ -32,7 +32,8 @@ from anygraph.graph_files import SUFFIXES, GraphFile, read_graph
 from anygraph.model_files import ModelFile, read_model
 from anygraph.network import GraphNetwork
 from anygraph.state import QUANTITIES, State, near
-from kd_offload.delay import EVERYWHERE, all_delays, new_times, prepare
+from kd_offload.delay import EVERYWHERE, new_times, prepare
+from kd_offload.delay import delay as delay_of
 from kd_offload.graphs import LOCATIONS, TaskGraph
 from kd_offload.labels import TIE
 
@@ -180,7 +181,7 @@ class Planner:
             start = perf_counter()
             placement, left = settled(self.room, self.mask, lambda mask: self._decide(task, mask))
             seconds += perf_counter() - start
-            delay = all_delays(self.file.graph, task, placement)[0, 0]
+            delay = delay_of(self.file.graph, task, placement)
             proven = delay <= bound * (1 + TIE)
         return Planned(
             file=self.file,
@@ -224,7 +225,7 @@ class Planner:
 
     def _others(self, task: np.ndarray) -> dict[str, float]:
         """Delays of every location alone and of the best split; inf for what is not allowed."""
-        delays = all_delays(self.file.graph, task, self.cuts)[0]
+        delays = delay_of(self.file.graph, task, self.cuts)
         subtasks = np.arange(self.file.graph.n)
         able = self.mask[subtasks, self.cuts].all(axis=1)
         delays = np.where(able, delays, np.inf)
@@ -243,7 +244,7 @@ class Planner:
             return None
         task = task_of(whole, state)
         each = placement[self.file.group_of - 1]
-        delay = float(all_delays(whole.graph, task, each)[0, 0])
+        delay = delay_of(whole.graph, task, each)
         return Unmerged(whole.graph.n, delay, _never_waiting(whole.graph, task, self.unmerged_mask))
 
 

@@ -124,7 +124,8 @@ class Adam:
     """Adam (Kingma and Ba, arXiv 1412.6980) on one flat vector, its gradient cut to norm 1."""
 
     def __init__(self, size: int):
-        self.mean, self.square = np.zeros(size), np.zeros(size)
+        self.mean = np.zeros(size)
+        self.square = np.zeros(size)
         self.step = 0
 
     def change(self, gradient: np.ndarray, rate: float) -> np.ndarray:
@@ -223,7 +224,8 @@ class Trainer:
     """A network in training: parameters, generator and graphs."""
 
     def __init__(self, config: TrainingConfig, seed: int, held_apart: frozenset[str]):
-        self.config, self.seed = config, seed
+        self.config = config
+        self.seed = seed
         self.rng = np.random.default_rng([seed, 20200404])
         self.flat = first_weights(config.width, config.hypotheses, self.rng)
         self.imitation_graphs = self._graphs(config.graphs // 4, config.imitation_sizes, held_apart)
@@ -259,7 +261,8 @@ class Trainer:
         self, optimiser: Adam, rate: float, draw: Callable[[], Batch], objective: Objective
     ) -> float:
         """One step of the optimiser; returns the mean objective."""
-        config, total = self.config, 0.0
+        config = self.config
+        total = 0.0
         gradient = np.zeros(len(self.flat), np.float32)
         for _ in range(config.groups):
             batch = draw()
@@ -273,7 +276,8 @@ class Trainer:
 
     def delay(self, batch: Batch, logits: np.ndarray, gradient: np.ndarray) -> float:
         """The delay of the best placement drawn."""
-        graph, worst = batch.graph, self.config.worst
+        graph = batch.graph
+        worst = self.config.worst
         return flip_gradient(
             graph.n, graph.first, graph.source, batch.tasks, logits, worst, self.rng, gradient
         )
@@ -287,7 +291,8 @@ class Trainer:
         objective_at: Callable[[int], Objective],
     ) -> list[CurvePoint]:
         """Train for some steps; `objective_at` has the objective of a step, from 0."""
-        optimiser, curve, objectives = Adam(len(self.flat)), [], []
+        optimiser = Adam(len(self.flat))
+        curve, objectives = [], []
         for step in range(1, steps + 1):
             rate = highest_rate * min(1.0, step / WARM_UP) * (1 - (step - 1) / steps)
             objectives.append(self.step(optimiser, rate, draw, objective_at(step - 1)))

@@ -6,17 +6,16 @@ arXiv 2004.04366 (2020). Read the modules in this order:
 graphs   task graphs: which subtasks there are and what feeds what
 tasks    what a task vector holds, how random ones are drawn and checked
 delay    when a task's result arrives, given a placement
-labels   the exact placement of least delay, and the price of every wrong label
-data     labelled tasks on disk
+labels   the exact placement of least delay
+data     labelled tasks, generated in parallel
 model    a trained network, and how it decides
 distill  imitation learning of the teacher, distillation of the student
 
-Names of `data`, `model` and `distill` are imported from there, since they bring torch and pyarrow.
+Names of `data`, `model` and `distill` are imported from there, since they bring torch and joblib.
 """
 
-from .delay import all_delays
 from .graphs import LOCATIONS, TaskGraph, chain, dag, fusion
-from .labels import Labelled, Solution, TooLarge, next_label_costs, search, solve
+from .labels import Labelled, Solution, TooLarge, search, solve
 from .tasks import STATE, Ranges, feature_names, sample_tasks
 
 __version__ = "2.0.0"

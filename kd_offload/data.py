@@ -63,9 +63,9 @@ def block_generator(seed: int, name: str, split: str, block: int) -> np.random.G
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _labelled_block(graph: TaskGraph, count: int, rng, ranges, workload, node_budget) -> Labelled:
+def _labelled_block(graph: TaskGraph, count: int, rng, ranges, workload) -> Labelled:
     tasks = sample_tasks(graph, count, rng, ranges, workload)
-    best = solve(graph, tasks, node_budget)
+    best = solve(graph, tasks, NODE_BUDGET)
     return Labelled(tasks, best.placements, best.delays, best.nodes)
 
 
@@ -78,7 +78,6 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
     ranges: Ranges = Ranges(),
     workload: np.ndarray | None = None,
     block: int = BLOCK,
-    node_budget: int = NODE_BUDGET,
     n_jobs: int = -1,
 ) -> Labelled:
     """Random tasks of a graph with their exact labels.
@@ -94,8 +93,6 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
         As of `sample_tasks`.
     block : int, optional
         Tasks drawn from one generator.
-    node_budget : int, optional
-        Prefixes that the search may evaluate per task.
     n_jobs : int, optional
         Processes, as joblib counts them; by default one per available core.
 
@@ -107,7 +104,7 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
     ------
     ValueError
         For an unknown split, a bad count or workload; TooLarge for a task that takes the search
-        more than `node_budget` nodes.
+        more than NODE_BUDGET nodes.
     """
     if split not in SPLITS:
         raise ValueError(f"split: {split!r}, expected one of {', '.join(SPLITS)}")
@@ -120,7 +117,6 @@ def generate(  # noqa: PLR0913 (all but the first four are named)
             block_generator(seed, graph.name, split, start // block),
             ranges,
             workload,
-            node_budget,
         )
         for start in range(0, count, block)
     )

@@ -110,20 +110,12 @@ def delay_kernel(n, first, source, task, placement, finish, free_at):
 
 
 @njit(cache=True)
-def delay_pairs(n, first, source, tasks, placements, out):
-    """Delay of placement s for task s, unchecked: tasks (S, F), placements (S, n) -> out (S,)."""
+def delay_many(n, first, source, tasks, placements, out):
+    """Delay of each placement (P, n) for its task, or for the only one, unchecked -> out (P,)."""
     finish, free_at = np.empty(n + 1), np.empty(N_RESOURCES)
-    for s in range(len(tasks)):
-        out[s] = delay_kernel(n, first, source, tasks[s], placements[s], finish, free_at)
-
-
-@njit(cache=True)
-def delay_table(n, first, source, tasks, placements, out):
-    """Every placement for every task, unchecked: (S, F) and (P, n) -> out (S, P)."""
-    finish, free_at = np.empty(n + 1), np.empty(N_RESOURCES)
-    for s in range(len(tasks)):
-        for p in range(len(placements)):
-            out[s, p] = delay_kernel(n, first, source, tasks[s], placements[p], finish, free_at)
+    for p in range(len(placements)):
+        task = tasks[p] if len(tasks) > 1 else tasks[0]
+        out[p] = delay_kernel(n, first, source, task, placements[p], finish, free_at)
 
 
 @njit(cache=True, inline="always")
@@ -208,36 +200,6 @@ def check_placements(graph: TaskGraph, placements) -> np.ndarray:
     return x.astype(np.int8)
 
 
-def check_allowed(graph: TaskGraph, allowed) -> np.ndarray:
-    """Where subtasks may run, as `prepare` takes it.
-
-    Parameters
-    ----------
-    graph : TaskGraph
-    allowed : array_like of bool, shape (n, 3), or None
-        None allows every location to every subtask.
-
-    Returns
-    -------
-    numpy.ndarray of bool, shape (n, 3), or EVERYWHERE
-
-    Raises
-    ------
-    ValueError
-        For another shape or type, and naming the first subtask that may run nowhere.
-    """
-    if allowed is None:
-        return EVERYWHERE
-    mask = np.array(allowed, order="C")  # a copy: compiled code knows writable arrays only
-    if mask.shape != (graph.n, N_LOCATIONS) or mask.dtype != np.bool_:
-        got = f"{mask.dtype} {mask.shape}"
-        raise ValueError(f"allowed: {got}, expected bool ({graph.n}, {N_LOCATIONS})")
-    nowhere = np.flatnonzero(~mask.any(axis=1))
-    if len(nowhere):
-        raise ValueError(f"allowed: subtask {nowhere[0] + 1} may run nowhere")
-    return mask
-
-
 def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
     """Delay of placements for tasks, in seconds.
 
@@ -256,33 +218,15 @@ def delay(graph: TaskGraph, tasks, placements) -> np.ndarray | float:
     ValueError
         Naming the field and the value; also for a delay that is not finite.
     """
-    t, x = check_tasks(graph, tasks), check_placements(graph, placements)
+    t = check_tasks(graph, tasks)
+    x = check_placements(graph, placements)
     if t.ndim > 2 or x.ndim > 2 or (t.ndim == 2 and (x.ndim != 2 or len(t) != len(x))):
         raise ValueError(f"delay: {t.shape} tasks do not pair with {x.shape} placements")
-    if t.ndim == 1:
-        out = all_delays(graph, t, x)[0]
-        return out if x.ndim == 2 else float(out[0])
-    out = np.empty(len(x))
-    delay_pairs(graph.n, graph.first, graph.source, t, x, out)
-    _refuse_overflow(out)
-    return out
-
-
-def all_delays(graph: TaskGraph, tasks, placements) -> np.ndarray:
-    """Delay of every placement (P, n) for every task (S, F): float64 (S, P) in seconds.
-
-    Raises ValueError as `delay` does.
-    """
-    t = np.atleast_2d(check_tasks(graph, tasks))
-    x = np.atleast_2d(check_placements(graph, placements))
-    out = np.empty((len(t), len(x)))
-    delay_table(graph.n, graph.first, graph.source, t, x, out)
-    _refuse_overflow(out)
-    return out
-
-
-def _refuse_overflow(delays: np.ndarray) -> None:
-    bad = ~np.isfinite(delays)
-    if bad.any():
-        row = np.argwhere(bad)[0][0]
-        raise ValueError(f"delay: {delays[bad][0]} s in row {row}, expected a finite number")
+    each = np.atleast_2d(x)
+    delays = np.empty(len(each))
+    delay_many(graph.n, graph.first, graph.source, np.atleast_2d(t), each, delays)
+    finite = np.isfinite(delays)
+    if not finite.all():
+        row = np.argmin(finite)
+        raise ValueError(f"delay: {delays[row]} s in row {row}, expected a finite number")
+    return delays if x.ndim == 2 else float(delays[0])

@@ -3,13 +3,12 @@
 The teacher imitates the exact labels. The student learns from the labels and from the teacher's
 softened outputs (Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network", arXiv
 1503.02531). In training, a chain sees the exact labels before each subtask (teacher forcing); when
-it decides, it sees its own. `fit_costs` trains on the latter: a student that goes wrong once learns
-how to go on.
+it decides, it sees its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,18 +18,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from .data import progress
-from .delay import N_LOCATIONS
+from .delay import N_LOCATIONS, check_placements
 from .graphs import TaskGraph
-from .labels import Labelled, next_label_costs
-from .model import (
-    Model,
-    Network,
-    Scaling,
-    fit_scaling,
-    join_networks,
-    logits,
-    standardise,
-)
+from .labels import Labelled
+from .model import Model, Network, Scaling, fit_scaling, join_networks, standardise
+from .tasks import check_tasks
 
 CURVE_POINTS = 20  # of a training curve
 CURVE_TASKS = 10_000  # tasks that a point is a mean of, at most
@@ -73,7 +65,6 @@ STUDENT = Recipe("student", (64, 64), 8, 2e-2, distilled=True)
 PLAIN = replace(STUDENT, role="student_plain", distilled=False)  # as long, without a teacher
 TEACHER_INDEPENDENT = Recipe("teacher_independent", (256, 256, 256), 0, 8e-3, weight_decay=0.03)
 STUDENT_INDEPENDENT = replace(STUDENT, role="student_independent", units=0)
-COSTS = replace(PLAIN, role="student_costs", learning_rate=5e-3, steps=4000)  # begins as a student
 
 
 class CurvePoint(NamedTuple):
@@ -154,132 +145,99 @@ def fit(
     ValueError
         Naming what does not fit.
     """
-    _check(recipe, graph, train, validation, len(seeds), teacher_logits)
+    check_labelled(graph, train, validation)
+    expected = (len(seeds), *train.placements.shape, N_LOCATIONS)
+    if recipe.distilled and np.shape(teacher_logits) != expected:
+        found = np.shape(teacher_logits)
+        raise ValueError(f"teacher_logits: shape {found}, expected {expected}")
     scaling = fit_scaling(train.tasks)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     sizes = [graph.n_features, *recipe.hidden, N_LOCATIONS * graph.n]
-    net = _initialised(Network(sizes, recipe.units, len(seeds)), generators).to(_device())
-    x, y = _tensors(train, scaling)
+    net = _initialised(Network(sizes, recipe.units, len(seeds)), generators)
+    start = [
+        Model(recipe.role, graph, seed, scaling, *net.arrays(k)) for k, seed in enumerate(seeds)
+    ]
+    x, y = as_tensors(train, scaling)
     soft = torch.from_numpy(teacher_logits).to(_device()) if recipe.distilled else None
 
-    def loss(rows: torch.Tensor) -> torch.Tensor:
+    def loss(net: Network, rows: torch.Tensor) -> torch.Tensor:
         return _loss(recipe, net(x[rows], y[rows]), y[rows], soft, rows)
 
-    watched = _watched(x, y, validation, scaling)
-    curves = _train(recipe, net, loss, _batches(len(x), recipe, generators), watched)
-    return Fitted(_models(recipe, graph, seeds, scaling, net), curves)
+    return train_on(start, recipe, loss, train, validation, generators)
 
 
-def fit_costs(
-    recipe: Recipe, train: Labelled, validation: Labelled, students: Sequence[Model]
+def train_on(
+    start: Sequence[Model],
+    recipe: Recipe,
+    loss: Callable[[Network, torch.Tensor], torch.Tensor],
+    train: Labelled,
+    validation: Labelled,
+    generators: Sequence[torch.Generator],
 ) -> Fitted:
-    """Train students on, on the exact costs of the labels that follow their own.
-
-    Deep imitation learning, literally: the expert is asked what to do where the learner has come
-    to. Each task is decided by one of the students, in turn; the exact search gives the cost of
-    each next label after the labels before it; all students learn to keep the expected cost low.
+    """Train models on from where they are, side by side.
 
     Parameters
     ----------
+    start : sequence of Model
+        K models of the same shape, scaling and graph.
     recipe : Recipe
-        Of the same shape as the students.
+    loss : callable
+        (network, rows int64 (K, B) of training tasks) -> the mean loss of the K networks.
     train, validation : Labelled
-    students : sequence of Model
-        Where training begins.
+        What curves are measured on.
+    generators : sequence of torch.Generator
+        Of each one's order of the tasks.
 
     Returns
     -------
     Fitted
-
-    Raises
-    ------
-    ValueError
-        As `fit` does.
-
-    References
-    ----------
-    Ross and Bagnell, "Reinforcement and imitation learning via interactive no-regret learning",
-    arXiv 1406.5979.
     """
-    graph, scaling = students[0].graph, students[0].scaling
-    seeds = [student.seed for student in students]
-    _check(recipe, graph, train, validation, len(seeds), None)
-    decided = train.placements.copy()
-    for k, student in enumerate(students):
-        decided[k :: len(students)] = logits(student, train.tasks[k :: len(students)]).argmax(-1)
-    costs = next_label_costs(graph, train.tasks, decided)
-    excess = (costs - costs.min(-1, keepdims=True)) / train.delays[:, None, None]
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    net = join_networks(students).train().to(_device())
-    x, given = _tensors(train._replace(placements=decided), scaling)
-    excess = torch.from_numpy(excess.astype(np.float32)).to(_device())
-
-    def loss(rows: torch.Tensor) -> torch.Tensor:
-        return (softmax(net(x[rows], given[rows]), -1) * excess[rows]).sum(-1).mean()
-
-    watched = _watched(*_tensors(train, scaling), validation, scaling)
-    curves = _train(recipe, net, loss, _batches(len(x), recipe, generators), watched)
-    return Fitted(_models(recipe, graph, seeds, scaling, net), curves)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _models(recipe: Recipe, graph: TaskGraph, seeds, scaling: Scaling, net: Network) -> list[Model]:
-    return [
-        Model(recipe.role, graph, seed, scaling, *net.arrays(k)) for k, seed in enumerate(seeds)
-    ]
-
-
-def _watched(x, y, validation: Labelled, scaling: Scaling) -> list[tuple]:
-    """Inputs and labels that a curve is measured on: of training, and of validation tasks."""
-    held_out = _tensors(validation, scaling)
-    return [tuple(a[:CURVE_TASKS] for a in part) for part in ((x, y), held_out)]
-
-
-def _train(recipe: Recipe, net: Network, loss, batches, watched) -> list[list[CurvePoint]]:
-    """Train networks side by side; `loss` of the rows (K, B) of a batch is their mean."""
-    count = len(net.weights[0])
+    count, scaling = len(start), start[0].scaling
+    net = join_networks(start).to(_device())
     optimiser = torch.optim.AdamW(
         net.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, recipe.steps, pct_start=0.1
     )
+    watched = [
+        tuple(array[:CURVE_TASKS] for array in as_tensors(labelled, scaling))
+        for labelled in (train, validation)
+    ]
     measured_after = {recipe.steps * (i + 1) // CURVE_POINTS for i in range(CURVE_POINTS)}
-    curves: list[list[CurvePoint]] = [[] for _ in range(count)]
+    curves: list[list[CurvePoint]] = [[] for _ in start]
+    batches = _batches(len(train.tasks), recipe, generators)
     for step, rows in enumerate(progress(batches, recipe.steps, recipe.role, "step"), 1):
         optimiser.zero_grad(set_to_none=True)
-        (count * loss(rows)).backward()  # to each its own mean
+        (count * loss(net, rows)).backward()  # to each its own mean
         optimiser.step()
         schedule.step()
         if step in measured_after:
             (fitted, _), (held_out, accuracy) = (_measured(net, *part) for part in watched)
             for k, curve in enumerate(curves):
                 curve.append(CurvePoint(step, fitted[k], held_out[k], accuracy[k]))
-    return curves
+    trained = [
+        Model(recipe.role, model.graph, model.seed, scaling, *net.arrays(k))
+        for k, model in enumerate(start)
+    ]
+    return Fitted(trained, curves)
 
 
-def _check(recipe: Recipe, graph: TaskGraph, train, validation, count: int, soft) -> None:
-    for name, part in (("train", train), ("validation", validation)):
-        expected = (len(part.tasks), graph.n_features), (len(part.tasks), graph.n)
-        if not len(part.tasks) or (part.tasks.shape, part.placements.shape) != expected:
+def check_labelled(graph: TaskGraph, *parts: Labelled) -> None:
+    """Raises ValueError for tasks or labels that cannot be learnt from, naming field and value."""
+    for part in parts:
+        check_tasks(graph, part.tasks, positive=True)
+        check_placements(graph, part.placements)
+        if len(part.tasks) != len(part.placements):
             found = f"{part.tasks.shape} tasks, {part.placements.shape} labels"
-            raise ValueError(f"{name}: {found}, expected those of {graph.name!r}")
-        bad = ~(np.isfinite(part.tasks) & (part.tasks > 0))
-        if bad.any():
-            value = part.tasks[bad][0]
-            raise ValueError(f"{name}: task value {value}, expected finite and positive")
-        bad = (part.placements < 0) | (part.placements >= N_LOCATIONS)
-        if bad.any():
-            raise ValueError(f"{name}: label {part.placements[bad][0]}, expected 0 to 2")
-    expected = (count, *train.placements.shape, N_LOCATIONS)
-    if recipe.distilled and np.shape(soft) != expected:
-        raise ValueError(f"teacher_logits: shape {np.shape(soft)}, expected {expected}")
+            raise ValueError(f"labelled: {found}, expected as many of each")
 
 
-def _tensors(part: Labelled, scaling: Scaling) -> tuple[torch.Tensor, torch.Tensor]:
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def as_tensors(part: Labelled, scaling: Scaling) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs float32 (S, F) and labels int64 (S, n)."""
     inputs = standardise(scaling, part.tasks)
     labels = part.placements.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Exact labels: the placement of least delay for every task, and the cost of every next label.
+"""Exact labels: the placement of least delay for every task.
 
 A depth-first search places subtask after subtask, always at the exact times of the delay model, and
 leaves a prefix as soon as nothing below it can matter. It runs twice. The first pass takes the most
@@ -36,8 +36,6 @@ from .delay import (
     PROCESSOR,
     SECOND_HOP,
     Times,
-    check_allowed,
-    check_placements,
     new_times,
     prepare,
     schedule_node,
@@ -149,7 +147,8 @@ def raised_by_join(bound, m, j, first, source, times, placement, finish, free_at
 def _dominated(j, graph, placement, finish, free_at, memory):
     """Whether a remembered prefix of j subtasks dominates this one; else this one is remembered."""
     vector = memory.vector
-    key, width = 0, 0
+    key = 0
+    width = 0
     begin = np.inf if j >= graph.source_until else 0.0
     for p in range(graph.live_first[j], graph.live_first[j + 1]):
         i = graph.live[p]
@@ -191,10 +190,12 @@ def _least_open(j, best, scratch):
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def _begin(placement, finish, bound, free_at):
-    """Place the source."""
-    placement[0], finish[0], bound[0, 0] = 0, 0.0, 0.0
-    free_at[0, 0, :] = 0.0
+def place_source(scratch):
+    """The prefix without subtasks, in `scratch`."""
+    scratch.placement[0] = 0
+    scratch.finish[0] = 0.0
+    scratch.bound[0, 0] = 0.0
+    scratch.free_at[0, 0, :] = 0.0
 
 
 @njit(cache=True, error_model="numpy", inline="always")
@@ -249,10 +250,13 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
     n, first, source, remember_from = graph.n, graph.first, graph.source, graph.remember_from
     times, placement, finish, free_at, done, low, rank, order, turn, memory = scratch
     memory.search[0] += 1  # forget the prefixes of earlier searches
-    best, nodes, ordered = np.inf, 0, by != LEXICOGRAPHIC
+    best = np.inf
+    nodes = 0
+    ordered = by != LEXICOGRAPHIC
     if root == 1:
-        _begin(placement, finish, low, free_at)
-    j, turn[root] = root, 0
+        place_source(scratch)
+    j = root
+    turn[j] = 0
     while j >= root:
         visited = turn[j]
         if visited == N_LOCATIONS:
@@ -276,7 +280,8 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
         k = order[j, visited]
         if low[j, k] >= limit:
             continue
-        placement[j], finish[j] = k, done[j, k]
+        placement[j] = k
+        finish[j] = done[j, k]
         if j < n:
             keep = nodes < remember_from
             if keep or not _dominated(j, graph, placement, finish, free_at[j, k], memory):
@@ -295,14 +300,13 @@ def search_kernel(  # noqa: C901, PLR0913, PLR0915 (one loop)
 
 
 @njit(cache=True, error_model="numpy")
-def solve_kernel(graph, task, allowed, budget, best_placement, scratch, limit=np.inf):
+def solve_kernel(graph, task, budget, best_placement, scratch):
     """`solve` for one task, unchecked -> a `Found`.
 
-    best_placement int8 (n,) is the label if nodes <= budget. allowed: as in `prepare`. limit: a
-    delay known to be above the optimum's.
+    best_placement int8 (n,) is the label if nodes <= budget.
     """
-    prepare(graph.n, graph.first, graph.source, task, allowed, scratch.times)
-    first = search_kernel(graph, PROMISING, limit, 0.0, budget, best_placement, scratch)
+    prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, scratch.times)
+    first = search_kernel(graph, PROMISING, np.inf, 0.0, budget, best_placement, scratch)
     if first.nodes > budget:
         return first
     limit = first.delay * (1 + TIE)
@@ -313,9 +317,9 @@ def solve_kernel(graph, task, allowed, budget, best_placement, scratch, limit=np
 
 
 @njit(cache=True, error_model="numpy")
-def _solve_many(graph, tasks, allowed, budget, solution, scratch):
+def _solve_many(graph, tasks, budget, solution, scratch):
     for s in range(len(tasks)):
-        found = solve_kernel(graph, tasks[s], allowed, budget, solution.placements[s], scratch)
+        found = solve_kernel(graph, tasks[s], budget, solution.placements[s], scratch)
         solution.delays[s] = found.delay
         solution.nodes[s] = found.nodes
         solution.bounds[s] = found.bound
@@ -349,7 +353,8 @@ def structure(graph: TaskGraph) -> Structure:
 
 def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
     """Room for searches of one graph. rows: of remembered prefixes, a power of two."""
-    depth, children = graph.n + 2, (graph.n + 2, N_LOCATIONS)
+    depth = graph.n + 2
+    children = (depth, N_LOCATIONS)
     width = int(np.diff(structure(graph).live_first).max()) + ALWAYS_FREE
     if rows is None:
         rows = 2 ** min(max(graph.n - 10, 8), 13)
@@ -375,7 +380,7 @@ def new_scratch(graph: TaskGraph, rows: int | None = None) -> Scratch:
     )
 
 
-def search(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None) -> Solution:
+def search(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     """The best placements within a budget of nodes per task, and a proof of how good they are.
 
     Parameters
@@ -384,8 +389,6 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None
     tasks : array_like of float, shape (S, F), SI units
     node_budget : int, optional
         Prefixes evaluated per task, without limit by default; at least 3 n are spent.
-    allowed : array_like of bool, shape (n, 3), optional
-        Where each subtask may run, at least at one location; everywhere by default.
 
     Returns
     -------
@@ -395,17 +398,17 @@ def search(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None
     Raises
     ------
     ValueError
-        For a bad task, budget or mask, and for a task that has no finite delay.
+        For a bad task or budget, and for a task that has no finite delay.
     """
-    t, budget = np.atleast_2d(check_tasks(graph, tasks)), checked_budget(node_budget)
-    mask = check_allowed(graph, allowed)
+    t = np.atleast_2d(check_tasks(graph, tasks))
+    budget = checked_budget(node_budget)
     solution = Solution(
         np.zeros((len(t), graph.n), np.int8),
         np.empty(len(t)),
         np.empty(len(t), np.int64),
         np.empty(len(t)),
     )
-    _solve_many(structure(graph), t, mask, budget, solution, new_scratch(graph))
+    _solve_many(structure(graph), t, budget, solution, new_scratch(graph))
     if not np.isfinite(solution.delays).all():
         number = np.flatnonzero(~np.isfinite(solution.delays))[0]
         raise ValueError(f"task {number}: no placement has a finite delay")
@@ -429,7 +432,7 @@ def too_large(graph: TaskGraph, task: int, budget: int, what: str) -> TooLarge:
     )
 
 
-def solve(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None) -> Solution:
+def solve(graph: TaskGraph, tasks, node_budget: int | None = None) -> Solution:
     """The optimal placement of every task, ties as in the formulation.
 
     Parameters and Raises as of `search`; also raises TooLarge, naming the first task that takes
@@ -439,70 +442,8 @@ def solve(graph: TaskGraph, tasks, node_budget: int | None = None, allowed=None)
     -------
     Solution
     """
-    found, budget = search(graph, tasks, node_budget, allowed), checked_budget(node_budget)
+    found = search(graph, tasks, node_budget)
+    budget = checked_budget(node_budget)
     if (found.nodes > budget).any():
         raise too_large(graph, int(np.argmax(found.nodes > budget)), budget, "optimum")
     return found
-
-
-@njit(cache=True, error_model="numpy")
-def _cost_many(graph, tasks, labels, all_costs, trial, scratch):
-    """Fill `all_costs` (S, n, 3)."""
-    n, first, source = graph.n, graph.first, graph.source
-    times, placement, finish, free_at = (
-        scratch.times, scratch.placement, scratch.finish, scratch.free_at
-    )  # fmt: skip
-    for s in range(len(tasks)):
-        prepare(n, first, source, tasks[s], EVERYWHERE, times)
-        _begin(placement, finish, scratch.bound, free_at)
-        least = 0.0  # that the labels before leave possible
-        for j in range(1, n + 1):
-            for k in range(N_LOCATIONS):
-                after = free_at[j, k]
-                after[:] = free_at[j - 1, placement[j - 1]]
-                placement[j] = k
-                finish[j] = schedule_node(j, k, first, source, times, placement, finish, after)
-                scratch.done[j, k] = finish[j]
-                scratch.bound[j, k] = finish[j] + times.time_to_result[j, k]
-                if j == n:
-                    delay = schedule_node(n + 1, 0, first, source, times, placement, finish, after)
-                else:
-                    enough = least * (1 + ROUNDING)
-                    found = search_kernel(
-                        graph, PROMISING, np.inf, enough, UNLIMITED, trial, scratch, j + 1
-                    )
-                    delay = found.delay
-                all_costs[s, j - 1, k] = delay
-            given = labels[s, j - 1]
-            placement[j], finish[j] = given, scratch.done[j, given]
-            least = all_costs[s, j - 1, given]
-
-
-def next_label_costs(graph: TaskGraph, tasks, labels) -> np.ndarray:
-    """The cost of each next label, exact: the least delay that it leaves possible.
-
-    Parameters
-    ----------
-    graph : TaskGraph
-    tasks : array_like of float, shape (S, F), SI units
-    labels : array_like of int, shape (S, n)
-        Placements, right or wrong, of which each subtask sees the labels before its own.
-
-    Returns
-    -------
-    numpy.ndarray of float64, shape (S, n, 3), s
-        Entry [s, j, k]: the least delay of all placements that begin with labels[s, :j], then k.
-
-    Raises
-    ------
-    ValueError
-        For a bad task or label.
-    """
-    t = np.atleast_2d(check_tasks(graph, tasks))
-    x = np.atleast_2d(check_placements(graph, labels))
-    if len(x) != len(t):
-        raise ValueError(f"labels: {len(x)} placements, expected {len(t)}, one per task")
-    costs = np.empty((len(t), graph.n, N_LOCATIONS))
-    trial, scratch = np.empty(graph.n, np.int8), new_scratch(graph)
-    _cost_many(structure(graph), t, x, costs, trial, scratch)
-    return costs

@@ -10,9 +10,9 @@ model decides all subtasks independently.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from torch.nn.functional import one_hot
 from .data import written_aside
 from .delay import N_LOCATIONS
 from .graphs import TaskGraph
-from .tasks import check_tasks, feature_names
+from .tasks import check_tasks, feature_names, warn_of_range
 
 FORMAT = "kd_offload model 5"
 
@@ -84,7 +84,7 @@ class Model:
 
     def __post_init__(self):
         n = self.graph.n
-        for name, array, shape, dtype in self._expected():
+        for name, array, shape, dtype in self.arrays():
             if array.shape != shape or array.dtype != dtype:
                 found = f"{array.dtype} {array.shape}"
                 raise ValueError(f"model: {name} is {found}, expected {np.dtype(dtype)} {shape}")
@@ -100,18 +100,18 @@ class Model:
         if self.chain is not None and self.chain.given[~earlier(n)].any():
             raise ValueError("model: chain_given has an entry for a label that is not yet given")
 
-    def _expected(self) -> Iterator[tuple]:
-        """Name, array, shape and dtype of each array."""
+    def arrays(self) -> Iterator[tuple]:
+        """Name in a file, array, expected shape and dtype of each array, in the file's order."""
         n, features = self.graph.n, self.graph.n_features
         for name, array in self.scaling._asdict().items():
             yield name, array, (features,), np.float64
-        rows = features
-        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            yield f"weight_{i}", w, (rows, len(b)), np.float32
-            yield f"bias_{i}", b, (len(b),), np.float32
-            rows = len(b)
+        widths = [features, *map(len, self.biases)]
+        for i, (weights, shape) in enumerate(zip(self.weights, pairwise(widths), strict=True)):
+            yield f"weight_{i}", weights, shape, np.float32
+        for i, biases in enumerate(self.biases):
+            yield f"bias_{i}", biases, (len(biases),), np.float32
         if self.chain is not None:
-            hidden, units = len(self.weights[-1]), max(self.units, 1)
+            hidden, units = widths[-2], max(self.units, 1)
             shapes = [(hidden, n, units), (n, N_LOCATIONS, n, units), (n, units)]
             shapes.append((n, units, N_LOCATIONS))
             for (name, array), shape in zip(self.chain._asdict().items(), shapes):
@@ -199,35 +199,11 @@ def logits(model: Model, tasks: np.ndarray, labels: np.ndarray | None = None) ->
 
 def check_graph(model: Model, graph: TaskGraph) -> None:
     """Raises ValueError for a model that was trained for another graph."""
-    if graph.name != model.graph.name:
-        raise ValueError(
-            f"model: trained for {model.graph.name!r}, asked to decide for {graph.name!r}"
-        )
     if graph != model.graph:
-        raise ValueError(f"model: trained for another graph called {graph.name!r}, other edges")
-
-
-def check_inputs(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
-    """Tasks (F,) or (S, F) that a model can decide, as contiguous float64.
-
-    Raises ValueError for a task that is not positive and finite, or a model of another graph; warns
-    of the first feature with a value outside the range of training.
-    """
-    check_graph(model, graph)
-    t = check_tasks(graph, tasks, positive=True)
-    logs = np.log(np.atleast_2d(t))
-    low, high = model.scaling.low, model.scaling.high
-    outside = ((logs < low - 1e-6) | (logs > high + 1e-6)).any(0)
-    if outside.any():
-        f = int(outside.argmax())
-        name, values = feature_names(graph)[f], t.reshape(-1, t.shape[-1])[:, f]
-        warnings.warn(
-            f"task: {name} from {values.min():.4g} to {values.max():.4g} lies outside the training "
-            f"range {np.exp(low[f]):.4g} to {np.exp(high[f]):.4g} ({outside.sum()} such features); "
-            "decided all the same",
-            stacklevel=3,
+        other = "another graph called " if graph.name == model.graph.name else ""
+        raise ValueError(
+            f"model: trained for {other}{model.graph.name!r}, asked to decide for {graph.name!r}"
         )
-    return t
 
 
 def decide(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
@@ -237,7 +213,9 @@ def decide(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     ----------
     model : Model
     graph : TaskGraph
+        The one that it was trained for.
     tasks : array_like of float, shape (F,) or (S, F), SI units
+        All positive. What lies outside the training range is decided all the same, with a warning.
 
     Returns
     -------
@@ -246,9 +224,12 @@ def decide(model: Model, graph: TaskGraph, tasks) -> np.ndarray:
     Raises
     ------
     ValueError
-        As `check_inputs` does, which also warns.
+        For another graph or a bad task, naming field and value.
     """
-    t = check_inputs(model, graph, tasks)
+    check_graph(model, graph)
+    t = check_tasks(graph, tasks, positive=True)
+    low, high = np.exp(model.scaling.low), np.exp(model.scaling.high)
+    warn_of_range(feature_names(graph), np.atleast_2d(t), low, high)
     placements = logits(model, np.atleast_2d(t)).argmax(-1).astype(np.int8)
     return placements if t.ndim == 2 else placements[0]
 
@@ -354,14 +335,10 @@ def save(model: Model, path: Path) -> None:
         raise ValueError(f"model: {path}, expected a name that ends in .npz")
     graph = model.graph
     about = {"format": FORMAT, "role": model.role, "seed": model.seed}
-    arrays = about | {"graph": graph.name, "n": graph.n, "edges": graph.edges}
-    arrays |= model.scaling._asdict()
-    arrays |= {f"weight_{i}": w for i, w in enumerate(model.weights)}
-    arrays |= {f"bias_{i}": b for i, b in enumerate(model.biases)}
-    if model.chain is not None:
-        arrays |= {f"chain_{name}": array for name, array in model.chain._asdict().items()}
+    about |= {"graph": graph.name, "n": graph.n, "edges": graph.edges}
+    arrays = {name: array for name, array, *_ in model.arrays()}
     with written_aside(path) as aside:
-        np.savez(aside, **arrays)
+        np.savez(aside, **about, **arrays)
 
 
 def open_model(path: Path) -> Model:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, fields
 
 import numpy as np
 
-from kd_offload.graphs import TaskGraph
+from .graphs import TaskGraph
 
 MBIT = 1e6 / 8  # bytes/s in 1 Mbit/s
 STATE = ("f_0", "f_1", "f_2", "B_up", "B_down", "B_wan", "tau_wireless", "tau_wan")
@@ -146,3 +147,22 @@ def check_tasks(graph: TaskGraph, tasks, positive: bool = False) -> np.ndarray:
         kind = "not negative" if zero_allowed[feature] else "positive"
         raise ValueError(f"task: {name} = {value} {unit(name)}, expected a finite number, {kind}")
     return t
+
+
+def warn_of_range(names, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """One warning of the first quantity, if any, that leaves the range that was trained on.
+
+    Parameters
+    ----------
+    names : sequence of str, K of them
+    values : numpy.ndarray of float64, shape (S, K)
+    low, high : array_like of float, shape (K,)
+    """
+    for name, column, least, most in zip(names, values.T, low, high):
+        if column.min() < least * (1 - 1e-6) or column.max() > most * (1 + 1e-6):
+            warnings.warn(
+                f"task: {name} from {column.min():.4g} to {column.max():.4g} lies outside the "
+                f"training range {least:.4g} to {most:.4g}; decided all the same",
+                stacklevel=3,
+            )
+            return

@@ -24,7 +24,7 @@ from kd_offload.delay import (
     N_LOCATIONS,
     N_RESOURCES,
     N_STATE,
-    delay_table,
+    delay_many,
     new_times,
     prepare,
     schedule_node,
@@ -168,11 +168,12 @@ class OffloadingEnv(gymnasium.Env):
 
     def _prepared(self, tasks: np.ndarray) -> list[Episode]:
         n, first, source = self.graph.n, self.graph.first, self.graph.source
-        singles = np.arange(N_LOCATIONS, dtype=np.int8)[:, None].repeat(n, axis=1)
-        delays = np.empty((len(tasks), N_LOCATIONS))
-        delay_table(n, first, source, tasks, singles, delays)
+        delays = np.empty((N_LOCATIONS, len(tasks)))
+        for location in range(N_LOCATIONS):
+            single = np.full((len(tasks), n), location, np.int8)
+            delay_many(n, first, source, tasks, single, delays[location])
         inputs = standardise(self._scaling, tasks)
-        return [Episode(*parts) for parts in zip(tasks, inputs, delays.min(axis=1))]
+        return [Episode(*parts) for parts in zip(tasks, inputs, delays.min(axis=0))]
 
     def _begin(self, episode: Episode) -> None:
         graph = self.graph

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from experiments.baselines.one_task import one_at_a_time
-from kd_offload.delay import EVERYWHERE
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import UNLIMITED, new_scratch, solve, solve_kernel, structure
 
@@ -14,7 +13,7 @@ from kd_offload.labels import UNLIMITED, new_scratch, solve, solve_kernel, struc
 @njit(cache=True)
 def _exact_loop(n, first, source, tasks, placements, graph_structure, budget, scratch):  # noqa: PLR0913 (a policy's loop)
     for s in range(len(tasks)):
-        solve_kernel(graph_structure, tasks[s], EVERYWHERE, budget, placements[s], scratch)
+        solve_kernel(graph_structure, tasks[s], budget, placements[s], scratch)
 
 
 def exact(graph: TaskGraph, budget: int = UNLIMITED):

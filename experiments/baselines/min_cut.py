@@ -11,7 +11,7 @@ from __future__ import annotations
 import networkx as nx
 import numpy as np
 
-from kd_offload.delay import N_STATE, all_delays, transfer_time
+from kd_offload.delay import N_STATE, delay, transfer_time
 from kd_offload.graphs import TaskGraph
 from kd_offload.tasks import check_tasks
 
@@ -73,5 +73,5 @@ def min_cut(graph: TaskGraph, tasks) -> np.ndarray:
             flow = _cut_network(graph, task, server)
             _, (_, at_server) = nx.minimum_cut(flow, "device", "server")
             cut[[v - 1 for v in at_server if v != "server"]] = server
-        placement[:] = cuts[all_delays(graph, task, cuts)[0].argmin()]
+        placement[:] = cuts[delay(graph, task, cuts).argmin()]
     return placements

@@ -162,7 +162,7 @@ def solve_remembering(graph: TaskGraph, tasks: np.ndarray, since: int) -> Soluti
     scratch = new_scratch(graph)
     placements = np.empty((len(tasks), graph.n), np.int8)
     found = [
-        solve_kernel(known, task, EVERYWHERE, UNLIMITED, placement, scratch)
+        solve_kernel(known, task, UNLIMITED, placement, scratch)
         for task, placement in zip(tasks, placements)
     ]
     return Solution(placements, *map(np.array, zip(*found)))
@@ -423,11 +423,11 @@ def _one_by_one(graph: TaskGraph, tasks: np.ndarray) -> np.ndarray:
     known, scratch = structure(graph), new_scratch(graph)
     placement = np.empty(graph.n, np.int8)
     budget = BUDGET if graph.n > max(SIZES) else UNLIMITED
-    solve_kernel(known, tasks[0], EVERYWHERE, budget, placement, scratch)
+    solve_kernel(known, tasks[0], budget, placement, scratch)
     nanoseconds = []
     for task in tasks:
         start = time.thread_time_ns()
-        solve_kernel(known, task, EVERYWHERE, budget, placement, scratch)
+        solve_kernel(known, task, budget, placement, scratch)
         nanoseconds.append(time.thread_time_ns() - start)
     return np.array(nanoseconds) / 1e3
 

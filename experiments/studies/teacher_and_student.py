@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 
+from experiments.baselines.student_costs import COSTS, fit_costs
 from experiments.parallel import in_parallel
 from experiments.run import Run, load, provenance, read_table
 from experiments.scenarios import SHOWN, TRAINED, scenario
 from kd_offload.data import save_json, sha256
 from kd_offload.delay import delay
 from kd_offload.distill import (
-    COSTS,
     PLAIN,
     STUDENT,
     STUDENT_INDEPENDENT,
@@ -24,7 +24,6 @@ from kd_offload.distill import (
     Fitted,
     Recipe,
     fit,
-    fit_costs,
 )
 from kd_offload.labels import Labelled
 from kd_offload.model import Model, decide, logits, open_model, save

@@ -5,13 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anygraph.decision import Decider, decide
+from anygraph.decision import Decider, check_allowed, decide
 from anygraph.families import draw
 from experiments.oracles import enumerate_all, reference_delay
 from experiments.studies.labels import EXTREMES, make_extreme
-from kd_offload.delay import EVERYWHERE, check_allowed, delay
+from kd_offload.delay import EVERYWHERE, delay, prepare
 from kd_offload.graphs import TaskGraph, chain, fusion, random_graph
-from kd_offload.labels import TIE, UNLIMITED, solve
+from kd_offload.labels import (
+    PROMISING,
+    TIE,
+    UNLIMITED,
+    new_scratch,
+    search_kernel,
+    structure,
+)
 from kd_offload.tasks import sample_tasks
 
 from .networks import FAMILIES, random_network, with_zeros
@@ -83,6 +90,28 @@ def test_decisions_on_any_task_within_any_mask(
     assert mended.delays[0] <= delay(graph, task[None], start)[0] * (1 + 1e-12)
 
 
+def search_within(graph, task, allowed, **change):
+    """The exact search within a mask -> what it found, its placement. change: of the structure."""
+    known, scratch = structure(graph)._replace(**change), new_scratch(graph)
+    prepare(graph.n, graph.first, graph.source, task, allowed, scratch.times)
+    placement = np.empty(graph.n, np.int8)
+    found = search_kernel(known, PROMISING, np.inf, 0.0, UNLIMITED, placement, scratch)
+    return found, placement
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(st.integers(12, 16), st.integers(0, 99), seeds)
+def test_dominance_changes_nothing_within_a_mask(n, index, seed):
+    graph, rng = random_graph(n, index), np.random.default_rng(seed)
+    allowed, task = draw_allowed(n, rng), sample_tasks(graph, 1, rng)[0]
+    found = []
+    for since in (0, UNLIMITED):
+        one, placement = search_within(graph, task, allowed, remember_from=since)
+        assert allowed[np.arange(n), placement].all()
+        found.append(one.delay)
+    assert found[0] == pytest.approx(found[1], rel=1e-11)
+
+
 @pytest.mark.parametrize("graph", [fusion(), random_graph(16, 2)], ids=lambda g: g.name)
 def test_masks_on_larger_graphs_against_the_exact_search(graph):
     rng = np.random.default_rng(1)
@@ -90,7 +119,7 @@ def test_masks_on_larger_graphs_against_the_exact_search(graph):
     for effort in (0, 0.01, 1, np.inf):
         allowed = draw_allowed(graph.n, rng)
         decision = decide(random_network(), graph, tasks, effort, allowed)
-        optima = solve(graph, tasks, allowed=allowed).delays
+        optima = np.array([search_within(graph, t, allowed)[0].delay for t in tasks])
         assert allowed[np.arange(graph.n), decision.placements].all()
         assert (decision.bounds <= optima * (1 + TIE)).all()
         proven = decision.proven
@@ -101,7 +130,9 @@ def test_masks_on_larger_graphs_against_the_exact_search(graph):
 def test_one_placement_left_and_all_allowed():
     graph, rng = random_graph(128, 0), np.random.default_rng(2)
     tasks, only = sample_tasks(graph, 3, rng), rng.integers(0, 3, 128)
-    decision = decide(random_network(), graph, tasks, allowed=np.eye(3, dtype=bool)[only])
+    fixed = np.eye(3, dtype=bool)[only]
+    fixed.flags.writeable = False
+    decision = decide(random_network(), graph, tasks, allowed=fixed)
     assert (decision.placements == only).all() and decision.proven.all()
     free = decide(random_network(), graph, tasks)
     everywhere = decide(random_network(), graph, tasks, allowed=np.ones((128, 3), bool))
@@ -117,6 +148,8 @@ def test_bad_masks_are_named():
         decide(None, FORK, tasks, allowed=allowed)
     with pytest.raises(ValueError, match=r"allowed: bool \(2, 3\), expected bool \(3, 3\)"):
         decide(None, FORK, tasks, allowed=allowed[:2])
+    with pytest.raises(ValueError, match=r"allowed: int64 \(3, 3\), expected bool"):
+        decide(None, FORK, tasks, allowed=np.ones((3, 3), np.int64))
 
 
 def test_nothing_takes_time_but_what_a_mask_enforces():

@@ -18,7 +18,7 @@ from anygraph.model_files import read_model
 from anygraph.plan_text import as_dict, as_text
 from anygraph.planning import SPLIT, Planner, cuts, plan, sweep_table, sweep_values, task_of
 from anygraph.state import QUANTITIES, State, parse, read_state, shown
-from kd_offload.delay import all_delays, delay
+from kd_offload.delay import delay
 from kd_offload.graphs import LOCATIONS
 from kd_offload.labels import solve
 
@@ -176,10 +176,10 @@ def test_pins_and_masks_are_kept_and_the_best_split_obeys(file):
     assert mask[np.arange(5), planned.placement].all()
     every = np.stack(np.meshgrid(*[range(3)] * 5), -1).reshape(-1, 5)
     able = every[mask[np.arange(5), every].all(axis=1)]
-    assert planned.delay == pytest.approx(all_delays(read.graph, planned.task, able).min())
+    assert planned.delay == pytest.approx(delay(read.graph, planned.task, able).min())
     assert planned.others["device"] == planned.others["edge"] == np.inf
     in_order = able[(np.diff(able, axis=1) >= 0).all(axis=1)]
-    assert planned.others[SPLIT] == all_delays(read.graph, planned.task, in_order).min()
+    assert planned.others[SPLIT] == delay(read.graph, planned.task, in_order).min()
     assert "not allowed" in as_text(planned)
 
 

@@ -9,7 +9,7 @@ import stable_baselines3
 from experiments.baselines.dqn import DqnConfig, agent_deciders, decide, train_agent
 from experiments.baselines.environment import OffloadingEnv
 from experiments.scenarios import Scenario, scenario
-from kd_offload.delay import all_delays, delay
+from kd_offload.delay import delay
 from kd_offload.graphs import chain, dag
 from kd_offload.labels import Labelled, solve
 from kd_offload.tasks import sample_tasks
@@ -73,7 +73,8 @@ def test_learns():
     """A chain of two subtasks has nine placements: the agent is far better than random ones."""
     graph = chain(2)
     tasks = sample_tasks(graph, 400, np.random.default_rng(8))
-    delays = all_delays(graph, tasks, np.array(list(np.ndindex(3, 3))))
+    every = np.array(list(np.ndindex(3, 3)))
+    delays = np.array([delay(graph, task, every) for task in tasks])
     best = delays.min(axis=1)
     config = replace(SMALL, episodes=1500, gradient_steps=2)
     validation = Labelled(tasks, None, best, None)

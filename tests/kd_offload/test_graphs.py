@@ -44,10 +44,9 @@ def test_random_graphs_are_reproducible_and_differ():
 @pytest.mark.parametrize(
     "n, edges, text",
     [
-        (2, [(0, 1), (1, 2), (2, 1), (2, 3)], r"cycle through nodes \[1, 2\]"),
-        (2, [(0, 2), (2, 1), (1, 3)], r"edge \(2, 1\) is out of order"),
+        (2, [(0, 1), (1, 2), (2, 1), (2, 3)], r"edge .* = \(2, 1\), expected .* topologically"),
         (1, [(0, 1), (0, 1), (1, 2)], r"edge \(0, 1\) appears twice"),
-        (1, [(0, 1), (1, 5)], r"edge \(1, 5\) leaves the nodes 0..2"),
+        (1, [(0, 1), (1, 5)], r"edge .* = \(1, 5\), expected 0 <= i < j <= 2"),
         (2, [(0, 1), (1, 3)], "subtask 2 lacks"),
         (1, [(0, 1), (1, 2), (0, 2)], "joins source and sink"),
         (0, [], "n must be a positive integer, got 0"),

@@ -11,7 +11,7 @@ from experiments import oracles
 from experiments.prices import label_prices
 from experiments.studies import labels as proofs
 from kd_offload import graphs, labels
-from kd_offload.delay import all_delays, delay
+from kd_offload.delay import delay
 from kd_offload.tasks import sample_tasks
 
 seeds = st.integers(0, 2**32 - 1)
@@ -32,66 +32,6 @@ def test_random_graphs_equal_enumeration(n, index, seed, kind):
     placements, delays, *_ = labels.solve(graph, task)
     assert tuple(placements[0]) == x
     assert delays[0] == pytest.approx(best, rel=1e-12)
-
-
-def draw_allowed(n, rng):
-    """A mask (n, 3): each location allowed at random, one of them always."""
-    allowed = rng.random((n, 3)) < rng.uniform(0.2, 0.9)
-    allowed[np.arange(n), rng.integers(0, 3, n)] = True
-    return allowed
-
-
-@settings(max_examples=300, derandomize=True, deadline=None)
-@given(st.integers(1, 8), st.integers(0, 999), seeds, st.sampled_from(proofs.EXTREMES))
-def test_within_a_mask_it_equals_enumeration(n, index, seed, kind):
-    """The same tie rule, among the placements that are allowed."""
-    graph, allowed = graphs.random_graph(n, index), draw_allowed(n, np.random.default_rng(seed))
-    task = draw(graph, seed, kind)
-    every, delays = oracles.enumerate_all(n, list(graph.edges), task)
-    delays = np.where(allowed[np.arange(n), every].all(1), delays, np.inf)
-    label = np.flatnonzero(delays <= delays.min() * (1 + labels.TIE))[0]
-    found = labels.solve(graph, task, allowed=allowed)
-    np.testing.assert_array_equal(found.placements[0], every[label])
-    assert found.delays[0] == pytest.approx(delays[label], rel=1e-12)
-    assert found.bounds[0] <= delays.min() * (1 + labels.TIE)
-    for budget in (1, 3 * n, 9 * n):
-        stopped = labels.search(graph, task, budget, allowed)
-        assert allowed[np.arange(n), stopped.placements[0]].all()
-        assert stopped.bounds[0] <= delays.min() * (1 + labels.TIE)
-
-
-@sometimes
-@given(st.integers(12, 16), st.integers(0, 99), seeds)
-def test_dominance_changes_nothing_within_a_mask(n, index, seed):
-    graph, allowed = graphs.random_graph(n, index), draw_allowed(n, np.random.default_rng(seed))
-    task, found = draw(graph, seed), []
-    scratch = labels.new_scratch(graph)
-    for since in (0, labels.UNLIMITED):
-        known, placement = labels.structure(graph)._replace(remember_from=since), np.empty(n, "i1")
-        budget = labels.UNLIMITED
-        found.append(labels.solve_kernel(known, task, allowed, budget, placement, scratch).delay)
-        assert allowed[np.arange(n), placement].all()
-    assert found[0] == pytest.approx(found[1], rel=1e-12)
-
-
-def test_masks_that_are_none_and_all():
-    graph = graphs.dag()
-    tasks = sample_tasks(graph, 20, np.random.default_rng(0))
-    allowed = np.ones((10, 3), bool)
-    free = labels.solve(graph, tasks)
-    np.testing.assert_array_equal(labels.solve(graph, tasks, None, allowed)[0], free.placements)
-    fixed = np.eye(3, dtype=bool)[free.placements[0][::-1]]
-    fixed.flags.writeable = False
-    placements, delays, *_ = labels.solve(graph, tasks, allowed=fixed)
-    assert (placements == free.placements[0][::-1]).all()
-    np.testing.assert_allclose(delays, delay(graph, tasks, placements), rtol=1e-12)
-    allowed[3] = False
-    with pytest.raises(ValueError, match="allowed: subtask 4 may run nowhere"):
-        labels.solve(graph, tasks, allowed=allowed)
-    with pytest.raises(ValueError, match=r"allowed: int64 \(10, 3\), expected bool \(10, 3\)"):
-        labels.search(graph, tasks, allowed=np.ones((10, 3), np.int64))
-    with pytest.raises(ValueError, match=r"allowed: bool \(9, 3\)"):
-        labels.search(graph, tasks, allowed=np.ones((9, 3), bool).tolist())
 
 
 @settings(max_examples=100, derandomize=True, deadline=None)
@@ -138,7 +78,8 @@ def test_dominance_minds_what_the_source_has_still_to_send():
     inner = ((0, 1), (1, 2), (0, 3), (0, 4), (3, 4), (2, 5), (3, 5), (0, 6), (2, 6), (3, 6))
     graph = graphs.TaskGraph("late", 6, (*inner, (4, 6), (5, 7), (6, 7)))
     tasks = sample_tasks(graph, 400, np.random.default_rng(19))
-    best = all_delays(graph, tasks, list(product(range(3), repeat=6))).min(axis=1)
+    every = list(product(range(3), repeat=6))
+    best = [delay(graph, task, every).min() for task in tasks]
     for since in (0, labels.UNLIMITED):
         found = proofs.solve_remembering(graph, tasks, since)[1]
         np.testing.assert_allclose(found, best, rtol=1e-12)
@@ -295,32 +236,12 @@ def test_a_price_is_what_holding_a_label_costs():
         assert (delay(graph, task, x) >= known * (1 - 2 * labels.TIE)).all()
 
 
-@sometimes
-@given(st.integers(1, 6), st.integers(0, 99), seeds, st.sampled_from(proofs.EXTREMES))
-def test_costs_of_next_labels_equal_enumeration(n, index, seed, kind):
-    graph = graphs.random_graph(n, index)
-    task = draw(graph, seed, kind)
-    every = np.array([*product(range(3), repeat=n)])
-    delays = all_delays(graph, task, every)[0]
-    given = every[np.random.default_rng(seed).integers(len(every))]
-    (costs,) = labels.next_label_costs(graph, task, given)
-    for j in range(n):
-        prefix = (every[:, :j] == given[:j]).all(1)
-        for k in range(3):
-            expected = delays[prefix & (every[:, j] == k)].min()
-            assert costs[j, k] == pytest.approx(expected, rel=1e-9)
-
-
 def test_bad_requests_for_prices():
     tasks = sample_tasks(graphs.dag(), 2, np.random.default_rng(0))
     with pytest.raises(labels.TooLarge, match=r"'dag', task 0: .*node_budget = 3 "):
         label_prices(graphs.dag(), tasks, node_budget=3)
     with pytest.raises(ValueError, match="node_budget: 0"):
         label_prices(graphs.dag(), tasks, node_budget=0)
-    with pytest.raises(ValueError, match=r"= 3\b|3, expected"):
-        labels.next_label_costs(graphs.dag(), tasks, np.full((2, 10), 3))
-    with pytest.raises(ValueError, match="labels: 1 placements, expected 2"):
-        labels.next_label_costs(graphs.dag(), tasks, np.zeros(10, int))
     tasks[0, -5] = -1
     with pytest.raises(ValueError, match="B_up = -1"):
         label_prices(graphs.dag(), tasks)
