@@ -71,15 +71,16 @@ def _widths(ax: Axes, networks: pd.DataFrame) -> None:
 
 def _line(ax: Axes, x, rows: pd.DataFrame, label: str, look: dict) -> None:
     ax.plot(x, 100 * rows.regret, label=label, **look)
-    ax.vlines(x, 100 * rows.regret_low, 100 * rows.regret_high, lw=1, color=look["color"])
+    low = rows.regret_low.clip(lower=rows.regret / 2)  # the axis is logarithmic
+    ax.vlines(x, 100 * low, 100 * rows.regret_high, lw=1, color=look["color"])
 
 
 def _map(ax: Axes, networks: pd.DataFrame) -> None:
     """Mean regret with a teacher by temperature and mix; the darker, the lower."""
     own = networks[(networks.study == "labels") & networks.network.isin(["plain", "distilled"])]
     own = own.set_index("network")
-    width = own.width["distilled"]
-    distilled = networks[(networks.network == "distilled") & (networks.width == width)]
+    of_map = networks.study.isin(["labels", MAP]) & (networks.network == "distilled")
+    distilled = networks[of_map]
     cells = distilled.pivot(index="mix", columns="temperature", values="regret")
     ax.imshow(np.log(cells), cmap="Oranges_r", aspect="auto", origin="lower")
     middle = np.log(cells).to_numpy().mean()

@@ -47,6 +47,7 @@ def students() -> pd.DataFrame:
     networks = ("teacher", "plain", "distilled", "unlabelled")
     keys = [("labels", n, count, 64, 2.0, 0.5) for count in (500, 4000) for n in networks]
     keys += [("width", n, 500, 32, 2.0, 0.5) for n in ("plain", "distilled")]
+    keys += [("half the steps", n, 500, 64, 2.0, 0.5) for n in ("plain", "distilled")]
     keys += [("temperature and mix", "distilled", 500, 64, 1.0, 0.5)]
     columns = ["study", "network", "labels", "width", "temperature", "mix"]
     table = pd.DataFrame(keys, columns=columns).assign(dependence="chain")
