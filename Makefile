@@ -42,9 +42,10 @@ build/$(PROFILE)/%.done: notebooks/%.ipynb requirements.txt experiments/execute.
 $(NETWORKS): build/$(PROFILE)/training/03_%.done: notebooks/training/03_teacher_and_student.ipynb \
   requirements.txt experiments/execute.py $(DATA) | $(SETUP)
 	$(RUN) -p scenarios $*
-$(call step,02_labels $(addprefix training/,04_distillation 04_dependence 05_other_learners) slow/05_dqn): $(DATA)
+$(call step,02_labels $(addprefix training/,04_dependence 05_other_learners) slow/05_dqn): $(DATA)
 $(call step,03_teacher_and_student): $(NETWORKS)
-$(call step,04_distillation): $(call step,training/04_distillation training/04_dependence) $(NETWORKS)
+$(call step,slow/04_distillation): $(NETWORKS)
+$(call step,04_distillation): $(call step,training/04_dependence) $(call slow_step,04_distillation) $(NETWORKS)
 $(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
 $(call step,09_any_graph 11_plan): $(call step,training/09_any_graph)
 $(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)
@@ -64,7 +65,7 @@ check-claims: $(SETUP) ## compare your claims with the committed ones
 	@"$(PY)" -m experiments.claims.check $(CLAIM:%=--claim %) $(SCENARIO:%=--scenario %) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
 	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check . && "$(PY)" -m pytest -n 2
-slow: $(call step,slow/05_dqn slow/11_testbed) ## what reproduce reads: hours
+slow: $(call step,slow/04_distillation slow/05_dqn slow/11_testbed) ## what reproduce reads: hours
 export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
 	"$(PY)" -m experiments.export
 lab: $(SETUP) ## open the notebooks; N=06 runs one, and what it needs, at small size

@@ -67,15 +67,21 @@ class Profile:
     """Validation tasks of its curve."""
     dqn_points: int = 12
     """Points of its curve."""
-    grid_labels: tuple = (2000, 10_000, 50_000, 200_000)
-    """Labels of the grid of distillation."""
-    grid_steps: int = 800
-    """Steps of its students."""
-    grid_teacher_steps: int = 500
-    """Steps of its teachers, at least."""
+    grid_labels: tuple = (2000, 10_000, 50_000, 200_000, 1_000_000)
+    """Numbers of labels in the study of distillation; the last is all of them."""
+    grid_focus: int = 10_000
+    """The number of labels at which it varies the recipe."""
+    grid_steps: int = 2000
+    """Steps of its students, at least."""
+    grid_teachers: tuple = ((500, 3.0), (800, 1.0), (2000, 1.0), (3000, 0.3), (3000, 0.05))
+    """Steps and weight decays of its teachers, to choose from."""
+    grid_batch: int = 256
+    """Tasks in each update of either."""
+    dependence_seeds: tuple = (0, 1, 2)
+    """Training seeds of chains and independent networks of several sizes."""
     dependence_labels: int = 200_000
-    """Labels of chains and independent networks of several sizes."""
-    dependence_steps: int = 800
+    """Their labels."""
+    dependence_steps: int = 600
     """Their steps."""
     cell_tasks: int = 600
     """Tasks of a cell of a study of conditions."""
@@ -153,8 +159,11 @@ SMOKE = Profile(
     dqn_validation=200,
     dqn_points=4,
     grid_labels=(500, 4000),
+    grid_focus=500,
     grid_steps=60,
-    grid_teacher_steps=20,
+    grid_teachers=((20, 0.3), (40, 0.3)),
+    grid_batch=64,
+    dependence_seeds=(0, 1),
     dependence_labels=4000,
     dependence_steps=60,
     cell_tasks=200,
@@ -176,5 +185,7 @@ SMOKE = Profile(
 )
 # `make verify`: all test tasks, and as many training tasks as a fixed placement is chosen on.
 VERIFY = replace(PAPER, name="verify", train=5000, processes=4, timing_inputs=800, proofs=150)
-LAB = replace(SMOKE, name="lab", seeds=(0,), any_seeds=(0,))  # a notebook opened by hand
+LAB = replace(
+    SMOKE, name="lab", seeds=(0,), any_seeds=(0,), dependence_seeds=(0,)
+)  # a notebook opened by hand
 PROFILES = {profile.name: profile for profile in (PAPER, SMOKE, VERIFY, LAB)}

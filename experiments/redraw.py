@@ -44,7 +44,7 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "label_generation": (labels.label_generation, "label_generation"),
     "label_shares": (labels.label_shares, "label_shares"),
     "training_curves": (_of_one(teacher_and_student.training_curves), *CURVES),
-    "distillation_grid": (distillation.distillation_grid, "distillation_grid"),
+    "distillation": (distillation.distillation, "distillation"),
     "dependence": (dependence.dependence, "dependence"),
     "dqn_curves": (other_learners.dqn_curves, "dqn_curves"),
     "latency": (latency.latency, "latency", "paired"),

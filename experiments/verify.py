@@ -27,7 +27,7 @@ from experiments.studies import inference_time, labels, latency
 
 TABLES = (*SOURCES, "latency", "claims")
 ROWS = ["scenario", "policy", "runtime"]  # columns that name a row of what is made anew
-GRID = "settings_helped"  # the quantity of the grid of distillation, which needs training
+SETTINGS = "settings_helped"  # the quantity of the study of distillation, which needs training
 
 
 def decide(run: Run) -> dict[str, pd.DataFrame]:
@@ -136,10 +136,10 @@ def verify(run: Run, source: Run, claim: str = "") -> None:
 
 def report(here: pd.DataFrame, reference: pd.DataFrame) -> None:
     """Print an answer for each verdict; exit with status 1 if any differs."""
-    compared = answers(here[here.quantity != GRID], reference[reference.quantity != GRID])
+    compared = answers(here[here.quantity != SETTINGS], reference[reference.quantity != SETTINGS])
     for answer, text in compared:
         print(f"{answer:18}{text}")
-    for one in reference[reference.quantity == GRID].itertuples():
+    for one in reference[reference.quantity == SETTINGS].itertuples():
         text = f"{one.claim} {one.scenario}, {one.metric}: reference: {number(one)}, {one.verdict}"
         print(f"{'not verified':18}{text}; it needs training")
     if differing := sum(answer == DIFFERS for answer, _ in compared):

@@ -54,7 +54,7 @@ def test_what_has_models_is_made_anew_and_the_rest_named(source, tmp_path, monke
     lines = capsys.readouterr().out.splitlines()
     assert "teacher: 1 of 2 trainings" in lines
     assert "random_forest: not verified, it needs training" in lines
-    text = "not verified      C4b all, distillation lowers regret: reference: 2 settings, partly"
+    text = "not verified      C4b all, a teacher lowers regret: reference: 2 settings, partly"
     assert f"{text}; it needs training" in lines
     assert [line for line in lines if line.startswith("same              C3 all, ")]
     paired, latency = (read_table(run, name) for name in ("paired", "latency"))

@@ -43,7 +43,7 @@ from experiments.scenarios import SHOWN, TRAINED
 from experiments.studies.clock import OVER
 
 SOURCES = (
-    "paired", "captured", "inference_time", "device_times", "distillation_grid", "budgets",
+    "paired", "captured", "inference_time", "device_times", "distillation", "budgets",
     "label_generation", "proofs",
 )  # fmt: skip
 SIZES = ("parameters", "macs", "bytes")
@@ -83,7 +83,7 @@ def judge(run: Run) -> pd.DataFrame:
             unconverged = unfinished.policy[unfinished.scenario == name]
             rows += quality(name, paired, timing, own, unconverged)
             rows += speed(name, timing, paired.regret, own)
-    rows += distillation(tables["distillation_grid"])
+    rows += distillation(tables["distillation"])
     return pd.DataFrame(rows).sort_values("claim", kind="stable").reset_index(drop=True)
 
 
@@ -230,32 +230,67 @@ def shipped(name: str, paired: pd.DataFrame) -> dict:
     return row("C4b", name, "regret_difference", found, **columns)
 
 
-def distillation(grid: pd.DataFrame) -> list[dict]:
-    """C4b of the grid: in which settings distillation helps, does not, or harms."""
-    grid = grid.assign(gain=[rules.gain_of(cell) for cell in grid.itertuples()])
+def distillation(networks: pd.DataFrame) -> list[dict]:
+    """C4b over labels, widths and recipes: in which settings a teacher helps, does not, or harms.
+
+    Every student with a teacher is a setting, judged against the plain student beside it.
+    """
+    settings = networks[networks.p_holm.notna()]
+    settings = settings.assign(gain=[rules.gain_of(setting) for setting in settings.itertuples()])
     rows = []
-    for name, cells in [("all", grid), *grid.groupby("scenario", sort=False)]:
-        columns = _helped(cells) | {"judgement": rules.certain(rules.distils(cells.gain))}
-        columns["first_rule"] = rules.distils(cells.gain[cells.teacher_better])
+    for name, part in [("all", settings), *settings.groupby("scenario", sort=False)]:
+        columns = _helped(part) | {"judgement": rules.certain(rules.distils(part.gain))}
+        columns["first_rule"] = rules.first_distils(part)
         rows.append(row("C4b", name, "settings_helped", Estimate(columns["k"]), **columns))
-    for labels, cells in grid.groupby("labels"):
-        columns = _helped(cells) | {"setting": f"{labels:,} labels"}
+    for group, part in settings.groupby(settings.apply(_group, axis=1), sort=False):
+        columns = _helped(part) | {"setting": group}
         rows.append(row("C4b", "all", "settings_helped", Estimate(columns["k"]), **columns))
-    for cell in grid.itertuples():
-        found = Estimate(100 * cell.difference, 100 * cell.ci_low, 100 * cell.ci_high)
-        columns = {"policy": "student", "baseline": "student_plain", "outcome": cell.gain}
-        columns["setting"] = f"{cell.labels:,} labels, width {cell.width}"
-        columns["reference"] = (
-            f"regret {100 * cell.regret_distilled:.2f} % student, {100 * cell.regret_plain:.2f} % "
-            f"student_plain, {100 * cell.regret_teacher:.2f} % teacher; Holm's p {cell.p_holm:.2g}"
-        )
-        rows.append(row("C4b", cell.scenario, "regret_difference", found, threshold=0, **columns))
+    for setting in settings.itertuples():
+        found = percent(setting._asdict(), "difference")
+        columns = {"policy": "student", "baseline": "student_plain", "outcome": setting.gain}
+        columns["setting"] = _setting(setting)
+        columns["reference"] = _levels(networks, setting)
+        row_of = row("C4b", setting.scenario, "regret_difference", found, threshold=0, **columns)
+        rows.append(row_of)
     return rows
 
 
-def _helped(cells: pd.DataFrame) -> dict:
-    harmed = f"{(cells.gain == rules.HARMS).sum()} harmed"
-    return {"k": int((cells.gain == rules.HELPS).sum()), "n": len(cells), "reference": harmed}
+def _helped(settings: pd.DataFrame) -> dict:
+    harmed = f"{(settings.gain == rules.HARMS).sum()} harmed"
+    return {"k": int((settings.gain == rules.HELPS).sum()), "n": len(settings), "reference": harmed}
+
+
+def _group(setting) -> str:
+    """What a setting is counted with."""
+    if setting.network == "unlabelled":
+        return "unlabelled tasks too"
+    if setting.dependence == "independent":
+        return "independent labels"
+    if setting.study == "labels":
+        return f"{setting.labels:,} labels"
+    return f"another {setting.study}" if setting.study != "half the steps" else setting.study
+
+
+def _setting(setting) -> str:
+    """Labels, width and recipe of a student, in words."""
+    words = [f"{setting.labels:,} labels"]
+    if setting.network == "unlabelled":
+        words.append("unlabelled tasks too")
+    if setting.dependence == "independent":
+        words.append("independent of each other")
+    words.append(f"width {setting.width}")
+    return ", ".join([*words, f"temperature {setting.temperature:g}", f"mix {setting.mix:g}"])
+
+
+def _levels(networks: pd.DataFrame, setting) -> str:
+    """The regrets of a student, of the plain one and of the teacher, with Holm's p."""
+    same = (networks.scenario == setting.scenario) & (networks.labels == setting.labels)
+    beside = networks[same & (networks.dependence == setting.dependence)]
+    (teacher,) = beside[beside.network == "teacher"].regret
+    plain = setting.regret - setting.difference
+    words = [(setting.regret, "student"), (plain, "student_plain"), (teacher, "teacher")]
+    levels = ", ".join(f"{100 * regret:.2f} % {who}" for regret, who in words)
+    return f"regret {levels}; Holm's p {setting.p_holm:.2g}"
 
 
 def quality(

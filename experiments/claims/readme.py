@@ -33,12 +33,12 @@ NOTEBOOKS = {  # where each claim is shown
     "C6": "08_inference_time",
 }
 TIMES = "08_inference_time"  # what is timed is made here
-GRID = "04_distillation"  # and the grid of C4b here
-STEPS = {"04_distillation": "training/04_distillation"}  # where that is not the notebook's table
+SETTINGS = "04_distillation"  # and the settings of C4b here
+STEPS = {SETTINGS: "slow/04_distillation"}  # where that is not the notebook's table
 PARTS = {  # what has a verdict of its own, by claim and quantity, or by claim and runtime
     ("C4a", "inference_delay_ratio"): "smaller and quicker",
     ("C4b", "regret_difference"): "lower regret",
-    ("C4b", "settings_helped"): "lower regret in the grid",
+    ("C4b", "settings_helped"): "lower regret in all settings",
     ("C5a", "regret"): "usual baselines",
     ("C5b", "regret"): "searches",
     ("C6", LOOP): RUNTIMES[LOOP],
@@ -200,16 +200,16 @@ def samples(rows: pd.DataFrame) -> Finding:
 
 
 def compression(rows: pd.DataFrame) -> Finding:
-    """C4: where distillation lowers regret; sizes and times."""
+    """C4: where a teacher lowers regret; sizes and times."""
     differences = _of(rows, "regret_difference")
     shipped = differences[differences.verdict != NO_VERDICT]
     changes = _each((record.scenario, number(record)) for _, record in shipped.iterrows())
     words = {rules.BETTER: "lower", rules.WORSE: "higher", rules.TIED: "equal"}
     found = listed(shipped.outcome.map(words).fillna("not significantly different").unique())
-    cells = differences.outcome[differences.verdict == NO_VERDICT]
-    helped, harmed = (cells == rules.HELPS).sum(), (cells == rules.HARMS).sum()
+    settings = differences.outcome[differences.verdict == NO_VERDICT]
+    helped, harmed = (settings == rules.HELPS).sum(), (settings == rules.HARMS).sum()
     counts = rows[(rows.quantity == "settings_helped") & rows.setting.notna()]
-    by_labels = listed(f"{r.k:.0f} of {r.n:.0f} with {r.setting}" for r in counts.itertuples())
+    by_group = listed(f"{r.k:.0f} of {r.n:.0f} with {r.setting}" for r in counts.itertuples())
     sizes = _of(rows, "parameters_ratio").value
     times = _of(rows, "inference_delay_ratio").sort_values("value")
     least = times[times.runtime.isna()].iloc[0]
@@ -217,8 +217,8 @@ def compression(rows: pd.DataFrame) -> Finding:
     factors = " to ".join(f"{r.value:.1f} ({RUNTIMES[r.runtime]})" for r in times.itertuples())
     return Finding(
         "With all its labels, the student's regret minus that of one trained without a teacher is "
-        f"{changes}: {found}. In a grid of labels and widths, a teacher lowers regret in {helped} "
-        f"of {len(cells)} settings ({by_labels}) and raises it in {harmed}. The teacher takes "
+        f"{changes}: {found}. Over labels and recipes, a teacher lowers regret in {helped} of "
+        f"{len(settings)} settings ({by_group}) and raises it in {harmed}. The teacher takes "
         f"{factors} times as long as the student and has {sizes.min():.0f} to {sizes.max():.0f} "
         "times as many parameters.",
         least,
@@ -267,7 +267,7 @@ def expected(claims: pd.DataFrame, root: Path = ROOT) -> str:
     lines = ["| claim | where | command | time | expected | tolerance |", "| --- " * 6 + "|"]
     for record in rows.itertuples():
         notebook = TIMES if QUANTITIES[record.quantity].timed else NOTEBOOKS[record.claim]
-        notebook = GRID if record.quantity == "settings_helped" else notebook
+        notebook = SETTINGS if record.quantity == "settings_helped" else notebook
         step = STEPS.get(notebook, notebook)
         cells = [
             record.claim,

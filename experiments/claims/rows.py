@@ -34,7 +34,7 @@ COLUMNS = (
     "baseline",  # what the policy is compared with
     "quantity",  # one of QUANTITIES
     "runtime",
-    "setting",  # labels and width of a student, or of several runtimes which
+    "setting",  # labels, width and recipe of a student, or of several runtimes which
     "unit",
     "outcome",  # of one comparison, such as "better"
     "excluded",  # why a comparison does not count towards the verdict
@@ -73,7 +73,7 @@ QUANTITIES = {
     "parameters_ratio": Quantity("×", "{baseline}'s parameters over {policy}'s"),
     "macs_ratio": Quantity("×", "{baseline}'s multiply-adds over {policy}'s"),
     "bytes_ratio": Quantity("×", "{baseline}'s bytes over {policy}'s"),
-    "settings_helped": Quantity("settings", "distillation lowers regret"),
+    "settings_helped": Quantity("settings", "a teacher lowers regret"),
     "regret": Quantity("%", "{policy}'s regret"),
     "regret_difference": Quantity("points", "regret, {policy} minus {baseline}"),
 }
@@ -85,7 +85,7 @@ COVERS = {
     "C2": "test tasks and training seeds",
     "C3": "labels (exact binomial)",
     "C4a": TIMES,
-    "C4b": "test tasks and training seeds; in the grid, for each cell alone",
+    "C4b": "test tasks and training seeds, for each setting alone",
     "C5a": REGRETS,
     "C5b": REGRETS,
     "C6": TIMES,

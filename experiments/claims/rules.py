@@ -95,15 +95,16 @@ def improves(difference: float) -> str:
     return SUPPORTED if difference < -TIE else NOT_SUPPORTED
 
 
-def gain_of(cell) -> str:
-    """C4b, one cell of the grid: what distillation does there, after Holm's correction."""
-    if cell.p_holm >= SIGNIFICANCE or cell.ci_low <= 0 <= cell.ci_high:
+def gain_of(setting) -> str:
+    """C4b, one setting: what the teacher does there, after Holm's correction."""
+    low, high = setting.difference_low, setting.difference_high
+    if setting.p_holm >= SIGNIFICANCE or low <= 0 <= high:
         return NO_HELP
-    return HELPS if cell.ci_high < 0 else HARMS
+    return HELPS if high < 0 else HARMS
 
 
 def distils(gains: pd.Series) -> str:
-    """C4b of the grid, from what distillation does in every cell."""
+    """C4b over all settings, from what the teacher does in each."""
     helps = gains == HELPS
     if not len(gains):
         return UNDECIDED
@@ -180,6 +181,14 @@ def first_lighter(sizes: Iterable[float], time: float) -> str:
     if min(*sizes, time) <= 1:
         return NOT_SUPPORTED
     return SUPPORTED if time >= 2 else PARTLY
+
+
+def first_distils(settings: pd.DataFrame) -> str:
+    """C4b, over labels and widths alone, where the teacher is significantly better than the plain
+    student."""
+    varied = settings.study.isin(["labels", "width"]) & (settings.dependence == "chain")
+    varied &= settings.network == "distilled"
+    return distils(settings.gain[varied & settings.teacher_better.astype(bool)])
 
 
 def first_share(beaten: pd.Series) -> str:

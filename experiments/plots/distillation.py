@@ -1,39 +1,104 @@
-"""The grid of distillation."""
+"""When a teacher helps: regret by number of labels, by width, by temperature and mix."""
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.plots import style as st
+from experiments.plots.words import listed, percent
+from experiments.studies.distillation import MAP, WIDTH
 
-OPACITY = (0.45, 0.7, 1)  # of the lines of small to large widths
-ASIDE = 1.08  # factor between marks that stand side by side
+NETWORKS = {  # legend, and look
+    "teacher": ("teacher", {"color": st.colour("teacher"), "ls": "-", "marker": "s"}),
+    "plain": ("plain student", {"color": st.colour("student_plain"), "ls": "--", "marker": "o"}),
+    "distilled": ("student with a teacher", {"color": st.colour("student"), "marker": "o"}),
+    "unlabelled": (
+        "student with a teacher and unlabelled tasks",
+        {"color": st.colour("student"), "ls": ":", "marker": "^"},
+    ),
+}
+ASIDE = 1.05  # factor between marks that stand side by side
 
 
-def distillation_grid(table: pd.DataFrame) -> Figure:
-    """What distillation changes in the mean regret, by number of labels; a line for each width.
+def distillation(table: pd.DataFrame) -> Figure:
+    """Regret by number of labels, a panel for each scenario; below, other widths and recipes.
 
     Parameters
     ----------
     table : pandas.DataFrame
-        scenario, labels, width, difference (distilled minus plain), ci_low, ci_high.
+        The table of `studies.distillation`.
     """
-    labels = "exact labels", "change of mean regret (points)"
-    fig, row = st.by_scenario(table, 2.8, *labels, log="x", sharey=True)
-    counts = sorted(table.labels.unique())
-    for ax, part in row:
-        for i, (width, rows) in enumerate(part.groupby("width")):
-            look = {"color": st.colour("student"), "alpha": OPACITY[i % 3]}
-            line = {"ls": st.LINES[i % 3], "marker": st.POINTS[i]}
-            x = rows.labels * ASIDE ** (i - 1)
-            ax.plot(x, 100 * rows.difference, label=f"{width} wide", **look, **line)
-            ax.vlines(x, 100 * rows.ci_low, 100 * rows.ci_high, lw=1, **look)
-        ax.axhline(0, color=st.NEUTRAL, lw=0.8)
-        ax.set_xticks(counts, [f"{count:,}" for count in counts])
-    change = 100 * table.groupby("labels").difference.mean()
-    fewest, most = counts[0], counts[-1]
-    text = f"With {fewest:,} labels a teacher changes the mean regret by {change[fewest]:+.1f}"
-    text += f" points, with {most:,} labels by {change[most]:+.1f}"
-    interval = st.key("95 % interval", ls="-", lw=1, color=st.colour("student"))
-    return st.message(st.finish(fig, interval), text)
+    names = st.shown(table)
+    fig, (above, below) = st.panels(2, 3, 5.2)
+    chains = table[table.dependence == "chain"]
+    for ax, name in zip(above, names):
+        _levels(ax, chains[(chains.scenario == name) & (chains.study == "labels")])
+        ax.set_title(name)
+    above[0].set_ylabel("mean regret (%)")
+    focus = chains[chains.study != "labels"].labels.iloc[0]
+    varied = chains[chains.labels == focus]
+    _widths(below[0], varied[(varied.scenario == names[-1]) & varied.study.isin(["labels", WIDTH])])
+    below[0].set_title(f"{names[-1]}, {focus:,} labels")
+    for ax, name in zip(below[1:], varied.scenario[varied.study == MAP].unique()):
+        _map(ax, varied[varied.scenario == name])
+    return st.message(
+        st.finish(fig, st.key("95 % interval", ls="-", lw=1), columns=3), _message(chains)
+    )
+
+
+def _levels(ax: Axes, networks: pd.DataFrame) -> None:
+    """Mean regret by number of labels, a line for each kind of network."""
+    ax.set(xscale="log", yscale="log", xlabel="exact labels")
+    for i, (network, (label, look)) in enumerate(NETWORKS.items()):
+        rows = networks[networks.network == network].sort_values("labels")
+        _line(ax, rows.labels * ASIDE ** (i - 1.5), rows, label, look)
+
+
+def _widths(ax: Axes, networks: pd.DataFrame) -> None:
+    """Mean regret by width of the student."""
+    ax.set(
+        xscale="log", yscale="log", xlabel="width of both hidden layers", ylabel="mean regret (%)"
+    )
+    for network in ("plain", "distilled"):
+        rows = networks[networks.network == network].sort_values("width")
+        _line(ax, rows.width, rows, *NETWORKS[network])
+    widths = sorted(networks.width[networks.network == "distilled"].unique())
+    ax.set_xticks(widths, [str(width) for width in widths])
+
+
+def _line(ax: Axes, x, rows: pd.DataFrame, label: str, look: dict) -> None:
+    ax.plot(x, 100 * rows.regret, label=label, **look)
+    low = rows.regret_low.clip(lower=rows.regret / 2)  # the axis is logarithmic
+    ax.vlines(x, 100 * low, 100 * rows.regret_high, lw=1, color=look["color"])
+
+
+def _map(ax: Axes, networks: pd.DataFrame) -> None:
+    """Mean regret with a teacher by temperature and mix; the darker, the lower."""
+    own = networks[(networks.study == "labels") & networks.network.isin(["plain", "distilled"])]
+    own = own.set_index("network")
+    of_map = networks.study.isin(["labels", MAP]) & (networks.network == "distilled")
+    distilled = networks[of_map]
+    cells = distilled.pivot(index="mix", columns="temperature", values="regret")
+    ax.imshow(np.log(cells), cmap="Oranges_r", aspect="auto", origin="lower")
+    middle = np.log(cells).to_numpy().mean()
+    for (row, column), regret in np.ndenumerate(cells.to_numpy()):
+        colour = "white" if np.log(regret) < middle else "black"
+        ax.text(column, row, f"{100 * regret:.1f}", ha="center", va="center", color=colour, size=7)
+    ax.set_xticks(range(cells.shape[1]), [f"{value:g}" for value in cells.columns])
+    ax.set_yticks(range(cells.shape[0]), [f"{value:g}" for value in cells.index])
+    ax.set(xlabel="temperature", ylabel="weight of the labels (mix)")
+    ax.set_title(f"{networks.scenario.iloc[0]}: regret (%), plain {percent(own.regret['plain'])}")
+    ax.grid(False)
+
+
+def _message(chains: pd.DataFrame) -> str:
+    """With the fewest and with all labels, what a teacher changes."""
+    levels = chains[(chains.study == "labels") & (chains.network == "distilled")]
+    change = 100 * levels.groupby("labels").difference.mean()
+    words = [
+        f"{change[count]:+.2f} points with {count:,} labels" for count in change.index[[0, -1]]
+    ]
+    return f"A teacher changes the mean regret by {listed(words)}"

@@ -28,7 +28,7 @@ from kd_offload.labels import Labelled
 from kd_offload.model import Model, logits
 
 # Width of both hidden layers, and units of each subtask in the chain; 0: independent.
-SIZES = ((32, 0), (64, 0), (128, 0), (256, 0), (32, 4), (32, 8), (64, 8), (128, 16))
+SIZES = ((32, 0), (128, 0), (256, 0), (32, 4), (64, 8), (128, 16))
 CURVE = 1000  # validation tasks of the training curves, which nobody looks at
 CHUNK = 100  # tasks of one compiled loop
 CHUNKS = 10  # such loops that a process times
@@ -67,7 +67,7 @@ def train(run: Run, name: str, width: int, units: int) -> list[Model]:
     watched = Labelled(*(part[:CURVE] for part in load(run, name, "validation")))
     recipe = replace(PLAIN, hidden=(width, width), units=units)
     recipe = replace(recipe, steps=profile.dependence_steps, batch=profile.batch)
-    return fit(recipe, scenario(name).graph, labelled, watched, profile.seeds).models
+    return fit(recipe, scenario(name).graph, labelled, watched, profile.dependence_seeds).models
 
 
 def _row(run: Run, name: str, model: Model) -> dict:

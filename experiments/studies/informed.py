@@ -110,7 +110,7 @@ def train(run: Run, name: str, units: int, inputs: str) -> list[dict]:
         seen = InformedGraph(graph.name, graph.n, graph.edges)
         parts = {split: _informed(graph, part) for split, part in parts.items()}
     recipe = replace(PLAIN, units=units, steps=profile.dependence_steps, batch=profile.batch)
-    models = fit(recipe, seen, parts["train"], parts["validation"], profile.seeds).models
+    models = fit(recipe, seen, parts["train"], parts["validation"], profile.dependence_seeds).models
     test, rows = parts["test"], []
     for model in models:
         placements = logits(model, test.tasks).argmax(-1)

@@ -32,7 +32,7 @@ from tests.claims.tables import (
     captured,
     ends,
     generation,
-    grid,
+    networks,
     paired,
     proofs,
     timing,
@@ -169,7 +169,7 @@ def test_c4b_judges_the_student_that_ships(difference, half, expected):
 
 
 @pytest.mark.parametrize(
-    "cells, expected, first",
+    "settings, expected, first",
     [
         ([HELPS], YES, YES),
         ([HELPS, NOTHING], PARTLY, PARTLY),
@@ -179,13 +179,13 @@ def test_c4b_judges_the_student_that_ships(difference, half, expected):
         ([UNTAUGHT], YES, UNDECIDED),
     ],
 )
-def test_c4b_of_the_grid(cells, expected, first):
-    row = judge.distillation(grid(*cells))[0]
+def test_c4b_of_all_settings(settings, expected, first):
+    row = judge.distillation(networks(*settings))[0]
     assert (row["verdict"], row["first_rule"]) == (expected, first)
 
 
-def test_c4b_says_in_each_setting_what_distillation_does():
-    rows = judge.distillation(grid(HELPS, NOTHING, HARMS, UNCLEAR, UNTAUGHT))
+def test_c4b_says_in_each_setting_what_a_teacher_does():
+    rows = judge.distillation(networks(HELPS, NOTHING, HARMS, UNCLEAR, UNTAUGHT))
     helped = [r for r in rows if r["quantity"] == "settings_helped"]
     assert [(r["scenario"], r["setting"], r["k"], r["n"]) for r in helped] == [
         ("all", None, 2, 5), ("dag", None, 1, 2), ("chain", None, 0, 2), ("fusion", None, 1, 1),
@@ -193,13 +193,35 @@ def test_c4b_says_in_each_setting_what_distillation_does():
     ]  # fmt: skip
     assert helped[0]["reference"] == "1 harmed"
     assert [r["verdict"] for r in helped] == [PARTLY, PARTLY, NO, YES, "-", "-"]
-    cells = rows[len(helped) :]
-    assert cells[0]["value"] == pytest.approx(-10) and cells[0]["ci_low"] == pytest.approx(-11)
-    assert [r["outcome"] for r in cells] == [
+    settings = rows[len(helped) :]
+    assert settings[0]["value"] == pytest.approx(-10)
+    assert settings[0]["ci_low"] == pytest.approx(-11)
+    assert [r["outcome"] for r in settings] == [
         "helps", "does not help", "harms", "does not help", "helps"
     ]  # fmt: skip
-    assert cells[0]["metric"].endswith(", 2,000 labels, width 64")
-    assert "20.00 % student, 30.00 % student_plain, 20.00 % teacher" in cells[0]["reference"]
+    assert settings[0]["metric"].endswith(", 2,000 labels, width 64, temperature 2, mix 0.5")
+    assert "20.00 % student, 30.00 % student_plain, 20.00 % teacher" in settings[0]["reference"]
+
+
+def test_c4b_counts_other_recipes_apart_and_the_first_rule_knew_none_of_them():
+    table = pd.concat(
+        [
+            networks(HELPS),
+            networks(NOTHING, network="unlabelled"),
+            networks(UNTAUGHT, study="width"),
+            networks(HARMS, study="temperature and mix"),
+        ]
+    )
+    rows = judge.distillation(table)
+    groups = [r["setting"] for r in rows if r["quantity"] == "settings_helped" and r["setting"]]
+    assert groups == [
+        "2,000 labels",
+        "unlabelled tasks too",
+        "another width",
+        "another temperature and mix",
+    ]
+    assert (rows[0]["verdict"], rows[0]["k"], rows[0]["n"]) == (PARTLY, 2, 4)
+    assert rows[0]["first_rule"] == YES
 
 
 def quality(table, unfinished=(), **over_student):

@@ -89,7 +89,7 @@ def test_every_verdict_has_a_command_and_a_number_to_expect(judged, tmp_path):
 
 
 def test_every_step_has_a_notebook_that_says_its_run_time(tmp_path):
-    names = {*readme.NOTEBOOKS.values(), readme.GRID}
+    names = {*readme.NOTEBOOKS.values(), readme.SETTINGS}
     steps = {readme.STEPS.get(name, name) for name in names}
     for step in {*steps, *names}:
         assert run_time(ROOT / "notebooks" / f"{step}.ipynb")

@@ -28,7 +28,7 @@ def test_the_table_has_every_network_with_its_own_regret(small):
     table = dependence.dependence(small)
     sizes = {("8-8", 0, "independent"), ("4-4", 2, "chain")}
     assert {*zip(table.hidden, table.units, table.dependence)} == sizes
-    assert len(table) == 2 * len(small.profile.seeds) and (table.time_us > 0).all()
+    assert len(table) == 2 * len(small.profile.dependence_seeds) and (table.time_us > 0).all()
     graph, test = scenario("dag").graph, load(small, "dag", "test")
     models = [m for size in SMALL for m in dependence.train(small, "dag", *size)]  # once more
     table = table.set_index(["units", "seed"])

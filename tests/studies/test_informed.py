@@ -42,5 +42,5 @@ def test_the_table_has_every_network(tiny, monkeypatch):
     monkeypatch.setattr(informed, "SHOWN", ("dag",))
     table = informed.informed_inputs(tiny)
     keys = table.groupby(["units", "inputs"]).seed.nunique()
-    assert len(keys) == 4 and (keys == len(tiny.profile.seeds)).all()
+    assert len(keys) == 4 and (keys == len(tiny.profile.dependence_seeds)).all()
     assert (table.regret_mean >= 0).all() and table.regret_mean.nunique() == len(table)
