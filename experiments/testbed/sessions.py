@@ -177,17 +177,21 @@ class Session:
         self.measure()
 
     def measure(self) -> dict:
-        """Probe everything; the state as known, and the links that are down."""
+        """Probe everything; the state as known, and the links that are down.
+
+        One machine after another: what others compute and send would change what is measured.
+        """
         seconds = probe_seconds(self.state, self.uplink)
         self._events()  # those from before the probe
         patience = ANSWER_S + len(SENDER) * seconds
-        answers = self.machines.ask(patience, do="probe", seconds=seconds)
-        sent = sum(answer["sent"] for answer in answers)
         events = []
-        deadline = time.monotonic() + seconds
-        while len(events) < sent + len(answers) and time.monotonic() < deadline:
-            time.sleep(0.02)
-            events += self._events()
+        for machine in self.machines.all:
+            answer = machine.ask(patience, {"do": "probe", "seconds": seconds})
+            expected = len(events) + answer["sent"] + 1  # and one subtask
+            deadline = time.monotonic() + seconds
+            while len(events) < expected and time.monotonic() < deadline:
+                time.sleep(0.02)
+                events += self._events()
         return self.machines.ask_device(do="observe", events=events, anew=True)
 
     def _events(self) -> list[Event]:
