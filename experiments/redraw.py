@@ -57,7 +57,7 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "scale_by_size": (scale.by_size, "scale"),
     "public_graphs": (scale.public_graphs, "public_graphs"),
     "plan_sweep": (plan.plan_sweep, "plan_sweep"),
-    "testbed": (testbed.testbed, "testbed", "testbed_summary"),
+    "testbed": (testbed.testbed, "testbed_summary"),
 }
 
 
