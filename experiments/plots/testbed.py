@@ -53,7 +53,7 @@ def _text(overall: pd.DataFrame) -> str:
     named = {"held": "costs are emulated", "real": "layers are really computed"}
     errors = overall.groupby("compute", sort=False).error_median.max()
     parts = [f"{percent(error)} where {named[compute]}" for compute, error in errors.items()]
-    return f"Half of the tasks are as predicted within {listed(parts)}"
+    return f"Half of the predictions are right within {listed(parts)}"
 
 
 def _errors(ax, mine: pd.DataFrame, names: list[str], marker: str) -> None:
