@@ -105,8 +105,8 @@ class Profile:
     """Tasks of a public graph."""
     operators_tasks: int = 200
     """Tasks of a network cut operator by operator."""
-    testbed: tuple = (100, 30)
-    """Sessions of three tasks in the testbed: links shaped by us, and by the kernel."""
+    testbed: tuple = (("held", "user", 100), ("held", "tc", 30), ("real", "user", 20))
+    """The testbed: how subtasks are computed, who shapes the links, sessions of three tasks."""
     processes: int = 5
     """Fresh processes that times are measured in."""
     timing_inputs: int = 2000
@@ -177,7 +177,7 @@ SMOKE = Profile(
     scale_nodes=(300, 3000, 300_000),
     public_tasks=2,
     operators_tasks=20,
-    testbed=(2, 0),
+    testbed=(("held", "user", 2), ("real", "user", 1)),
     processes=2,
     timing_inputs=150,
     speed=(2, 0.03, 1, 1500),

@@ -59,7 +59,7 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "public_graphs": (scale.public_graphs, "public_graphs"),
     "regimes": (regimes.regimes, "regimes"),
     "plan_sweep": (plan.plan_sweep, "plan_sweep"),
-    "testbed": (testbed.testbed, "testbed", "testbed_summary"),
+    "testbed": (testbed.testbed, "testbed_summary"),
 }
 
 

@@ -8,7 +8,8 @@ from scipy.stats import somersd
 
 from experiments.studies.statistics import bootstrap_means, bounded, interval
 
-QUANTITIES = ["predicted_s", "measured_s", "decision_us"]
+QUANTITIES = ["predicted_s", "true_s", "counted_s", "measured_s", "decision_us"]
+SETTING = ["compute", "mode"]  # how subtasks were computed, and who shaped the links
 
 
 def agreement(predicted: np.ndarray, measured: np.ndarray) -> float:
@@ -43,28 +44,29 @@ def summary(table: pd.DataFrame, resamples: int, rng: np.random.Generator) -> pd
     Returns
     -------
     pandas.DataFrame
-        One row per mode and policy, and one for all policies of a mode. tasks; lost: tasks that
-        some policy did not finish, left out of all else; error_median and error_p95, of
-        |measured / predicted - 1|; bias_median, without the absolute value; decision_share, the
-        median of decision over measured delay. For a policy, regret_mean (see `regrets`), for all
-        of them tau (see `agreement`), each with its 95 % interval from a paired bootstrap over
-        tasks.
+        One row per setting (compute, mode) and policy, and one for all policies of a setting.
+        tasks; lost: tasks that some policy did not finish, left out of all else; the columns of
+        `errors`; decision_share, the median of decision over measured delay. For a policy,
+        regret_mean (see `regrets`), for all of them tau (see `agreement`), each with its 95 %
+        interval from a paired bootstrap over tasks.
     """
     rows = []
-    for mode, part in table.groupby("mode", sort=False):
+    for setting, part in table.groupby(SETTING, sort=False):
         wide = part.pivot(index="task", columns="policy", values=QUANTITIES)
         policies = part.policy.unique()
         finished = wide.measured_s.notna().all(axis=1)
         done = wide[finished]
-        key = {"mode": mode, "tasks": int(finished.sum()), "lost": int((~finished).sum())}
+        key = dict(zip(SETTING, setting))
+        key |= {"tasks": int(finished.sum()), "lost": int((~finished).sum())}
         tau = _mean_agreement(done, resamples, rng)
-        rows.append(key | {"policy": "all"} | _errors(*(done[q] for q in QUANTITIES)) | tau)
+        runs = part[part.task.isin(done.index)]
+        rows.append(key | {"policy": "all"} | errors(runs) | _decision_share(runs) | tau)
         regret = regrets(done.predicted_s, done.measured_s)
         samples = bootstrap_means([regret[p].to_numpy()[None] for p in policies], resamples, rng)
         for policy, ends in zip(policies, interval(samples).T):
-            errors = _errors(*(done[quantity, policy] for quantity in QUANTITIES))
+            mine = runs[runs.policy == policy]
             mean = bounded("regret_mean", regret[policy].mean(), ends)
-            rows.append(key | {"policy": policy} | errors | mean)
+            rows.append(key | {"policy": policy} | errors(mine) | _decision_share(mine) | mean)
     return pd.DataFrame(rows)
 
 
@@ -97,11 +99,59 @@ def _mean_agreement(done: pd.DataFrame, resamples: int, rng: np.random.Generator
     return bounded("tau", taus.mean(), interval(samples[:, 0]))
 
 
-def _errors(predicted_s, measured_s, decision_us) -> dict:
-    error = (measured_s / predicted_s - 1).to_numpy().ravel()
+def _decision_share(runs: pd.DataFrame) -> dict[str, float]:
+    return {"decision_share": (1e-6 * runs.decision_us / runs.measured_s).median()}
+
+
+def errors(runs: pd.DataFrame) -> dict[str, float]:
+    """How far measured delays are from those that the delay model predicts.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        Rows of the table `testbed`.
+
+    Returns
+    -------
+    dict of str to float
+        error_median, and bias_low, bias_median and bias_high (5th percentile, median and 95th), of
+        measured / predicted - 1, for the prediction of the device, in the state as it knows it; the
+        error is the absolute value. error_p95, its 95th percentile. error_true and bias_true:
+        medians for a prediction in the true state, with the costs that were measured where
+        subtasks are really computed. error_counted: that with costs counted from operations.
+    """
+    error = runs.measured_s / runs.predicted_s - 1
+    true_error = runs.measured_s / runs.true_s - 1
+    counted_error = runs.measured_s / runs.counted_s - 1
     return {
-        "error_median": np.median(np.abs(error)),
-        "error_p95": np.quantile(np.abs(error), 0.95),
-        "bias_median": np.median(error),
-        "decision_share": np.median((1e-6 * decision_us / measured_s).to_numpy()),
+        "error_median": error.abs().median(),
+        "error_p95": error.abs().quantile(0.95),
+        "bias_low": error.quantile(0.05),
+        "bias_median": error.median(),
+        "bias_high": error.quantile(0.95),
+        "error_true": true_error.abs().median(),
+        "bias_true": true_error.median(),
+        "error_counted": counted_error.abs().median(),
     }
+
+
+def errors_by(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """`errors` of every setting and value of a column, such as "network" or "session".
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table `testbed`.
+    column : str
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by compute, mode and the column; mean delays in ms too.
+    """
+    rows = []
+    for key, runs in table.dropna(subset="measured_s").groupby([*SETTING, column], sort=False):
+        means = {"predicted_ms": 1e3 * runs.predicted_s.mean()}
+        means |= {"measured_ms": 1e3 * runs.measured_s.mean()}
+        rows.append(dict(zip([*SETTING, column], key)) | {"runs": len(runs)} | means | errors(runs))
+    return pd.DataFrame(rows).set_index([*SETTING, column])

@@ -28,6 +28,7 @@ from experiments.studies.links import UPLINKS
 from experiments.testbed.machines import refusal
 from experiments.testbed.plan import Trial, run_plan
 from experiments.testbed.sessions import (
+    COMPUTE,
     MODES,
     models_folder,
     run_sessions,
@@ -49,9 +50,10 @@ def parser() -> argparse.ArgumentParser:
     add("--mode", choices=MODES, default="user",
         help="who shapes the links: we, or as root the kernel's tc; default: user")  # fmt: skip
     add("--sessions", type=int, help="of three tasks each; default: the profile's")
-    add("--compute", choices=("held", "real"), default="held",
-        help="whether layers and parts take the cycles that are counted, or their own time; the "
-        "three processes share this machine's cores")  # fmt: skip
+    add("--compute", choices=COMPUTE, default="held",
+        help="whether layers and parts are held until the cycles that are counted are over, or "
+        "take their own time, on cores that the three processes share; costs of layers are then "
+        "measured first, and a slower machine computes them several times")  # fmt: skip
     add("--uplink", default="", help=f"wireless link up, in mode user only: {', '.join(UPLINKS)}, "
         "or a Mahimahi file")  # fmt: skip
     plan = options.add_argument_group("a split model, from anygraph plan --split DIR")
@@ -91,7 +93,8 @@ def measure(args: argparse.Namespace) -> None:
     """Run what was asked for, and save it."""
     check(args)
     run = get_run(args.profile, args.out)
-    count = args.sessions or max(run.profile.testbed[[*MODES].index(args.mode)], 1)
+    usual = {(compute, mode): count for compute, mode, count in run.profile.testbed}
+    count = args.sessions or usual.get((args.compute, args.mode), 1)
     models = models_folder(run, args.models)
     link = uplink(args.uplink, run.profile.seed) if args.uplink else None
     print(f"networks that decide: {models / 'data' / 'models'}")
@@ -102,7 +105,7 @@ def measure(args: argparse.Namespace) -> None:
     for one in run_sessions(run, args.mode, count, models, args.compute == "held", link):
         print(one.line(), flush=True)
         measurements.append(one)
-    save_measurements(run, measurements, compute=args.compute, uplink=args.uplink)
+    save_measurements(run, measurements, uplink=args.uplink)
     print(f"saved: {run.figures / 'testbed.csv'}")
 
 

@@ -59,6 +59,17 @@ class Layers(NamedTuple):
         """The task (F,) that a policy sees: the same, at full size."""
         return np.concatenate([self.full_workload, state * STATE_SCALE])
 
+    def cycles(self) -> np.ndarray:
+        """Cycles of subtasks 1..n, float64 (n,)."""
+        return self.workload[: self.graph.n]
+
+    def with_cycles(self, cycles: list[float]) -> Layers:
+        """The same network, its subtasks with other costs, in cycles."""
+        data, full_data = self.workload[self.graph.n :], self.full_workload[self.graph.n :]
+        workload = np.concatenate([cycles, data])
+        full_workload = np.concatenate([SCALE * np.asarray(cycles), full_data])
+        return self._replace(workload=workload, full_workload=full_workload)
+
     def size(self, edge: int) -> int:
         """Bytes that an edge carries."""
         return int(self.workload[self.graph.n + edge])

@@ -25,7 +25,11 @@ from kd_offload.graphs import DEVICE, LOCATIONS
 
 LOOPBACK = "127.0.0.1"
 START_S, ANSWER_S = 600.0, 60.0  # that a machine may take to start, compiling; to answer or to end
-BURST = 1600  # bytes: one packet
+# The kernel's token bucket lets one packet pass at once after every pause, and counts the headers
+# of each. With small packets whose headers are not counted, a transfer takes its bytes over B.
+MTU = 256  # bytes of a packet
+HEADERS = 66  # bytes of Ethernet, IP and TCP, with the time stamps of Linux
+BURST = MTU + 14  # bytes: one packet with its Ethernet header
 
 
 class Lost(RuntimeError):
@@ -94,6 +98,11 @@ class Machine:
             raise RuntimeError(f"{self.name}: {answer['error']}")
         return answer
 
+    def ask(self, seconds: float, command: dict) -> dict:
+        """Tell it something; what `answer` has to it."""
+        self.tell(command)
+        return self.answer(seconds)
+
     def _fate(self) -> str:
         try:
             return f"{self.name}: the process ended ({self.process.wait(1)})"
@@ -146,7 +155,7 @@ class Namespaces:
                 ip = f"ip -n {self.names[location]}"
                 script.append(f"ip link set {interface} netns {self.names[location]}")
                 script.append(f"{ip} addr add {self.address(location, hop)}/24 dev {interface}")
-                script.append(f"{ip} link set {interface} up")
+                script.append(f"{ip} link set {interface} mtu {MTU} gso_max_segs 1 up")
         self._execute(script)
 
     def _interface(self, hop: int, location: int) -> str:
@@ -175,7 +184,8 @@ class Namespaces:
             bits = max(8 * state[BANDWIDTH_INDEX[link]], 8)
             bucket = f"tbf rate {bits:.0f}bit burst {BURST} limit 4000000"
             namespace = self.names[location]
-            script.append(f"tc -n {namespace} qdisc replace dev {interface} root {bucket}")
+            root = f"dev {interface} root stab overhead -{HEADERS}"
+            script.append(f"tc -n {namespace} qdisc replace {root} {bucket}")
         self._execute(script)
 
     def end(self) -> None:
@@ -205,6 +215,8 @@ class Machines:
         Whether the kernel shapes the links.
     held : bool, optional
         Whether subtasks are held until their cycles are over.
+    repeats : sequence of int, optional
+        How many times each location computes a subtask.
     plan : mapping of str to str, optional
         A split model in place of the networks of `layers`: the arguments of `parts.Parts`.
     """
@@ -216,13 +228,16 @@ class Machines:
         models: Path = ROOT,
         namespaces: bool = False,
         held: bool = True,
+        repeats: Sequence[int] = (1, 1, 1),
         plan: Mapping[str, str] | None = None,
     ):
         self.networks = networks
         self.policies = policies
         self.models = models
         self.held = held
+        self.repeats = repeats
         self.plan = plan
+        self.costs: dict[str, list[float]] = {}  # by network, see `set_costs`
         self.namespaces = Namespaces() if namespaces else None
         self.all: list[Machine] = []
         self.token = b""
@@ -251,7 +266,8 @@ class Machines:
             prefix = ()
             if self.namespaces:
                 prefix = ("ip", "netns", "exec", self.namespaces.names[location])
-            self.all.append(Machine(location, settings, prefix))
+            own = {"repeats": self.repeats[location]}
+            self.all.append(Machine(location, settings | own, prefix))
         hosts = [self.host(link) for link in range(N_LINKS)]
         for answer in self.ask(START_S, do="bind", hosts=hosts):
             self.ports |= dict(answer["ports"])
@@ -260,6 +276,8 @@ class Machines:
         if self.networks:
             deciders = {"networks": self.networks, "policies": self.policies}
             self.ask_device(START_S, do="learn", models=str(self.models), **deciders)
+        if self.costs:
+            self.set_costs(self.costs)
 
     def host(self, link: int) -> str:
         """The address at which a link's receiver listens: never one that others can reach."""
@@ -284,8 +302,12 @@ class Machines:
 
     def ask_device(self, seconds: float = ANSWER_S, /, **command) -> dict:
         """Tell the device; its answer, or what `Machine.answer` raises."""
-        self.all[DEVICE].tell(command)
-        return self.all[DEVICE].answer(seconds)
+        return self.all[DEVICE].ask(seconds, command)
+
+    def set_costs(self, costs: dict[str, list[float]]) -> None:
+        """Give all machines measured cycles, by network and subtask."""
+        self.costs = costs
+        self.ask(do="set_costs", costs=costs)
 
     def set_state(self, state: list[float], uplink: tuple | None = None) -> None:
         """Give machines and links the true state (8,), see `node.Node.set_state`."""

@@ -4,9 +4,10 @@
 and answers each with a line. Tensors come and go over sockets (see `link`). It ends with its input:
 when whoever started it dies, it dies too.
 
-A subtask is really computed, on the tensors that came, and then held until its cycles at the
-machine's speed are over, counted from when its inputs were there and the processor was free; unless
-`held`, it takes what it takes.
+A subtask is really computed, on the tensors that came. If `held`, the machine then waits until its
+cycles at the machine's speed are over, counted from when its inputs were there and the processor
+was free. Else it takes what it takes, and a machine that is `repeats` times slower than others
+computes it so many times.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -55,6 +57,7 @@ class Event(NamedTuple):
     start: float  # s on the clock
     end: float  # when link or processor were free again
     ready: float  # when the tensor was at hand: for a transfer, its propagation later
+    core: float = 0.0  # s of a processor core that a subtask took
 
 
 class Tensors(NamedTuple):
@@ -68,12 +71,19 @@ class Node:
     """What a machine has: sockets, a speed, tasks under way, and what it has measured."""
 
     def __init__(
-        self, location: int, token: str, paced: bool, held: bool, plan: dict | None = None
+        self,
+        location: int,
+        token: str,
+        paced: bool,
+        held: bool,
+        repeats: int = 1,
+        plan: dict | None = None,
     ):
         self.location = location
         self.token = bytes.fromhex(token)
         self.paced = paced
         self.held = held
+        self.repeats = repeats
         self.plan = plan
         self.networks: dict[str, Network] = {}
         self.speed = 1e9  # cycles/s
@@ -126,6 +136,27 @@ class Node:
         for link, receiver in self.receivers.items():
             receiver.propagation = state[PROPAGATION_INDEX[link]]
         return {}
+
+    def set_costs(self, costs: dict[str, list[float]]) -> dict:
+        """Take over measured cycles of each network's subtasks."""
+        for name, cycles in costs.items():
+            self.networks[name] = self.networks[name].with_cycles(cycles)
+        return {}
+
+    def calibrate(self, tries: int) -> dict:
+        """Run each network of layers `tries` times, subtask by subtask; answers with the median
+        seconds of a core that each subtask took.
+        """
+        answer = {}
+        for name, net in self.networks.items():
+            seconds = np.empty((tries, net.graph.n))
+            outputs = net.outputs(net.captured(0))
+            for row in seconds:
+                for j in range(1, net.graph.n + 1):
+                    inputs = [outputs[net.graph.source[edge]] for edge in edges_into(net.graph, j)]
+                    _, row[j - 1] = self.compute(net, j, inputs)
+            answer[name] = np.median(seconds, axis=0).tolist()
+        return answer
 
     def probe(self, seconds: float) -> dict:
         """Send a few messages on each link from here, and run a subtask of layers.
@@ -196,16 +227,23 @@ class Node:
             value = job.net.decode(header.edge, data)
             job.put([header.edge], Tensors(value, now))
 
+    def compute(self, net: Network, j: int, inputs: list) -> tuple[Any, float]:
+        """Compute subtask j, `repeats` times; its value, and the seconds of a core it took."""
+        begin = time.thread_time()
+        for _ in range(self.repeats):
+            value = net.run(j, inputs)
+        return value, time.thread_time() - begin
+
     def run(
         self, task: int, net: Network, j: int, inputs: list, begin: float, is_over: Callable
     ) -> Tensors:
         """Run subtask j of a task, whose inputs and processor were ready at `begin`."""
-        value = net.run(j, inputs)
+        value, core = self.compute(net, j, inputs)
         cycles = float(net.workload[j - 1])
         if self.held:
             sleep_until(begin + cycles / self.speed, is_over)
         end = clock()
-        self.events.append(Event(task, "run", self.location, j, cycles, begin, end, end))
+        self.events.append(Event(task, "run", self.location, j, cycles, begin, end, end, core))
         return Tensors(value, end)
 
 

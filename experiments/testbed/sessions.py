@@ -1,5 +1,9 @@
 """Sessions of the testbed: many tasks, each run under every policy, predicted and measured.
 
+Links are emulated: paced to a state's bandwidths. What subtasks take is either emulated too (they
+are held until their cycles are over), or real: they are computed at this computer's own pace, and
+predicted from costs that were measured before (see `calibration`).
+
 A session has a state of its own, drawn from the ranges of all other tables; its links and speeds
 are measured by probes, then by what its tasks send and compute. In a session each network is run
 once under each policy, in random order; all policies decide with the same measured state.
@@ -20,8 +24,9 @@ from experiments.baselines import POLICIES
 from experiments.run import ROOT, Run, save_table
 from experiments.scenarios import scenario
 from experiments.studies import links
+from experiments.testbed.calibration import REPEATS, Calibration, calibrate
 from experiments.testbed.device import PATIENCE_DELAYS, SEED
-from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, layers
+from experiments.testbed.layers import NETWORKS, SCALE, STATE_SCALE, Layers, layers
 from experiments.testbed.link import SENDER, clock
 from experiments.testbed.machines import ANSWER_S, Lost, Machines
 from experiments.testbed.node import PROBE_SIZES, Event
@@ -30,6 +35,7 @@ from kd_offload.tasks import sample_tasks
 
 SHOWN = ("all_device", "all_edge", "all_cloud", "lookahead", "student", "anygraph")
 MODES = {"user": False, "tc": True}  # who shapes the links: we, or the kernel's token bucket
+COMPUTE = ("held", "real")  # whether subtasks take the cycles that are counted, or their own time
 PROBE_S = 1.0  # that probes may take beyond what their link needs
 UPLINK_S = 3600.0  # length of a link of our own
 RESULT_S = 30.0  # and twice the device's patience, after which it counts as lost
@@ -69,15 +75,22 @@ class Measurement(NamedTuple):
     network: str
     policy: str
     task: int
-    seed: int
     mode: str
     decision: Decision
     outcome: Outcome
+    true_s: float  # delay predicted in the true state, with measured costs where there are any
+    counted_s: float  # the same with counted costs
     parts: dict[str, float]  # see `parts`; empty for what is no chain or was not finished in place
+    calibration: Calibration | None = None  # where subtasks were really computed
+
+    @property
+    def compute(self) -> str:
+        """Which of COMPUTE."""
+        return "held" if self.calibration is None else "real"
 
     def line(self) -> str:
         """A line of progress."""
-        text = f"{self.mode} {self.task:4d} {self.network:12} {self.policy:12}"
+        text = f"{self.compute} {self.mode} {self.task:4d} {self.network:12} {self.policy:12}"
         text += f" predicted {self.decision.predicted_s:.3f} s,"
         text += f" measured {self.outcome.measured_s:.3f} s"
         notes = [f"{LINKS[link]} is down: no probe came over it" for link in self.decision.down]
@@ -177,18 +190,27 @@ class Session:
         self.measure()
 
     def measure(self) -> dict:
-        """Probe everything; the state as known, and the links that are down."""
+        """Probe everything; the state as known, and the links that are down.
+
+        One machine after another: what others compute and send would change what is measured.
+        """
         seconds = probe_seconds(self.state, self.uplink)
         self._events()  # those from before the probe
         patience = ANSWER_S + len(SENDER) * seconds
-        answers = self.machines.ask(patience, do="probe", seconds=seconds)
-        sent = sum(answer["sent"] for answer in answers)
         events = []
-        deadline = time.monotonic() + seconds
-        while len(events) < sent + len(answers) and time.monotonic() < deadline:
-            time.sleep(0.02)
-            events += self._events()
+        for machine in self.machines.all:
+            answer = machine.ask(patience, {"do": "probe", "seconds": seconds})
+            expected = len(events) + answer["sent"] + 1  # and one subtask
+            deadline = time.monotonic() + seconds
+            while len(events) < expected and time.monotonic() < deadline:
+                time.sleep(0.02)
+                events += self._events()
         return self.machines.ask_device(do="observe", events=events, anew=True)
+
+    def network(self, name: str) -> Layers:
+        """A network, its subtasks with the costs that were measured, if they were."""
+        costs = self.machines.costs
+        return layers(name).with_cycles(costs[name]) if costs else layers(name)
 
     def _events(self) -> list[Event]:
         reports = self.machines.ask(do="report")
@@ -228,25 +250,39 @@ class Session:
 def parts(session: Session, network: str, decision: Decision, outcome: Outcome) -> dict[str, float]:
     """Where a chain's measured delay differs from the predicted one, in s, in parts that add up.
 
-    state: the delay predicted in the true state less that in the state as known. transfers and
-    executions: what they took beyond bytes / B and cycles / f in the true state. between: all else.
+    Parameters
+    ----------
+    session : Session
+    network : str
+    decision : Decision
+    outcome : Outcome
+        Of a task that was finished as decided.
+
+    Returns
+    -------
+    dict of str to float
+        state: the delay predicted in the true state less that in the state as known. transfers:
+        what they took beyond bytes / B in the true state. executions: what subtasks took beyond
+        cycles / f. Where they are really computed, two parts instead: computing, the seconds of a
+        core beyond cycles / f, and waiting, without a core. between: all else.
     """
-    net = layers(network)
+    net = session.network(network)
     state = session.state
-    transfers, executions = 0.0, 0.0
+    is_real = bool(session.machines.costs)
+    running = ["computing", "waiting"] if is_real else ["executions"]
+    found = dict.fromkeys(["transfers", *running], 0.0)
     for event in outcome.events:
         seconds = event.end - event.start
         if event.what == "send":
-            transfers += seconds - event.amount / state[BANDWIDTH_INDEX[event.resource]]
+            found["transfers"] += seconds - event.amount / state[BANDWIDTH_INDEX[event.resource]]
+        elif is_real:
+            found["computing"] += event.core - event.amount / state[event.resource]
+            found["waiting"] += seconds - event.core
         else:
-            executions += seconds - event.amount / state[event.resource]
+            found["executions"] += seconds - event.amount / state[event.resource]
     true_s = delay(net.graph, net.task(state), np.array(decision.placement, np.int8))
-    return {
-        "state": true_s - decision.predicted_s,
-        "transfers": transfers,
-        "executions": executions,
-        "between": outcome.measured_s - true_s - transfers - executions,
-    }
+    between = outcome.measured_s - true_s - sum(found.values())
+    return {"state": true_s - decision.predicted_s} | found | {"between": between}
 
 
 def run_sessions(
@@ -264,7 +300,8 @@ def run_sessions(
     models : pathlib.Path
         See `models_folder`.
     held : bool, optional
-        Whether subtasks are held until their cycles are over.
+        Whether subtasks are held until their cycles are over. If not, their costs are measured
+        first, on the same machines, and every state has the speeds that were found.
     uplink : Uplink, optional
         In place of the states' wireless bandwidth up; in mode "user" only.
 
@@ -274,42 +311,69 @@ def run_sessions(
     """
     seed = run.profile.seed
     rng = np.random.default_rng([seed, count])
-    with Machines(NETWORKS, SHOWN, models, MODES[mode], held) as machines:
+    repeats = (1, 1, 1) if held else REPEATS
+    with Machines(NETWORKS, SHOWN, models, MODES[mode], held, repeats) as machines:
+        calibration = None if held else calibrate(machines)
         for number, state in enumerate(states(count, seed)):
+            if calibration:
+                state[: len(REPEATS)] = calibration.speeds
             session = Session(machines, state, uplink)
             for k in rng.permutation(len(NETWORKS)).tolist():
                 task = len(NETWORKS) * number + k
-                yield from _run_task(session, NETWORKS[k], task, mode, rng)
+                for measurement in _run_task(session, NETWORKS[k], task, mode, rng):
+                    yield measurement._replace(calibration=calibration)
 
 
 def _run_task(session: Session, network: str, task: int, mode: str, rng) -> Iterator[Measurement]:
-    graph = layers(network).graph
+    net = session.network(network)
+    graph = net.graph
     is_chain = len(graph.edges) == graph.n + 1
     decisions = {policy: session.decide(network, policy) for policy in SHOWN}
     for policy in rng.permutation(SHOWN).tolist():
         decision = decisions[policy]
+        placement = np.array(decision.placement, np.int8)
+        true_s = delay(graph, net.task(session.state), placement)
+        counted_s = delay(graph, layers(network).task(session.state), placement)
         outcome = session.run(network, task, decision)
         in_place = not (outcome.alone or outcome.lost)
         split = parts(session, network, decision, outcome) if is_chain and in_place else {}
-        yield Measurement(network, policy, task, task, mode, decision, outcome, split)
+        yield Measurement(network, policy, task, mode, decision, outcome, true_s, counted_s, split)
 
 
 def save_measurements(run: Run, measurements: list[Measurement], **inputs) -> pd.DataFrame:
-    """Write `testbed` and `testbed_parts` (means over runs); returns `testbed`."""
+    """Save what was measured.
+
+    Parameters
+    ----------
+    run : Run
+    measurements : list of Measurement
+    **inputs
+        What else they were made from, for their provenance.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table `testbed`. Saved are also `testbed_parts`, means over runs, and, where subtasks
+        were really computed, `testbed_costs`.
+    """
     rows = []
     part_rows = []
     for m in measurements:
-        row = {"network": m.network, "policy": m.policy, "task": m.task, "seed": m.seed}
-        row |= {"predicted_s": m.decision.predicted_s, "measured_s": m.outcome.measured_s}
-        rows.append(row | {"decision_us": m.decision.decision_us, "mode": m.mode})
+        key = {"compute": m.compute, "mode": m.mode, "network": m.network}
+        row = key | {"session": m.task // len(NETWORKS), "task": m.task, "policy": m.policy}
+        row |= {"predicted_s": m.decision.predicted_s, "true_s": m.true_s}
+        row |= {"counted_s": m.counted_s, "measured_s": m.outcome.measured_s}
+        rows.append(row | {"decision_us": m.decision.decision_us})
         for part, seconds in m.parts.items():
-            key = {"mode": m.mode, "network": m.network, "part": part}
-            part_rows.append(key | {"ms": 1e3 * seconds})
-    order = {name: k for k, name in enumerate((*MODES, *SHOWN))}
-    keys = ["mode", "task", "policy"]
+            part_rows.append(key | {"part": part, "ms": 1e3 * seconds})
+    order = {name: k for k, name in enumerate((*COMPUTE, *MODES, *SHOWN))}
+    keys = ["compute", "mode", "task", "policy"]
     table = pd.DataFrame(rows).sort_values(keys, key=lambda c: c.replace(order))
-    columns = ["mode", "network", "part", "ms"]
-    groups = pd.DataFrame(part_rows, columns=columns).groupby(columns[:3], sort=False).ms
+    columns = ["compute", "mode", "network", "part"]
+    groups = pd.DataFrame(part_rows, columns=[*columns, "ms"]).groupby(columns, sort=False).ms
     means = groups.agg(runs="count", mean_ms="mean", median_ms="median").reset_index()
     save_table(run, "testbed_parts", means, **inputs)
+    calibrations = [m.calibration for m in measurements if m.calibration]
+    if calibrations:
+        save_table(run, "testbed_costs", calibrations[0].table(), **inputs)
     return save_table(run, "testbed", table, **inputs)

@@ -12,7 +12,8 @@ from experiments.testbed import sessions
     [
         ([], ("user", 2, True, None)),
         (["--mode", "tc", "--sessions", "3"], ("tc", 3, True, None)),
-        (["--profile", "smoke", "--compute", "real"], ("user", 2, False, None)),
+        (["--profile", "paper", "--compute", "real"], ("user", 20, False, None)),
+        (["--compute", "real", "--mode", "tc"], ("tc", 1, False, None)),
     ],
 )
 def test_it_runs_what_it_is_told(options, asked, tmp_path, monkeypatch):
@@ -53,14 +54,22 @@ def test_an_option_without_a_right_value_is_named(options, capsys):
     assert f"argument {options[0]}" in capsys.readouterr().err
 
 
-def test_a_session_runs_with_the_repository_s_networks(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("compute, parts_of_a_chain", [("held", 4), ("real", 5)])
+def test_a_session_runs_with_the_repository_s_networks(
+    compute, parts_of_a_chain, tmp_path, monkeypatch, capsys
+):
     """What the documentation says to type, with one network instead of three."""
     monkeypatch.setattr(sessions, "NETWORKS", ("mobilenetv2",))
-    command.main(["--out", str(tmp_path), "--sessions", "1", "--mode", "user"])
+    options = ["--sessions", "1", "--mode", "user", "--compute", compute]
+    command.main(["--out", str(tmp_path), *options])
     table = pd.read_csv(tmp_path / "figures" / "testbed.csv")
-    assert table.policy.tolist() == list(sessions.SHOWN)
-    assert (table[["predicted_s", "measured_s", "decision_us"]] > 0).all(axis=None)
+    assert table.policy.tolist() == list(sessions.SHOWN) and table.compute.eq(compute).all()
+    seconds = table[["predicted_s", "true_s", "counted_s", "measured_s", "decision_us"]]
+    assert (seconds > 0).all(axis=None)
+    is_measured = compute == "real"
+    assert (table.true_s != table.counted_s).all() == is_measured
+    assert (tmp_path / "figures" / "testbed_costs.csv").exists() == is_measured
     parts = pd.read_csv(tmp_path / "figures" / "testbed_parts.csv")
-    assert parts.runs.eq(6).all() and len(parts) == 4
+    assert parts.runs.eq(6).all() and len(parts) == parts_of_a_chain
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 9 and not any("down" in line for line in lines)

@@ -18,7 +18,7 @@ import zmq
 from experiments.testbed.device import PATIENCE_S
 from experiments.testbed.layers import NETWORKS, layers, picture
 from experiments.testbed.link import GivenUp, Header, Sender, clock, encode
-from experiments.testbed.machines import LOOPBACK, Machines
+from experiments.testbed.machines import LOOPBACK, Machines, refusal
 from experiments.testbed.sessions import Decision, Measurement, Session, Uplink, parts
 from kd_offload.delay import BANDWIDTH_INDEX, UP
 
@@ -153,6 +153,26 @@ def test_probes_find_the_links(session):
     assert (ratio > 0.3).all() and (ratio < 2).all(), ratio
 
 
+@pytest.mark.skipif(bool(refusal()), reason="needs root, ip and tc")
+def test_links_of_the_kernel_take_bytes_over_bandwidth():
+    """No packet is for free, no header is paid for; both would change a short message most."""
+    state = np.array([1e9, 2e9, 4e9, 4e4, 4e4, 4e5, 0.005, 0.01])
+    with Machines(namespaces=True) as machines:
+        session = Session(machines, state)
+        bandwidth = session.measure()["state"][3]
+        found = {"short": [], "long": []}
+        for seed in range(3):
+            outcome = session.run("resnet18", seed, decided([1] * 10, 3.0))
+            for event in outcome.events:
+                if event.what == "send":
+                    ratio = (event.end - event.start) * state[3] / event.amount
+                    found["short" if event.amount == 4000 else "long"].append(ratio)
+    assert bandwidth == pytest.approx(state[3], rel=0.03)  # a computer that is busy delays all
+    assert len(found["short"]) == len(found["long"]) == 3
+    assert min(found["short"]) == pytest.approx(1, abs=0.1)
+    assert min(found["long"]) == pytest.approx(1, abs=0.015)
+
+
 def test_probes_find_a_slow_link(machines):
     """The slowest of the named ones: its probe takes longer than a second."""
     session = Session(machines, STATE, Uplink([8.5e3], [0.0], clock()))
@@ -196,7 +216,7 @@ def test_a_link_that_goes_down_leaves_the_task_to_the_device(deciding):
     assert session.measure()["down"] == [UP]
     decision = session.decide("inception", "all_edge")
     assert decision.placement == [0] * INCEPTION.graph.n and decision.down == [UP]
-    line = Measurement("inception", "all_edge", 0, 0, "user", decision, outcome, {}).line()
+    line = Measurement("inception", "all_edge", 0, "user", decision, outcome, 1, 1, {}).line()
     assert "wireless up is down: no probe came over it; nothing came back within" in line
     check_good(Session(deciding, STATE))
 
