@@ -46,7 +46,7 @@ $(call step,02_labels $(addprefix training/,04_distillation 04_dependence 05_oth
 $(call step,03_teacher_and_student): $(NETWORKS)
 $(call step,04_distillation): $(call step,training/04_distillation training/04_dependence) $(NETWORKS)
 $(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
-$(call step,09_any_graph 11_plan): $(call step,training/09_any_graph)
+$(call step,09_any_graph 11_application 11_plan): $(call step,training/09_any_graph)
 $(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)
 $(call step,06_latency): $(call slow_step,05_dqn)
 $(call step,08_inference_time): $(call step,06_latency)
