@@ -42,7 +42,7 @@ from kd_offload import data
 from kd_offload.distill import PLAIN, STUDENT, TEACHER, fit
 from kd_offload.graphs import TaskGraph
 from kd_offload.labels import Labelled
-from kd_offload.model import Model, decide
+from kd_offload.model import Model
 from kd_offload.tasks import MBIT
 
 CAMERA = "camera"  # the source
@@ -80,6 +80,7 @@ RECIPES = (TEACHER, PLAIN, STUDENT)
 SERVED = (*BASELINES, *(recipe.role for recipe in RECIPES), ANY)
 CHUNK, CHUNKS = 100, 10  # tasks of a compiled loop that is timed; such loops in a process
 C_TASKS = 1000  # timed in C, at most
+VALIDATION = 1000  # tasks of a training curve, which nothing is chosen by
 
 
 def graph_of(name: str, subtasks: Mapping[str, Sequence[str]]) -> TaskGraph:
@@ -120,7 +121,7 @@ def label(run: Run, graph: TaskGraph) -> Labels:
     """Draw and label tasks, with one process: as many for training as the largest point has."""
     profile = run.profile
     most = max(labels for labels, _ in profile.application_points)
-    counts = {"test": profile.test, "validation": profile.validation, "train": most}
+    counts = {"test": profile.test, "validation": VALIDATION, "train": most}
     parts = {}
     for split, count in counts.items():  # training last: compiling is not counted
         start = core_seconds()
@@ -140,7 +141,7 @@ class Trained(NamedTuple):
 def train(run: Run, graph: TaskGraph, labels: Labels, count: int, steps: int) -> Trained:
     """Train teacher, plain student and student with `count` labels, every seed side by side.
 
-    A network's time is that of all its seeds divided by their number.
+    A network's time is that of all its seeds divided by their number, training curve included.
     """
     seeds = run.profile.application_seeds
     labelled = Labelled(*(part[:count] for part in labels.train))
@@ -178,7 +179,8 @@ def points_table(
     rows = []
     for point in trained:
         policies = {role: [as_policy(m) for m in models] for role, models in point.models.items()}
-        for row in _regret_rows(run, graph, labels.test, policies):
+        regret = regret_of(graph, labels.test, policies)
+        for row in summary(regret, run.profile.resamples, generator(run, "application")):
             seconds = until_served(labels, point, row["policy"])
             sizes = {"labels": point.labels, "steps": point.steps, "core_seconds": seconds}
             rows.append(sizes | row)
@@ -198,10 +200,9 @@ def open_any(run: Run) -> list[anygraph.GraphNetwork]:
     return [open_trained(run, ANY, "", seed) for seed in seeds_of(run, ANY)]
 
 
-def _regret_rows(run: Run, graph: TaskGraph, test: Labelled, policies: Policies) -> list[dict]:
-    decisions = placed(policies, graph, test.tasks)
-    regret = regrets(graph, test.tasks, test.delays, decisions)
-    return summary(regret, run.profile.resamples, generator(run, "application"))
+def regret_of(graph: TaskGraph, test: Labelled, policies: Policies) -> Arrays:
+    """Regrets (K, S) on test tasks, by policy."""
+    return regrets(graph, test.tasks, test.delays, placed(policies, graph, test.tasks))
 
 
 class Exported(NamedTuple):
@@ -228,10 +229,8 @@ def export(graph: TaskGraph, model: Model | anygraph.GraphNetwork, tasks, folder
     start = core_seconds()
     if model.role == ANY:
         size = export_any(model, file)
-        here = anygraph.decide(model, graph, tasks).placements
     else:
         size = export_c(model, file, limit=None)
-        here = decide(model, graph, tasks)
     written = core_seconds()
     compile_c(file, binary)
     compiled = core_seconds()
@@ -241,7 +240,7 @@ def export(graph: TaskGraph, model: Model | anygraph.GraphNetwork, tasks, folder
             run_any(binary, graph, tasks, mode) if model.role == ANY else run_c(binary, tasks, mode)
         )
 
-    agrees = (ask() == here).all(axis=1).mean()
+    agrees = (ask() == as_policy(model)(graph, tasks)).all(axis=1).mean()
     return Exported(size, written - start, compiled - written, agrees, ask("hot").mean() / 1e3)
 
 
@@ -299,8 +298,7 @@ def contest(
         policy, seeds, regret, low, high; delay_ms, mean_us with the ends of its interval;
         slower_ms, the student's mean delay minus the policy's, with its 95 % interval.
     """
-    decisions = placed(policies, graph, test.tasks)
-    regret = regrets(graph, test.tasks, test.delays, decisions)
+    regret = regret_of(graph, test, policies)
     table = pd.DataFrame(summary(regret, run.profile.resamples, generator(run, "application")))
     ms: Arrays = {name: 1e3 * (1 + values) * test.delays for name, values in regret.items()}
     rng = generator(run, "application delays")
@@ -315,7 +313,7 @@ def contest(
 
 
 def returns(table: pd.DataFrame, training_s: float) -> pd.DataFrame:
-    """When the student's training has paid for itself against each other policy.
+    """When the student's training has paid for itself, by the other policy.
 
     Parameters
     ----------
@@ -327,33 +325,22 @@ def returns(table: pd.DataFrame, training_s: float) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        policy; saved_us: time that a student's decision saves; decisions_by_time: after how many
-        its processor time is won back; decisions_by_delay: the same where the delay of the task
-        counts, too; infinite where never. from_slowdown: on a device so many times slower than
-        this machine, and on slower ones, the student's decision and delay together take less; with
-        the ends that the delay's interval gives.
+        saved_us: time that a student's decision saves; decisions_by_time: after how many its
+        processor time is won back; decisions_by_delay: the same where the delay of the task counts,
+        too; from_slowdown: on a device so many times slower than this machine, and on slower ones,
+        the student's decision and delay together take less; with the ends that the delay's interval
+        gives. Infinite where never.
     """
-    mean_us = table.set_index("policy").mean_us
-    rows = []
-    for other in table[table.policy != STUDENT.role].itertuples():
-        saved_us = other.mean_us - mean_us[STUDENT.role]
-        row = {"policy": other.policy, "saved_us": saved_us}
-        row["decisions_by_time"] = _after(training_s, saved_us)
-        row["decisions_by_delay"] = _after(training_s, saved_us - 1e3 * other.slower_ms)
-        ends = [other.slower_ms, other.slower_ms_low, other.slower_ms_high]
-        slowdowns = [_slowdown(slower_ms, saved_us) for slower_ms in ends]
-        rows.append(row | bounded("from_slowdown", slowdowns[0], slowdowns[1:]))
-    return pd.DataFrame(rows)
-
-
-def _after(training_s: float, saved_us: float) -> float:
-    return 1e6 * training_s / saved_us if saved_us > 0 else np.inf
-
-
-def _slowdown(slower_ms: float, saved_us: float) -> float:
-    if slower_ms <= 0 < saved_us:
-        return 0.0
-    return 1e3 * slower_ms / saved_us if saved_us > 0 else np.inf
+    timed = table.dropna(subset="mean_us").set_index("policy")
+    saved_us = timed.mean_us - timed.mean_us[STUDENT.role]
+    gain_us = saved_us - 1e3 * timed.slower_ms
+    saving = saved_us.where(saved_us > 0)
+    paid = pd.DataFrame({"saved_us": saved_us, "decisions_by_time": 1e6 * training_s / saving})
+    paid["decisions_by_delay"] = 1e6 * training_s / gain_us.where(gain_us > 0)
+    for end in ("", "_low", "_high"):
+        slower_us = 1e3 * timed[f"slower_ms{end}"]
+        paid[f"from_slowdown{end}"] = slower_us.clip(lower=0) / saving
+    return paid.drop(STUDENT.role).fillna(np.inf)
 
 
 def own_traces(run: Run) -> list[links.Trace]:
