@@ -33,18 +33,17 @@ def application(points: pd.DataFrame, contest: pd.DataFrame, trace: pd.DataFrame
         f"After {number(last.core_seconds)} s of training on one core, the student's regret on the "
         f"new graph is {percent(last.regret)}; anygraph's, without any, is {percent(general)}",
     )
-    return st.finish(fig, columns=4)
+    return st.finish(fig, *[st.key(policy, **look) for policy, look in looks.items()], columns=4)
 
 
 def _training(ax: Axes, points: pd.DataFrame, contest: pd.DataFrame, looks: dict) -> None:
     for policy, part in points.groupby("policy", sort=False):
         values = st.floored_percent(part[["low", "regret", "high"]])
-        st.line(ax, part.core_seconds, values, looks[policy], policy)
+        st.line(ax, part.core_seconds, values, looks[policy])
     regret = st.floored_percent(contest.set_index("policy").regret)
     for policy in contest.policy:
         if policy not in set(points.policy):
-            look = {k: v for k, v in looks[policy].items() if k != "marker"}
-            ax.axhline(regret[policy], **look, label=policy)
+            ax.axhline(regret[policy], **looks[policy] | {"marker": ""})
     ax.set(xscale="log", yscale="log", title="regret by training")
     ax.set(xlabel="labels and training, seconds of one core", ylabel=f"regret (%), from {st.FLOOR}")
 
