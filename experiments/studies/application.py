@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -80,7 +81,7 @@ RECIPES = (TEACHER, PLAIN, STUDENT)
 SERVED = (*BASELINES, *(recipe.role for recipe in RECIPES), ANY)
 CHUNK, CHUNKS = 100, 10  # tasks of a compiled loop that is timed; such loops in a process
 C_TASKS = 1000  # timed in C, at most
-VALIDATION = 1000  # tasks of a training curve, which nothing is chosen by
+VALIDATION = 1000  # tasks of a training curve, at most; nothing is chosen by it
 
 
 def graph_of(name: str, subtasks: Mapping[str, Sequence[str]]) -> TaskGraph:
@@ -121,7 +122,8 @@ def label(run: Run, graph: TaskGraph) -> Labels:
     """Draw and label tasks, with one process: as many for training as the largest point has."""
     profile = run.profile
     most = max(labels for labels, _ in profile.application_points)
-    counts = {"test": profile.test, "validation": VALIDATION, "train": most}
+    validation = min(VALIDATION, profile.validation)
+    counts = {"test": profile.test, "validation": validation, "train": most}
     parts = {}
     for split, count in counts.items():  # training last: compiling is not counted
         start = core_seconds()
@@ -235,17 +237,20 @@ def export(graph: TaskGraph, model: Model | anygraph.GraphNetwork, tasks, folder
     compile_c(file, binary)
     compiled = core_seconds()
 
-    def ask(mode=""):
-        return (
-            run_any(binary, graph, tasks, mode) if model.role == ANY else run_c(binary, tasks, mode)
-        )
-
+    ask = partial(run_c, binary, tasks)
+    if model.role == ANY:
+        ask = partial(run_any, binary, graph, tasks)
     agrees = (ask() == as_policy(model)(graph, tasks)).all(axis=1).mean()
-    return Exported(size, written - start, compiled - written, agrees, ask("hot").mean() / 1e3)
+    return Exported(size, written - start, compiled - written, agrees, ask(mode="hot").mean() / 1e3)
 
 
-def stages_table(labels: Labels, point: Trained, exported: Mapping[str, Exported]) -> pd.DataFrame:
-    """Seconds of one core that each stage takes: policy, stage, seconds, for_each_graph."""
+def stages_table(
+    labels: Labels, point: Trained, exported: Mapping[str, Exported], reading_s: float
+) -> pd.DataFrame:
+    """Seconds of one core that each stage takes: policy, stage, seconds, for_each_graph.
+
+    reading_s: what `reading_seconds` found.
+    """
     rows = [
         (STUDENT.role, "labels", point.labels * labels.seconds, True),
         (STUDENT.role, "teacher", point.seconds[TEACHER.role], True),
@@ -254,6 +259,7 @@ def stages_table(labels: Labels, point: Trained, exported: Mapping[str, Exported
     for role, found in exported.items():
         rows.append((role, "export to C", found.export_s, role != ANY))
         rows.append((role, "C compiler", found.compile_s, role != ANY))
+    rows.append((ANY, "graph read, first decision", reading_s, True))
     return pd.DataFrame(rows, columns=["policy", "stage", "seconds", "for_each_graph"])
 
 

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from experiments.baselines import ANY
-from experiments.plots import application as plots
 from experiments.run import ROOT, Run
 from experiments.studies import application as study
 from experiments.studies import links
@@ -128,9 +127,10 @@ def test_what_is_exported_decides_as_python_does(run, graph, labels, trained, tm
     }
     for found in exported.values():
         assert found.agrees == 1 and found.mean_us > 0 and found.compile_s > 0
-    stages = study.stages_table(labels, trained[-1], exported)
+    stages = study.stages_table(labels, trained[-1], exported, 0.25)
     once = stages[~stages.for_each_graph]
-    assert set(once.policy) == {ANY} and len(stages) == 7
+    assert set(once.policy) == {ANY} and len(stages) == 8
+    assert stages[stages.for_each_graph & (stages.policy == ANY)].seconds.tolist() == [0.25]
     own = stages[stages.policy == "student"].seconds.iloc[:3].sum()
     assert own == pytest.approx(study.until_served(labels, trained[-1], "student"))
 
@@ -163,17 +163,3 @@ def test_windows_of_a_trace_are_those_of_the_simulation(run, graph, trained):
         expected = delays[policy].sum(axis=1).mean() / best.sum() - 1
         assert part.excess.to_numpy() == pytest.approx(expected)
     assert set(table.policy) == set(study.SERVED)
-
-
-def test_the_figure_draws_what_was_found(run, graph, labels, trained, contest):
-    points = study.points_table(run, graph, labels, trained)
-    policies = study.served_by(run, trained[-1])
-    trace = study.over_time(run, graph, study.own_traces(run)[0], policies)
-    table = contest.reset_index().assign(mean_us=2.0)
-    figure = plots.application(points, table, trace)
-    training, link, deciding, delays = figure.axes
-    student = training.lines[[*points.policy.unique()].index("student")]
-    seconds = points[points.policy == "student"].core_seconds
-    assert student.get_xdata() == pytest.approx(seconds.to_numpy())
-    assert len(deciding.lines) == len(table) and len(delays.lines) == len(plots.FOLLOWED)
-    assert link.lines[0].get_ydata()[0] == pytest.approx(trace.up_mbit_s.iloc[0])
