@@ -101,6 +101,12 @@ class Profile:
     """Tasks of each graph."""
     scale_nodes: tuple = (300, 3000, 30_000, 300_000)
     """Nodes at which the exact search is stopped."""
+    application_points: tuple = ((2000, 200), (20_000, 600), (100_000, 2000), (400_000, 4000))
+    """Labels and steps that an application's networks are trained with."""
+    application_seeds: tuple = (0, 1, 2)
+    """Their training seeds."""
+    application_sessions: tuple = (4, 3)
+    """Its tasks that run in the testbed, and how often each."""
     public_tasks: int = 10
     """Tasks of a public graph."""
     operators_tasks: int = 200
@@ -175,6 +181,9 @@ SMOKE = Profile(
     scale_graphs=3,
     scale_tasks=5,
     scale_nodes=(300, 3000, 300_000),
+    application_points=((500, 20), (2000, 60)),
+    application_seeds=(0, 1),
+    application_sessions=(1, 1),
     public_tasks=2,
     operators_tasks=20,
     testbed=(("held", "user", 2), ("real", "user", 1)),

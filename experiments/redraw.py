@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.plots import (
+    application,
     conditions,
     dependence,
     distillation,
@@ -58,6 +59,12 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "scale_by_size": (scale.by_size, "scale"),
     "public_graphs": (scale.public_graphs, "public_graphs"),
     "regimes": (regimes.regimes, "regimes"),
+    "application": (
+        application.application,
+        "application_points",
+        "application_contest",
+        "application_trace",
+    ),
     "plan_sweep": (plan.plan_sweep, "plan_sweep"),
     "testbed": (testbed.testbed, "testbed_summary"),
 }

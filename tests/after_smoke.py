@@ -22,7 +22,7 @@ def test_everything_that_the_reference_has_is_there_with_the_same_columns():
 
 def test_every_notebook_ran_to_its_end():
     stamps = [p.relative_to(SMOKE.out).with_suffix("") for p in SMOKE.out.rglob("*.done")]
-    assert len([s for s in stamps if s.parent.name == ""]) == 13
+    assert len([s for s in stamps if s.parent.name == ""]) == 14
     for stamp in stamps:
         path = (SMOKE.out / "notebooks" / stamp).with_suffix(".ipynb")
         code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
