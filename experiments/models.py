@@ -191,9 +191,8 @@ def main() -> None:
         table = public_models(run, models, given.testbed)
     digests = model_digests(run, ("dag",), (ANY,))
     save_table(target, "public_models", table, models=digests, told=sha256(TOLD))
-    print(
-        f"{table.planned.sum()} of {len(table)} models planned: {target.figures}/public_models.csv"
-    )
+    file = target.figures / "public_models.csv"
+    print(f"{table.planned.sum()} of {len(table)} models planned: {file}")
 
 
 if __name__ == "__main__":

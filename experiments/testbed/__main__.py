@@ -63,9 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--slowdown", type=float, metavar="X", help="everything takes X times as long, and delays "
         "are divided by X; default: what this machine needs to run the parts in time")  # fmt: skip
     add_inputs(plan)
-    add_state(
-        options.add_argument_group("the state; default: that of DIR, in which it was planned")
-    )
+    add_state(options.add_argument_group("the state; default: that of DIR"))
     return options
 
 

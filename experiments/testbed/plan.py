@@ -265,9 +265,8 @@ def _expected(
     for name, value in expected.items():
         shape, whole = np.shape(values[name]), np.shape(value)
         if shape != whole:
-            raise ValueError(
-                f"{trial.model or trial.folder}: output {name!r} has shape {whole}, of the parts {shape}"
-            )
+            where = trial.model or trial.folder
+            raise ValueError(f"{where}: output {name!r} has shape {whole}, of the parts {shape}")
     return expected
 
 
