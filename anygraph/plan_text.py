@@ -187,7 +187,7 @@ def as_dict(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) ->
 
 def as_json(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) -> str:
     """The text of `as_dict`."""
-    return json.dumps(as_dict(planned, sweeps), indent=1, ensure_ascii=False)
+    return json.dumps(as_dict(planned, sweeps), indent=1)
 
 
 def plan_files(planned: Planned) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Models that others published: `python -m experiments.models FOLDER` plans and splits them all.
 
-FOLDER holds ONNX files, or wheels with such files in them. Without one, the models that the `onnx`
-package carries are taken. Each is planned in one state, split as planned and at random, and the
+FOLDER holds ONNX files, or wheels with such files in them. The models that the `onnx` package
+carries are taken too. Each is planned in one state, split as planned and at random, and the
 parts are compared with the whole; `--testbed` also runs the planned parts in the three processes.
 `figures/public_models.csv` has a row for each model, refused ones and those that crash included.
 `models.toml` says what some of these models must be told.
@@ -50,12 +50,12 @@ class Model(NamedTuple):
     path: Path
 
 
-def models_of(folder: Path, unpacked: Path) -> list[Model]:
-    """The models below a folder, and those in its wheels; of equal files, the first.
+def models_of(folder: Path | None, unpacked: Path) -> list[Model]:
+    """The models below a folder, those in its wheels, and onnx's own; of equal files, the first.
 
     Parameters
     ----------
-    folder : Path
+    folder : Path or None
     unpacked : Path
         An empty folder for what wheels hold.
 
@@ -67,8 +67,15 @@ def models_of(folder: Path, unpacked: Path) -> list[Model]:
     Raises
     ------
     ValueError
-        If there is none.
+        If the folder holds none.
     """
+    found = [] if folder is None else _in_folder(folder, unpacked)
+    found += [Model(f"onnx/{file.name}", file) for file in sorted(LIGHT.glob("*.onnx"))]
+    by_digest = {sha256(model.path): model for model in reversed(found)}
+    return sorted(by_digest.values())
+
+
+def _in_folder(folder: Path, unpacked: Path) -> list[Model]:
     found = [
         Model(file.relative_to(folder).as_posix(), file) for file in sorted(folder.rglob("*.onnx"))
     ]
@@ -80,8 +87,7 @@ def models_of(folder: Path, unpacked: Path) -> list[Model]:
         found += [Model(f"{package}/{file.name}", file) for file in sorted(target.rglob("*.onnx"))]
     if not found:
         raise ValueError(f"folder {str(folder)!r}: no .onnx file below it, nor in a .whl file")
-    by_digest = {sha256(model.path): model for model in reversed(found)}
-    return sorted(by_digest.values())
+    return found
 
 
 def read(model: Model) -> ModelFile:
@@ -163,7 +169,9 @@ def public_models(run: Run, models: list[Model], testbed: bool = False) -> pd.Da
             rows.append(pool.submit(_row, run, model, testbed).result())
         except BrokenProcessPool:
             pool = _one_process()
-            rows.append({"model": model.name, "words": "the process died"})
+            rows.append({"model": model.name, "words": "its process died"})
+        planned = "planned" if rows[-1].get("planned") else "not planned"
+        print(f"{model.name}: {planned} {rows[-1]['words']}", flush=True)
     pool.shutdown()
     table = pd.DataFrame(rows)
     table["planned"] = table.get("planned", pd.Series(index=table.index)).eq(True)
@@ -180,8 +188,8 @@ def main() -> None:
         prog="python -m experiments.models", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    add("folder", type=Path, nargs="?", default=LIGHT, help="with .onnx or .whl files below it; "
-        "default: the models of the onnx package")  # fmt: skip
+    add("folder", type=Path, nargs="?", help="with .onnx or .whl files below it; "
+        "without one, the models of the onnx package alone")  # fmt: skip
     add("--out", default="", help="folder of the table, relative to the repository")
     add("--testbed", action="store_true", help="run the parts in the three processes")
     given = parser.parse_args()
