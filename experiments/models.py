@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from fnmatch import fnmatch
@@ -150,8 +151,20 @@ def _split(file: ModelFile, placement: np.ndarray, folder: Path, prefix: str, be
     return {prefix + column: value for column, value in found.items()}
 
 
-def public_models(run: Run, models: list[Model], testbed: bool = False) -> pd.DataFrame:
+def public_models(
+    run: Run, models: list[Model], testbed: bool = False, row_of: Callable[..., dict] = _row
+) -> pd.DataFrame:
     """Every model planned and split; each in a process that may die of it.
+
+    Parameters
+    ----------
+    run : Run
+        Whose network decides.
+    models : list of Model
+    testbed : bool, optional
+        Whether the parts run in the three processes.
+    row_of : callable, optional
+        Gives a model's row, of the run, the model and `testbed`.
 
     Returns
     -------
@@ -166,7 +179,7 @@ def public_models(run: Run, models: list[Model], testbed: bool = False) -> pd.Da
     pool = _one_process()
     for model in progress(models, len(models), "models", "model"):
         try:
-            rows.append(pool.submit(_row, run, model, testbed).result())
+            rows.append(pool.submit(row_of, run, model, testbed).result())
         except BrokenProcessPool:
             pool = _one_process()
             rows.append({"model": model.name, "words": "its process died"})
