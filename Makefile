@@ -2,7 +2,7 @@
 # A step executes a notebook; build/<profile>/<name>.d has the modules that the notebook imported.
 PROFILE := paper
 .DELETE_ON_ERROR .NOTPARALLEL: # a step uses all cores
-.PHONY: help setup check verify public figures reproduce smoke check-claims test slow export lab site clean
+.PHONY: help setup check verify public models figures reproduce smoke check-claims test slow export lab site clean
 PY := $(or $(PYTHON),.venv/bin/python)
 SETUP := $(if $(PYTHON),check,.venv/.installed)
 BASE := $(or $(shell command -v python3.11),python3)
@@ -25,6 +25,8 @@ verify: $(SETUP) ## judge the claims anew, from the trained models: minutes
 	@"$(PY)" -m experiments.verify $(CLAIM:%=--claim %)
 public: $(SETUP) ## decide the task graphs in a folder: GRAPHS=folder
 	@"$(PY)" -m experiments.public "$(GRAPHS)"
+models: $(SETUP) ## plan and split the models in a folder, wheels too: MODELS=folder
+	@"$(PY)" -m experiments.models $(if $(MODELS),"$(MODELS)")
 figures: $(SETUP) ## draw every figure anew, from the saved tables
 	@"$(PY)" -m experiments.redraw
 
@@ -32,7 +34,7 @@ step = $(foreach name,$(1),build/$(PROFILE)/$(name).done)
 STORY := $(basename $(notdir $(sort $(wildcard notebooks/[0-9]*.ipynb))))
 DATA := $(call step,training/02_data)
 NETWORKS := $(call step,$(addprefix training/03_,chain dag fusion networks))
-MODELS := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
+TRAINED := $(NETWORKS) $(call step,training/05_other_learners training/09_any_graph)
 slow_step = $(if $(filter-out paper,$(PROFILE)),$(call step,slow/$(1)))# the reference run reads them
 OUT := $(if $(filter-out paper,$(PROFILE)),build/$(PROFILE)/)
 RUN = "$(PY)" -m experiments.execute $< --profile $(PROFILE) --stamp $@
@@ -48,10 +50,10 @@ $(call step,slow/04_distillation): $(NETWORKS)
 $(call step,04_distillation): $(call step,training/04_dependence) $(call slow_step,04_distillation) $(NETWORKS)
 $(call step,05_other_learners): $(call step,training/05_other_learners) $(call slow_step,05_dqn)
 $(call step,09_any_graph 11_application 11_plan): $(call step,training/09_any_graph)
-$(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(MODELS)
+$(call step,06_latency 07_conditions 08_inference_time 10_scale slow/11_testbed): $(TRAINED)
 $(call step,06_latency): $(call slow_step,05_dqn)
 $(call step,08_inference_time): $(call step,06_latency)
-$(call step,11_testbed): $(MODELS) $(call slow_step,11_testbed)
+$(call step,11_testbed): $(TRAINED) $(call slow_step,11_testbed)
 $(call step,12_claims): $(call step,02_labels 04_distillation 06_latency 08_inference_time 10_scale)
 -include $(wildcard build/$(PROFILE)/*.d build/$(PROFILE)/*/*.d)
 

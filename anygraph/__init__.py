@@ -3,6 +3,7 @@
 Our extension of the paper (see `kd_offload`), a library of its own.
 """
 
+import anygraph.compiled  # noqa: F401  before anything is compiled
 from anygraph.decision import STATE_RANGES, Decider, Decision, decide
 from anygraph.families import MAX_SUBTASKS
 from anygraph.graph_files import GraphFile, Reading, read_graph

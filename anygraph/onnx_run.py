@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnx
@@ -74,6 +75,14 @@ def random_inputs(
         else:
             feeds[value.name] = _random(value, shapes[value.name], rng, path)
     return feeds
+
+
+def unknown_sizes(model: onnx.ModelProto, dims: Dims) -> list[str]:
+    """What `random_inputs` must be told besides `dims`: names as in `dims`."""
+    missing: list[str] = []
+    for value in model.graph.input:
+        _shape(value, dims, missing)
+    return list(dict.fromkeys(missing))
 
 
 def _check_names(field: str, names: Iterable[str], known: set[str], path: Path):
@@ -221,6 +230,44 @@ def run_session(
 
 def _message(error: Exception) -> str:
     return " ".join(str(error).split())[:400]
+
+
+# tensors in a file
+
+
+def save_tensors(file: Path | str, values: Mapping[str, np.ndarray]) -> None:
+    """Write tensors by name into an .npz file; `load_tensors` reads them.
+
+    Parameters
+    ----------
+    file : path
+    values : mapping of str to array
+        Strings are written with a fixed length, since NumPy has no bytes for Python's.
+    """
+    arrays = [np.asarray(value) for value in values.values()]
+    plain = [array.astype(np.str_) if array.dtype == object else array for array in arrays]
+    np.savez(file, np.array([*values], np.str_), *plain)
+
+
+def load_tensors(file: Path | str) -> dict[str, np.ndarray]:
+    """The tensors of `save_tensors` by name, strings with a fixed length.
+
+    Raises
+    ------
+    ValueError
+        For a file that is missing, cut off or of another kind.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as saved:
+            names, *arrays = saved.values()
+    except (OSError, ValueError, BadZipFile) as error:
+        raise ValueError(f"{file}: not a file of tensors ({error})") from None
+    return dict(zip(names.tolist(), arrays))
+
+
+def as_taken(array: np.ndarray) -> np.ndarray:
+    """An array as ONNX Runtime takes and gives it: strings are Python's."""
+    return array.astype(object) if array.dtype.kind == "U" else array
 
 
 # types and sizes of tensors

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -20,7 +21,7 @@ from anygraph.decision import warn_outside
 from anygraph.graph_files import GraphFile, Reading, read_graph
 from anygraph.model_files import ModelFile, read_model
 from anygraph.network import GraphNetwork, open_network
-from anygraph.plan_text import as_dict, as_text
+from anygraph.plan_text import as_json, as_text, plan_files
 from anygraph.planning import (
     MODEL_SUFFIX,
     POINTS,
@@ -31,7 +32,7 @@ from anygraph.planning import (
     sweep_table,
     sweep_values,
 )
-from anygraph.split import check_split, split_model
+from anygraph.split import check_split, save_outputs, split_model
 from anygraph.state import KINDS, QUANTITIES, State, parse, read_state, shown
 from anygraph.wfformat import MACHINE_SPEED
 from kd_offload.data import written_aside
@@ -283,7 +284,7 @@ def run(args: argparse.Namespace) -> int:
         warn_outside(planned.task[None])
     plans = {quantity: planner.sweep(state, quantity, values) for quantity, values in sweeps}
     if args.json:
-        print(json.dumps(as_dict(planned, plans), indent=1, ensure_ascii=False))
+        print(as_json(planned, plans))
     else:
         print(as_text(planned, [name for name in QUANTITIES if name not in given]))
     told = partial(print, file=sys.stderr if args.json else sys.stdout)
@@ -325,12 +326,13 @@ def _draw(args, planned: Planned, plans: dict[str, list[Planned]], told: Callabl
 def _split(args, planned: Planned, told: Callable) -> int:
     """Write the parts, and check them; 1 if they give something else."""
     file = planned.file
-    manifest = split_model(file, planned.placement, args.split)
-    told(f"Parts: {len(manifest.parts)} models and their manifest in {args.split}")
+    manifest = split_model(file, planned.placement, args.split, plan_files(planned))
+    told(f"Parts: {len(manifest.parts)} models, their manifest, inputs and state in {args.split}")
     if args.no_check or not file.inputs:
         told("The parts were not run.")
         return 0
     check = check_split(args.split, args.file, file.inputs)
+    save_outputs(args.split, check)
     verdict = "give" if check.equal else "DO NOT give"
     told(
         f"Together they {verdict} the model's outputs: relative difference "
@@ -342,6 +344,9 @@ def _split(args, planned: Planned, told: Callable) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     args = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal may lack letters of a subtask's name
+            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UserWarning)

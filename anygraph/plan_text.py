@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from itertools import groupby
 from textwrap import wrap
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from anygraph.planning import Planned, sweep_table
-from anygraph.state import QUANTITIES, shown
+from anygraph.state import QUANTITIES, STATE_FILE, shown, state_text
 from kd_offload.graphs import LOCATIONS
 from kd_offload.tasks import STATE
 
+PLAN = "plan.json"
 WIDTH = 100  # characters of a line
 LISTED = 6  # names of a run; of a longer one, the first and last
 UNITS = ("cycles_per_s",) * 3 + ("bytes_per_s",) * 3 + ("s",) * 2  # of the state, in keys
@@ -181,6 +183,16 @@ def as_dict(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) ->
         tidy = [{key: _finite(value) for key, value in row.items()} for row in rows]
         found.setdefault("sweeps", {})[quantity] = tidy
     return found
+
+
+def as_json(planned: Planned, sweeps: dict[str, list[Planned]] | None = None) -> str:
+    """The text of `as_dict`."""
+    return json.dumps(as_dict(planned, sweeps), indent=1)
+
+
+def plan_files(planned: Planned) -> dict[str, str]:
+    """What lies beside a split model's parts: names and texts of the plan and of its state."""
+    return {PLAN: as_json(planned) + "\n", STATE_FILE: state_text(planned.state)}
 
 
 def _keys() -> list[str]:

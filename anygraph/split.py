@@ -21,12 +21,23 @@ import onnx
 
 from anygraph.model_files import ModelFile
 from anygraph.onnx_graph import Structure, constants_of, open_model, prepare, taken_by
-from anygraph.onnx_run import element_type, nbytes, open_session, run_session, tensor_types
-from kd_offload.data import sha256
+from anygraph.onnx_run import (
+    as_taken,
+    element_type,
+    load_tensors,
+    nbytes,
+    open_session,
+    run_session,
+    save_tensors,
+    tensor_types,
+)
+from kd_offload.data import sha256, written_aside
 from kd_offload.delay import SERIAL
 from kd_offload.graphs import DEVICE, LOCATIONS, TaskGraph
 
 MANIFEST = "manifest.json"
+INPUTS = "inputs.npz"  # what the model was run with; not there if some input is no tensor
+OUTPUTS = "outputs.npz"  # what the whole model gave then; not there if nothing was checked
 LARGEST_FILE = (
     1_900_000_000  # bytes: above, weights go into a file beside the part (protobuf: 2 GB)
 )
@@ -148,9 +159,12 @@ class PartTask(NamedTuple):
 
 
 def split_model(
-    model_file: ModelFile, placement: Sequence[int] | np.ndarray, folder: Path | str
+    model_file: ModelFile,
+    placement: Sequence[int] | np.ndarray,
+    folder: Path | str,
+    beside: Mapping[str, str] | None = None,
 ) -> Manifest:
-    """Write a model's parts, and a manifest of them, into a folder.
+    """Write a model's parts, a manifest of them, and the model's inputs into a folder.
 
     Parameters
     ----------
@@ -159,6 +173,8 @@ def split_model(
         The location of every subtask: 0 device, 1 edge, 2 cloud.
     folder : path
         Made if there is none. An earlier split in it is replaced, whole or not at all.
+    beside : mapping of str to str, optional
+        Other files of the folder: their names and texts.
 
     Returns
     -------
@@ -193,7 +209,10 @@ def split_model(
             _location_weights(model_file.structure, stretches),
         )
         text = json.dumps(asdict(manifest), indent=1) + "\n"
-        (aside / MANIFEST).write_text(text, encoding="utf-8")
+        for name, content in {**(beside or {}), MANIFEST: text}.items():
+            (aside / name).write_text(content, encoding="utf-8")
+        if all(isinstance(value, np.ndarray) for value in model_file.inputs.values()):
+            save_tensors(aside / INPUTS, model_file.inputs)
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(aside, folder)
@@ -402,6 +421,7 @@ class Check(NamedTuple):
     limit: float
     equal: bool  # within the limit
     sent: dict[str, int]  # bytes of each tensor between parts, as it was in this run
+    expected: dict[str, Any]  # the whole model's outputs
 
 
 def read_manifest(folder: Path | str) -> Manifest:
@@ -447,6 +467,20 @@ def _check_manifest(manifest: Manifest) -> None:
             raise ValueError(f"{part.file}: takes {missing[0]!r}, which no transfer brings")
 
 
+def read_values(folder: Path | str, name: str) -> dict[str, np.ndarray]:
+    """The inputs (INPUTS) or outputs (OUTPUTS) that lie beside the parts; empty if none do.
+
+    Raises
+    ------
+    ValueError
+        For a file of another kind.
+    """
+    file = Path(folder) / name
+    if not file.exists():
+        return {}
+    return {name: as_taken(array) for name, array in load_tensors(file).items()}
+
+
 def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]) -> Check:
     """Run the parts one after another, and the whole, and compare their outputs.
 
@@ -477,7 +511,14 @@ def check_split(folder: Path | str, model: Path | str, inputs: Mapping[str, Any]
     limit = difference_limit(values[name] for name in sent)
     largest = max(differences.values())
     sizes = {name: nbytes(values[name]) for name in sorted(sent)}
-    return Check(largest, differences, limit, largest <= limit, sizes)
+    return Check(largest, differences, limit, largest <= limit, sizes, expected)
+
+
+def save_outputs(folder: Path | str, check: Check) -> None:
+    """Keep the whole model's outputs beside the parts, unless one is no tensor."""
+    if all(isinstance(value, np.ndarray) for value in check.expected.values()):
+        with written_aside(Path(folder) / OUTPUTS) as aside:
+            save_tensors(aside, check.expected)
 
 
 def difference_limit(sent: Iterable[Any]) -> float:

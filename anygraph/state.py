@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+STATE_FILE = "state.toml"  # beside a split model's parts
 MBIT = 1e6 / 8  # bytes/s in 1 Mbit/s
 DECIMAL = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 BINARY = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
@@ -165,6 +166,15 @@ def read_state(path: str | Path) -> dict[str, float]:
             raise ValueError(f"{where}: no such quantity{near(name, QUANTITIES)}")
         found[name] = parse(where, text, QUANTITIES[name].kind)
     return found
+
+
+def state_text(state: State) -> str:
+    """A state as `read_state` reads it, exactly: a line of TOML for each quantity."""
+    lines = []
+    for name, quantity in QUANTITIES.items():
+        unit = {"speed": "Hz", "rate": "B/s", "time": "s"}[quantity.kind]
+        lines.append(f'{name} = "{getattr(state, name)!r} {unit}"')
+    return "\n".join([*lines, ""])
 
 
 def near(name: str, known) -> str:

@@ -23,4 +23,6 @@ SHOWN("anygraph") int any(void)
 {
     return kd_decide(&graph, task, 0, placement, &decision, &workspace, &bad);
 }
+SHOWN("bound") double get_bound(void) { return decision.bound; }
+SHOWN("proven") int is_proven(void) { return decision.is_proven; }
 SHOWN("student_dag") int dag(void) { return student_dag_decide(task, placement, &bad); }

@@ -61,7 +61,8 @@ function optimum(graph, task, known) {
   return found;
 }
 
-// Functions from a task to its placement, for one graph: `anygraph` and `student_dag`.
+// Functions from a task to its placement, for one graph: `anygraph` and `student_dag`; `proof`: what
+// is known of anygraph's last one, the bound in seconds and whether it is proven optimal.
 function students(bytes, graph) {
   const wasm = new WebAssembly.Instance(new WebAssembly.Module(bytes)).exports;
   wasm._initialize();
@@ -73,7 +74,8 @@ function students(bytes, graph) {
     check(wasm[name]());
     return [...new Uint8Array(wasm.memory.buffer, wasm.placement(), graph.n)];
   };
-  return { anygraph: decide("anygraph"), student_dag: decide("student_dag") };
+  const proof = () => ({ bound: wasm.bound(), proven: Boolean(wasm.proven()) });
+  return { anygraph: decide("anygraph"), student_dag: decide("student_dag"), proof };
 }
 
 function element(parent, tag, attributes = {}, text = "") {
@@ -113,14 +115,42 @@ function gantt(parent, { colours }, events, delay, span) {
   element(svg, "line", { x1: x, x2: x, y1: 0, y2: ROWS.length * high, class: "end" });
 }
 
+// Policies for the paper's graph: [name, call, about].
+function ofPaper({ graph }, decide, whole) {
+  return [
+    ["the best placement", () => optimum(graph, whole, decide.anygraph(whole)), "all tried"],
+    ["anygraph", () => decide.anygraph(whole), "one network for every graph"],
+    ["student", () => decide.student_dag(whole), "the paper's, trained for this graph"],
+  ];
+}
+
+// And for a visitor's. Its optimum may be out of reach: what is known of it is anygraph's bound.
+function ofFile({ graph }, decide, whole) {
+  const alone = LOCATIONS.map((name, k) => [`${name} alone`, () => Array(graph.n).fill(k), ""]);
+  return [["anygraph", () => decide.anygraph(whole), "one network for every graph"], ...alone];
+}
+
+// What is proven of anygraph's placement, in words.
+function proofOf(delay, { bound, proven }) {
+  if (proven) return "optimal, proven";
+  return `at most ${(100 * (delay / bound - 1)).toPrecision(3)} % above the optimum, proven`;
+}
+
 // The page. data: graph, tasks (25 quantities each), state [name, label, factor, low, high],
 // colours of the locations, wasm in base64.
 function show(root, data) {
-  const { graph, tasks, state, colours } = data;
-  const decide = students(Uint8Array.from(atob(data.wasm), (c) => c.charCodeAt(0)), graph);
+  const { tasks, state, colours } = data;
+  const bytes = Uint8Array.from(atob(data.wasm), (c) => c.charCodeAt(0));
+  const numbers = Array.from({ length: data.graph.n }, (_, i) => `${i + 1}`);
+  const paper = { graph: data.graph, names: numbers, policies: ofPaper };
+  let shown, decide, task;
+  const choose = (graph, workload) => {
+    if (graph !== shown) decide = students(bytes, graph.graph);
+    [shown, task] = [graph, workload];
+    draw();
+  };
   const form = element(root, "div", { class: "sliders" });
   const values = state.map(([, , , low, high]) => Math.sqrt(low * high));
-  let task = tasks[0];
   state.forEach(([name, label, factor, low, high], q) => {
     const box = element(form, "label", {}, label), said = element(box, "output");
     const slider = element(box, "input", { type: "range", min: 0, max: 100, name });
@@ -135,19 +165,29 @@ function show(root, data) {
   });
   const choice = element(element(form, "label", {}, "task"), "select", { name: "task" });
   tasks.forEach((_, t) => element(choice, "option", { value: t }, `number ${t + 1}`));
-  choice.onchange = () => { task = tasks[choice.value]; draw(); };
+  choice.onchange = () => choose(paper, tasks[choice.value]);
+  const own = element(element(form, "label", {}, "your graph file"), "input", { type: "file" });
+  const pasted = element(element(form, "label", {}, "or its text"), "textarea", { rows: 1 });
+  const said = element(root, "p", { class: "said" });
+  pasted.oninput = () => {
+    said.textContent = "";
+    try {
+      const file = readGraph(pasted.value);
+      choose({ ...file, policies: ofFile }, file.workload);
+    } catch (error) { said.textContent = error.message; }
+  };
+  own.onchange = async () => {
+    pasted.value = await own.files[0].text();
+    pasted.oninput();
+  };
   const result = element(root, "div", { class: "result" });
   const draw = () => {
     result.textContent = "";
-    const whole = [...task, ...values];
-    const policies = [
-      ["the best placement", () => optimum(graph, whole, decide.anygraph(whole)), "all tried"],
-      ["anygraph", () => decide.anygraph(whole), "one network for every graph"],
-      ["student", () => decide.student_dag(whole), "the paper's, trained for this graph"],
-    ];
-    const rows = policies.map(([name, call, about]) => {
-      const x = call();
-      return { name, about, x, time: microseconds(call), ...schedule(graph, whole, x) };
+    const { graph, names } = shown, whole = [...task, ...values];
+    const rows = shown.policies(shown, decide, whole).map(([name, call, about]) => {
+      const x = call(), time = microseconds(call), known = schedule(graph, whole, x);
+      const proof = name === "anygraph" ? proofOf(known.delay, decide.proof()) : "";
+      return { name, about: shown === paper ? about : proof, x, time, ...known };
     });
     const best = rows[0].delay, span = Math.max(...rows.map((row) => row.delay));
     for (const { name, about, x, time, delay, events } of rows) {
@@ -158,15 +198,15 @@ function show(root, data) {
       element(head, "span", {}, `${(1000 * delay).toFixed(0)} ms`);
       element(head, "span", {}, costs);
       element(head, "span", {}, `decided in ${took}`);
-      const places = element(head, "span", { class: "places", title: x.map((k) => LOCATIONS[k]) });
-      x.forEach((k, i) =>
-        element(places, "i", { style: `background:${colours[LOCATIONS[k]]}` }, `${i + 1}`));
+      const places = element(head, "span", { class: "places" });
+      x.forEach((k, i) => element(places, "i",
+        { style: `background:${colours[LOCATIONS[k]]}`, title: `${names[i]}: ${LOCATIONS[k]}` }, `${i + 1}`));
       element(head, "span", { class: "about" }, about);
       gantt(result, data, events, delay, span);
     }
   };
   window.onresize = draw;
-  draw();
+  choose(paper, tasks[0]);
 }
 
 if (typeof module !== "undefined") module.exports = { schedule, optimum, students };

@@ -26,7 +26,7 @@ from anygraph.state import QUANTITIES, State
 from experiments.run import get_run
 from experiments.studies.links import UPLINKS
 from experiments.testbed.machines import refusal
-from experiments.testbed.plan import Trial, run_plan
+from experiments.testbed.plan import Trial, planned_state, run_plan
 from experiments.testbed.sessions import (
     COMPUTE,
     MODES,
@@ -60,12 +60,12 @@ def parser() -> argparse.ArgumentParser:
     add = plan.add_argument
     add("--plan", type=Path, metavar="DIR", help="run its parts, measured beside predicted")
     add("--model", type=Path, metavar="FILE", help="the whole model, to compare outputs with; "
-        "default: with the parts, run one after another")  # fmt: skip
+        "default: with the outputs in DIR, or the parts, run one after another")  # fmt: skip
     add("--tasks", type=int, help=f"default: {Trial.tasks}")
     add("--slowdown", type=float, metavar="X", help="everything takes X times as long, and delays "
         "are divided by X; default: what this machine needs to run the parts in time")  # fmt: skip
     add_inputs(plan)
-    add_state(options.add_argument_group("the state that it was planned for"))
+    add_state(options.add_argument_group("the state; default: that of DIR"))
     return options
 
 
@@ -114,9 +114,9 @@ def measure_plan(args: argparse.Namespace) -> None:
     check(args)
     trial = Trial(
         folder=args.plan,
-        state=State(**given_state(args)),
+        state=State(**(planned_state(args.plan) | given_state(args))),
         model=args.model,
-        dims=given_dims(args),
+        dims=given_dims(args) if args.dim else {},
         inputs=given_inputs(args),
         tasks=Trial.tasks if args.tasks is None else args.tasks,
         held=args.compute == "held",

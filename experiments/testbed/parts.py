@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from anygraph import onnx_run
 from anygraph.onnx_graph import open_model
-from anygraph.onnx_run import open_session, run_session
+from anygraph.onnx_run import as_taken, load_tensors, open_session, run_session
 from anygraph.split import Manifest, difference, read_manifest
 from experiments.testbed.network import edges_from, edges_into
 
@@ -52,18 +53,7 @@ def save_tensors(file: Path, manifest: Manifest, values: Mapping[str, Any]) -> N
                 f"{manifest.model}: {name!r} is a {kind}, no tensor, and cannot travel between "
                 "machines; place what gives it with what takes it"
             )
-    arrays = [_plain(values[name]) for name in travelling(manifest)]
-    np.savez(file, *arrays)
-
-
-def _plain(array: np.ndarray) -> np.ndarray:
-    """Strings of a fixed length in place of Python's: NumPy has bytes for these alone."""
-    return array.astype(np.str_) if array.dtype == object else array
-
-
-def _as_given(array: np.ndarray) -> np.ndarray:
-    """The reverse: ONNX Runtime takes and gives Python's strings."""
-    return array.astype(object) if array.dtype.kind == "U" else array
+    onnx_run.save_tensors(file, {name: values[name] for name in travelling(manifest)})
 
 
 class Parts:
@@ -82,8 +72,7 @@ class Parts:
         manifest = read_manifest(folder)
         self.parts = [part for part in manifest.parts if part.subtasks]
         self.graph, self.workload, self.placement, self.carried = manifest.as_task()
-        with np.load(tensors, allow_pickle=False) as saved:
-            self.values = dict(zip(travelling(manifest), saved.values()))
+        self.values = load_tensors(tensors)
         self.session = cache(self._session)
 
     def _session(self, j: int) -> onnxruntime.InferenceSession:
@@ -92,7 +81,7 @@ class Parts:
 
     def planned(self, edge: int) -> Tensors:
         """What an edge carried in the run before."""
-        return {name: _as_given(self.values[name]) for name in self.carried[edge]}
+        return {name: as_taken(self.values[name]) for name in self.carried[edge]}
 
     def captured(self, seed: int = 0) -> Tensors:
         """The inputs: those of the run before, whatever the seed."""
@@ -129,7 +118,7 @@ class Parts:
             end = begin + dtype.itemsize * prod(shape)
             # A copy: the tensors before may leave this one where no number of its type may begin.
             array = np.ndarray(shape, dtype, data[begin:end]).copy()
-            found[name] = _as_given(array)
+            found[name] = as_taken(array)
             begin = end
         return found
 

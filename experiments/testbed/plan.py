@@ -23,15 +23,18 @@ import onnx
 from anygraph.onnx_graph import open_model, prepare
 from anygraph.onnx_run import nbytes, random_inputs
 from anygraph.split import (
+    INPUTS,
     MANIFEST,
+    OUTPUTS,
     Manifest,
     PartTask,
     difference_limit,
     read_manifest,
+    read_values,
     run_parts,
     run_whole,
 )
-from anygraph.state import State
+from anygraph.state import STATE_FILE, State, read_state
 from experiments.testbed.device import PATIENCE_DELAYS
 from experiments.testbed.link import clock
 from experiments.testbed.machines import Machines
@@ -44,6 +47,7 @@ from kd_offload.tasks import STATE
 WARM_UP = 2  # tasks that are not counted
 LEAST_S = 10.0  # that a task counts as predicted to take, for the device's patience
 LATE = 0.02  # of the delay, by which parts may be late
+HANDOVER_S = 5e-4  # that a part loses here, whatever it does, until it has its input
 ROOM = 2.0  # times as long as alone: three processes may share as few as two processor cores
 STEP = 1.1  # between slowdowns that are tried
 
@@ -57,11 +61,13 @@ class Trial:
     state: State = field(default_factory=State)
     """In which the delay is predicted; the testbed's own."""
     model: Path | None = None
-    """The whole model, to compare outputs with; None: the parts, run one after another."""
-    dims: Mapping[str, int | tuple[int, ...]] = field(default_factory=lambda: {"batch": 1})
+    """The whole model, to compare outputs with; None: the folder's outputs if it has them, else
+    those of the parts, run one after another."""
+    dims: Mapping[str, int | tuple[int, ...]] = field(default_factory=dict)
     """Sizes of free dimensions of the inputs."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
-    """Inputs that are given; the others are random."""
+    """Inputs that are given; the others are random. Without `dims` and `inputs` all are those of
+    the folder, if it has them."""
     tasks: int = 20
     """How many are measured."""
     held: bool = True
@@ -146,6 +152,8 @@ def run_plan(trial: Trial, tell: Callable[[str], None] = lambda line: None) -> R
     task = plan.task
     state = trial.state.vector
     predicted_s = delay(task.graph, np.concatenate([task.workload, state]), task.placement)
+    if predicted_s == 0:
+        raise ValueError(f"{trial.folder}: the delay is 0 s, and nothing can be measured beside it")
     with TemporaryDirectory() as folder:
         file = Path(folder) / "tensors.npz"
         save_tensors(file, plan.manifest, plan.values)
@@ -213,19 +221,30 @@ def _read(trial: Trial) -> _Plan:
     found = run_parts(trial.folder, manifest, inputs)
     values = {name: found[name] for name in travelling(manifest)}
     notes = _other_sizes(task, values)
+    outputs = {}
     if trial.model is not None:
-        values |= _expected(trial.model, manifest, inputs, values)
+        outputs = run_whole(manifest, trial.model, inputs)
+    elif not (trial.dims or trial.inputs):
+        outputs = read_values(trial.folder, OUTPUTS)
+    values |= _expected(trial, outputs, values)
     return _Plan(manifest, task, values, notes)
 
 
 def _inputs(trial: Trial, manifest: Manifest, task: PartTask) -> dict[str, Any]:
     """Inputs of the whole model; without it, those that parts take from the source."""
-    if trial.model is not None:
-        return random_inputs(
-            prepare(open_model(trial.model)), trial.dims, trial.inputs, trial.model
-        )
     ends = zip(task.graph.edges, task.tensors)
     names = {name for (i, _), tensors in ends if i == 0 for name in tensors}
+    inputs = {}
+    if not (trial.dims or trial.inputs):
+        inputs = read_values(trial.folder, INPUTS)
+    if inputs:
+        missing = sorted(names - {*inputs})
+        if missing:
+            raise ValueError(f"{trial.folder / INPUTS}: no input {missing[0]!r}")
+        return inputs
+    dims = {"batch": 1, **trial.dims}
+    if trial.model is not None:
+        return random_inputs(prepare(open_model(trial.model)), dims, trial.inputs, trial.model)
     infos = {}
     for part in manifest.parts:
         for info in open_model(trial.folder / part.file).graph.input:
@@ -235,19 +254,19 @@ def _inputs(trial: Trial, manifest: Manifest, task: PartTask) -> dict[str, Any]:
         raise ValueError(f"{trial.folder / MANIFEST}: no part takes the input {missing[0]!r}")
     source = onnx.ModelProto()
     source.graph.input.extend(infos[name] for name in sorted(names))
-    return random_inputs(source, trial.dims, trial.inputs, trial.folder)
+    return random_inputs(source, dims, trial.inputs, trial.folder)
 
 
 def _expected(
-    model: Path, manifest: Manifest, inputs: Mapping[str, Any], values: Mapping[str, Any]
+    trial: Trial, outputs: Mapping[str, Any], values: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The whole model's outputs, of those that travel."""
-    outputs = run_whole(manifest, model, inputs)
     expected = {name: value for name, value in outputs.items() if name in values}
     for name, value in expected.items():
         shape, whole = np.shape(values[name]), np.shape(value)
         if shape != whole:
-            raise ValueError(f"{model}: output {name!r} has shape {whole}, of the parts {shape}")
+            where = trial.model or trial.folder
+            raise ValueError(f"{where}: output {name!r} has shape {whole}, of the parts {shape}")
     return expected
 
 
@@ -263,6 +282,12 @@ def _other_sizes(task: PartTask, values: Mapping[str, Any]) -> tuple[str, ...]:
                 "were other inputs or sizes given?"
             )
     return tuple(notes)
+
+
+def planned_state(folder: Path) -> dict[str, float]:
+    """The state that lies beside the parts; empty if none does."""
+    file = folder / STATE_FILE
+    return read_state(file) if file.exists() else {}
 
 
 # slower, for a computer that is not as quick
@@ -288,12 +313,14 @@ def needed_slowdown(seconds: np.ndarray, held: np.ndarray, predicted_s: float) -
     Returns
     -------
     float
-        1 or more: parts together are late by at most LATE of the delay.
+        1 or more: parts together are late by at most LATE of the delay, HANDOVER_S each included.
     """
     slowdown = 1.0
-    while np.maximum(ROOM * seconds - slowdown * held, 0.0).sum() > LATE * slowdown * predicted_s:
+    while True:
+        late = np.maximum(ROOM * seconds - slowdown * held, 0.0) + HANDOVER_S
+        if late.sum() <= LATE * slowdown * predicted_s:
+            return slowdown
         slowdown *= STEP
-    return slowdown
 
 
 def _seconds(parts: Parts) -> np.ndarray:

@@ -1,9 +1,15 @@
 """Plans: units, constraints, memory, what is printed, and refusals."""
 
+import io
 import json
 import math
+import os
 import re
+import stat
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -372,6 +378,55 @@ def test_files_that_are_none(tmp_path, capsys):
         assert status == 1 and message in errors and errors.count("\n") == 1
     status, _, errors = run(capsys, tmp_path / "x.onnx", "--mean-cycles", "1e8")
     assert status == 1 and "--mean-cycles: x.onnx is an ONNX model" in errors
+
+
+# platforms
+
+UNWRITABLE = """
+import sys
+from numba.core import caching
+caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator]
+import anygraph
+from numba import config
+print(config.CACHE_DIR)
+"""
+
+
+def in_a_process(command, **environment):
+    """What a fresh Python prints; it must end well."""
+    kept = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, env=kept | environment, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode("latin-1")
+    return done.stdout.decode("latin-1").strip()
+
+
+def test_compiled_code_finds_a_place_where_home_and_package_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o755)
+    root = str(Path(anygraph.__file__).parents[1])
+    where = in_a_process(["-c", UNWRITABLE], TMPDIR=str(tmp_path), PYTHONPATH=root)
+    assert Path(where).parent == tmp_path and stat.S_IMODE(Path(where).stat().st_mode) == 0o700
+    Path(where).chmod(0o777)  # anybody might have put code there
+    again = in_a_process(["-c", UNWRITABLE], TMPDIR=str(tmp_path), PYTHONPATH=root)
+    assert again != where and Path(again).parent == tmp_path
+
+
+def test_letters_that_a_terminal_lacks(tmp_path, monkeypatch):
+    """A Latin-1 terminal, a blank in the path; JSON stays JSON."""
+    file = tmp_path / "my gräph.json"
+    tasks = [{"name": "étape", "cost": 1}, {"name": "決定", "cost": 2}]
+    edges = [{"source": "étape", "target": "決定", "size": 1}]
+    content = json.dumps({"tasks": tasks, "dependencies": edges}, ensure_ascii=False)
+    file.write_text(content, encoding="utf-8")
+    for options, expected in ([], "étape, \\u6c7a\\u5b9a"), (["--json"], '"my gr'):
+        screen = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+        monkeypatch.setattr(sys, "stdout", screen)
+        assert main(["plan", str(file), "--effort", "0", *options]) == 0
+        screen.seek(0)
+        text = screen.read()
+        assert expected in text
+    assert [subtask["name"] for subtask in json.loads(text)["subtasks"]] == ["étape", "決定"]
 
 
 def test_every_quantity_has_an_option_and_a_column():

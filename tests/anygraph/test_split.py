@@ -58,6 +58,7 @@ def test_parts_transfers_and_weights_by_hand(tmp_path):
     assert task.placement.tolist() == [0, 1, 0, 0]
     assert found.equal and found.largest_difference == 0 and found.differences == {"y": 0.0}
     assert {p.name for p in (tmp_path / "parts").iterdir()} == {
+        "inputs.npz",
         "manifest.json",
         "part_001_device.onnx",
         "part_002_edge.onnx",
@@ -233,7 +234,7 @@ def test_an_earlier_split_is_replaced(tmp_path):
     file = diamond(tmp_path / "m.onnx")
     check(file, tmp_path / "parts", [0, 1, 2, 0, 1])
     manifest, _ = check(file, tmp_path / "parts", [0] * 5)
-    assert len(manifest.parts) == 1 and len(list((tmp_path / "parts").iterdir())) == 2
+    assert len(manifest.parts) == 1 and len(list((tmp_path / "parts").iterdir())) == 3
 
 
 def test_another_model_than_the_one_that_was_split(tmp_path):

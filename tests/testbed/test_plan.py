@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
+from anygraph import onnx_run, plan_command
 from anygraph.model_files import read_model
-from anygraph.split import MANIFEST, read_manifest, split_model
+from anygraph.split import INPUTS, MANIFEST, OUTPUTS, read_manifest, read_values, split_model
 from anygraph.state import State
 from experiments.testbed import __main__ as command
 from experiments.testbed.parts import Parts, save_tensors
 from experiments.testbed.plan import (
+    HANDOVER_S,
     LATE,
     ROOM,
     Result,
     Trial,
     needed_slowdown,
+    planned_state,
     run_plan,
     slower,
 )
@@ -118,6 +121,35 @@ def cut_off(folder):
     part.write_bytes(part.read_bytes()[:40])
 
 
+def without_inputs(folder):
+    changed("transfers", 0, tensors=["x", "w"])(folder)
+    (folder / INPUTS).unlink()
+
+
+def cut_inputs(folder):
+    (folder / INPUTS).write_bytes((folder / INPUTS).read_bytes()[:-30])
+
+
+def test_a_folder_holds_all_that_a_stranger_needs(split, tmp_path, capsys):
+    """Inputs, state, plan and the whole model's outputs, which the parts are compared with."""
+    file, _ = split
+    folder = tmp_path / "parts"
+    inputs = tmp_path / "x.npy"
+    np.save(inputs, np.linspace(1, 9, SIZE, dtype=np.float32)[None])
+    options = ["--wan", "50kbit/s", "--input", f"x={inputs}"]
+    assert plan_command.main([str(file), *options, "--split", str(folder)]) == 0
+    assert json.loads((folder / "plan.json").read_text(encoding="utf-8"))["proven"]
+    assert State(**planned_state(folder)) == State(wan=6250.0)
+    assert (read_values(folder, INPUTS)["x"] == np.load(inputs)).all()
+    once = ["--plan", str(folder), "--tasks", "1", "--slowdown", "1"]
+    command.main(once)
+    assert "True" in capsys.readouterr().out.split("equal")[1]
+    outputs = {name: array + 1 for name, array in read_values(folder, OUTPUTS).items()}
+    onnx_run.save_tensors(folder / OUTPUTS, outputs)
+    command.main(once)
+    assert "False" in capsys.readouterr().out.split("equal")[1]
+
+
 @pytest.mark.parametrize(
     "damage, error",
     [
@@ -131,7 +163,9 @@ def cut_off(folder):
         (changed("parts", 1, outputs=["f", "g"]), "part_002_edge.onnx: ONNX Runtime cannot run it"),
         (changed("transfers", 0, sender=7), "transfer from 7 to 1: expected rising numbers"),
         (changed("transfers", 0, tensors=[]), "takes 'x', which no transfer brings"),
-        (changed("transfers", 0, tensors=["x", "w"]), "no part takes the input 'w'"),
+        (changed("transfers", 0, tensors=["x", "w"]), "inputs.npz: no input 'w'"),
+        (without_inputs, "no part takes the input 'w'"),
+        (cut_inputs, "inputs.npz: not a file of tensors"),
     ],
 )
 def test_a_broken_folder_is_one_error(split, tmp_path, damage, error):
@@ -186,6 +220,16 @@ def test_the_slowdown_leaves_parts_time_enough():
     slowdown = needed_slowdown(seconds, held, predicted_s=0.3)
     late = ROOM * 0.1 - slowdown * 0.1
     assert 0 < late <= LATE * slowdown * 0.3 and 1.7 < slowdown < 2
+    short = needed_slowdown(seconds / 1e3, held / 1e3, predicted_s=1e-3)
+    assert 3 * HANDOVER_S <= LATE * short * 1e-3 and short < 100
+
+
+def test_no_delay_is_no_trial(split, tmp_path):
+    copy = Path(shutil.copytree(split[1], tmp_path / "parts"))
+    for number in range(4):
+        changed("parts", number, cycles=0.0, location="device")(copy)
+    with pytest.raises(ValueError, match="parts: the delay is 0 s"):
+        run_plan(Trial(copy))
 
 
 def test_everything_is_slower_alike():
