@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -29,7 +28,6 @@ from experiments.plots import (
 )
 from experiments.run import Run, get_run, read_table
 from experiments.studies.teacher_and_student import TABLES
-from kd_offload.graphs import dag
 
 CURVES = tuple(f"training_curves_{name}" for name in TABLES)
 
@@ -39,11 +37,8 @@ def _of_one(plot: Callable) -> Callable:
 
 
 FIGURES = {  # name: how it is drawn, and the tables that this takes
-    "example_task": (partial(problem.task_graph, dag()), "example_task"),
     "example_schedule": (problem.gantt, "example_schedule"),
-    "search_tree": (labels.search_tree, "search_tree"),
     "label_generation": (labels.label_generation, "label_generation"),
-    "label_shares": (labels.label_shares, "label_shares"),
     "training_curves": (_of_one(teacher_and_student.training_curves), *CURVES),
     "distillation": (distillation.distillation, "distillation"),
     "dependence": (dependence.dependence, "dependence"),
@@ -51,12 +46,9 @@ FIGURES = {  # name: how it is drawn, and the tables that this takes
     "latency": (latency.latency, "latency", "paired"),
     "accuracy": (latency.accuracy, "latency"),
     "captured": (latency.captured, "captured"),
-    "sweeps": (conditions.sweeps, "sweeps"),
     "staleness": (conditions.staleness, "online"),
-    "inference_time": (_of_one(inference_time.inference_time), "inference_time", "device_times"),
     "tradeoff": (inference_time.tradeoff, "tradeoff"),
     "scale": (scale.scale, "scale"),
-    "scale_by_size": (scale.by_size, "scale"),
     "public_graphs": (scale.public_graphs, "public_graphs"),
     "regimes": (regimes.regimes, "regimes"),
     "application": (

@@ -1,49 +1,16 @@
-"""Figures of other conditions: states, and links over time."""
+"""The figure of links over time."""
 
 import numpy as np
 import pandas as pd
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from experiments.plots import style
-from experiments.plots.words import number
 from experiments.studies.latency import with_added
 from experiments.studies.links import oldest_that_pays
 
-REGRET = ["low", "regret", "high"]
-MAIN = ("anygraph", "lookahead_joins", "lookahead", "teacher", "student", "linear")
 AGED = ("exact", "anygraph", "lookahead_joins", "student")
 TRACES = 4  # drawn, at most
 TICKS = [-5, 0, 5, 10, 20, 50, 100, 200, 500]  # percent
-
-
-def sweeps(table: pd.DataFrame):
-    """Regret by one quantity of the state at a time; one row of panels per scenario.
-
-    table: scenario, quantity, value, policy, regret, low, high.
-    """
-    names, quantities = style.shown(table), table.quantity.unique()
-    fig, axes = style.panels(
-        len(names), len(quantities), 1.35 * len(names) + 1.1, log="xy", sharex="col", sharey=True
-    )
-    looks = style.looks(with_added(MAIN, table.policy.unique()))
-    for row, name in zip(axes, names):
-        row[0].set_ylabel(f"{name}\nmean regret (%)")
-        for ax, quantity in zip(row, quantities):
-            label, unit = style.QUANTITIES[quantity]
-            part = table[(table.scenario == name) & (table.quantity == quantity)]
-            for policy, look in looks.items():
-                one = part[part.policy == policy].sort_values("value")
-                values = style.floored_percent(one[REGRET])
-                style.line(ax, one.value * unit, values, look | {"marker": ""}, policy)
-            ax.set_xlim(part.value.min() * unit, part.value.max() * unit)
-            if name == names[-1]:
-                ax.set_xlabel(label.replace(" (", "\n(").replace(", ", ",\n"))
-    student = table[table.policy == "student"].groupby(["quantity", "scenario"], sort=False).regret
-    ratio = (student.max() / student.min()).groupby("quantity").max()
-    most = style.QUANTITIES[ratio.idxmax()][0].split(" (")[0].split(",")[0]
-    text = f"The student's regret depends most on {most}: across its range it changes by a factor "
-    style.message(fig, f"{text}of up to {number(ratio.max())}")
-    return style.finish(fig, columns=6, handlelength=2)
 
 
 def staleness(table: pd.DataFrame):

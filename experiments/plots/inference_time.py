@@ -1,4 +1,4 @@
-"""Figures of decisions' time: alone, and against regret."""
+"""The figure of regret against the time of a decision."""
 
 import numpy as np
 import pandas as pd
@@ -6,63 +6,11 @@ from matplotlib.ticker import LogLocator
 from matplotlib.transforms import Bbox
 
 from experiments.plots import style as st
-from experiments.plots.words import listed, number, span
+from experiments.plots.words import listed
 
-RUNTIMES = {
-    "numba_loop": "compiled loop",
-    "numba": "compiled, a call",
-    "numpy": "NumPy",
-    "torch": "torch",
-    "onnxruntime": "ONNX Runtime",
-    "c": "C",
-}
-TIMED = (
-    *("linear", "lookahead", "exact", "teacher", "student", "student_independent"),
-    *("student_mended", "anygraph"),
-)
-OFFSETS = {  # within a line
-    **{"linear": -0.36, "lookahead": -0.24, "student_independent": -0.12},
-    **{"exact": 0.12, "student_mended": 0.24, "anygraph": 0.36},
-}
 LEFT_OUT = ("random", "student_plain", "student_costs")  # off the scale; under the student
 OWN = ("student", "anygraph")  # whom the words are about
 NAMED = (*OWN, "student_independent", "student_mended", "teacher", "exact", "chain_dp", "dqn")
-
-
-def inference_time(table: pd.DataFrame):
-    """The median time of a decision by runtime; black lines: 95 % intervals for a rerun.
-
-    table: scenario, policy, runtime, median_us, median_us_low, median_us_high.
-    """
-    table = table[table.policy.isin(TIMED) & table.scenario.isin(st.shown(table))]
-    present = [runtime for runtime in RUNTIMES if runtime in set(table.runtime)]
-    xlabel = "median time of a decision (µs)"
-    fig, row = st.by_scenario(table, 3.0, xlabel, sharey=True, log="x")
-    looks = st.looks(TIMED)
-    for ax, part in row:
-        for one in part[part.runtime.isin(present)].itertuples():
-            y = present.index(one.runtime) + OFFSETS.get(one.policy, 0)
-            median = (one.median_us_low, one.median_us, one.median_us_high)
-            look = looks[one.policy]
-            st.dot(ax, y, median, look["color"], marker=look["marker"])
-        ax.set_yticks(range(len(present)), [RUNTIMES[runtime] for runtime in present])
-        ax.set_ylim(len(present) - 0.5, -0.5)
-        ax.grid(axis="y", visible=False)
-        for y in range(1, len(present)):
-            ax.axhline(y - 0.5, color=st.NEUTRAL, lw=0.5)
-    st.message(fig, _times_in_words(table))
-    keys = [st.key(policy, **looks[policy] | {"ls": ""}) for policy in TIMED]
-    keys.append(st.key("95 % interval for a rerun", color="black", ls="-", lw=0.8))
-    return st.finish(fig, *keys, columns=4)
-
-
-def _times_in_words(table: pd.DataFrame) -> str:
-    times = table.pivot(index=["runtime", "scenario"], columns="policy", values="median_us")
-    ratio = (times.teacher / times.student).dropna()
-    loop = times.loc["numba_loop"]
-    quicker = [policy for policy in TIMED if policy in loop and (loop[policy] < loop.student).all()]
-    text = f"The teacher takes {span(ratio, number)} times as long as the student"
-    return f"{text}; in a loop, quicker than the student on all graphs: {listed(quicker)}"
 
 
 def tradeoff(table: pd.DataFrame):

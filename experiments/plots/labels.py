@@ -1,13 +1,11 @@
-"""Figures of the labels: where the optimum puts subtasks, and what finding it costs."""
+"""The figure of what finding a label costs."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.plots import style as st
-from kd_offload.graphs import LOCATIONS
 
 # What label_generation shows: the name of each method in the legend, its colour and its line.
 METHODS = {
@@ -17,72 +15,6 @@ METHODS = {
     "public_solver": ("CP-SAT, a public solver", st.KIND_COLOURS["search"], ":"),
 }
 LARGEST_PROVEN = 24  # subtasks; on larger graphs a proof was stopped
-
-
-def label_shares(shares: pd.DataFrame) -> Figure:
-    """Where the optimum puts each subtask.
-
-    Parameters
-    ----------
-    shares : pandas.DataFrame
-        scenario, subtask, device, edge, cloud.
-    """
-    shares = shares[shares.scenario.isin(st.SHOWN)]
-    widths = [shares[shares.scenario == name].subtask.max() for name in st.shown(shares)]
-    labels, options = ("subtask", "share of optimal labels"), {"width_ratios": widths}
-    fig, row = st.by_scenario(shares, 2.4, *labels, sharey=True, **options)
-    for ax, part in row:
-        bars = part.set_index("subtask")[list(LOCATIONS)].plot.bar
-        bars(stacked=True, ax=ax, width=0.9, rot=0, legend=False, color=st.LOCATION_COLOURS)
-        ax.grid(False)
-    mean = shares.groupby("scenario")[list(LOCATIONS)].mean()
-    location, share = mean.max().idxmax(), mean.max().max()
-    text = f"No location is always best: the most frequent one, the {location}, is best for at most"
-    return st.message(st.finish(fig), f"{text} {100 * share:.0f} % of a graph's subtasks")
-
-
-def search_tree(nodes: pd.DataFrame) -> Figure:
-    """The prefixes that a search looked at, as a tree, its root at the top.
-
-    Parameters
-    ----------
-    nodes : pandas.DataFrame
-        In the order of the search: parent (row number, -1 for the root's children), depth, label,
-        fate (entered, left, optimum).
-    """
-    x = _spread(nodes.parent.to_numpy())
-    fig, ((ax,),) = st.panels(1, 1, 3.3, "", "subtasks placed")
-    for i, node in enumerate(nodes.itertuples()):
-        chosen = node.fate == "optimum"
-        look = {"color": "black", "lw": 2.5} if chosen else {"color": "#BBBBBB", "lw": 0.8}
-        ax.plot([x[node.parent], x[i]], [node.depth - 1, node.depth], zorder=1, **look)
-    for label, colour in enumerate(st.LOCATION_COLOURS.values()):
-        for fate, size in (("entered", 26), ("optimum", 40), ("left", 16)):
-            part = (nodes.label == label) & (nodes.fate == fate)
-            look = {"s": size, "color": colour, "edgecolor": "black", "lw": 0.5, "zorder": 2}
-            ax.scatter(x[:-1][part], nodes.depth[part], **look)
-    left = nodes.fate == "left"
-    ax.plot(x[:-1][left], nodes.depth[left] + 0.35, "x", color="black", ms=3.5)
-    ax.set(xticks=[], yticks=range(nodes.depth.max() + 1))
-    ax.invert_yaxis()
-    ax.grid(False)
-    crosses = st.key("abandoned: its bound is above the optimum", marker="x")
-    label = st.key("the label", color="black", ls="-", lw=2.5)
-    prefixes = sum(len(LOCATIONS) ** j for j in range(1, nodes.depth.max() + 1))
-    text = f"{len(nodes)} of {prefixes:,} partial placements suffice to prove this label"
-    return st.message(st.finish(fig, *st.location_keys(mec="black", ms=5), crosses, label), text)
-
-
-def _spread(parent: np.ndarray) -> np.ndarray:
-    """Where nodes stand from left to right (N + 1,): ends in their order, parents in the middle of
-    their children, the root last."""
-    x = np.full(len(parent) + 1, np.nan)
-    ends = np.setdiff1d(np.arange(len(parent)), parent)
-    x[ends] = np.arange(len(ends))
-    for i in reversed(range(-1, len(parent))):  # children come after their parent
-        if np.isnan(x[i]):
-            x[i] = x[:-1][parent == i].mean()
-    return x
 
 
 def label_generation(table: pd.DataFrame) -> Figure:

@@ -94,9 +94,10 @@ def accuracy(table: pd.DataFrame):
 
 
 def captured(table: pd.DataFrame):
-    """The share of the attainable delay that policies capture, by quantity of the state.
+    """The share of the attainable delay that policies capture, by octile of each quantity.
 
-    One mark per octile; lines reach from the lowest to the highest end of the octiles' intervals.
+    One row of panels per scenario, one column per quantity of the state. Bands are intervals that
+    hold for all octiles of a policy together.
 
     Parameters
     ----------
@@ -104,29 +105,28 @@ def captured(table: pd.DataFrame):
         scenario, policy, quantity, bin, captured, captured_low, captured_high.
     """
     table = table[table.quantity != "all"]
-    quantities = list(table.quantity.unique())
-    policies = with_added(FOLLOWED, table.policy.unique())
-    looks = st.looks(policies)
-    offsets = dict(zip(policies, np.linspace(-0.27, 0.27, len(policies))))
-    fig, row = st.by_scenario(table, 3.6, "share captured (%)", sharey=True)
-    for ax, part in row:
-        for (policy, quantity), one in part.groupby(["policy", "quantity"], sort=False):
-            y = quantities.index(quantity) + offsets[policy]
-            colour, marker = looks[policy]["color"], looks[policy]["marker"]
-            low, high = 100 * one.captured_low.min(), 100 * one.captured_high.max()
-            ax.hlines(y, low, high, color=colour, lw=1)
-            look = {"color": colour, "mec": "white", "mew": 0.3, "ms": 3.5}
-            ax.plot(100 * one.captured, [y] * len(one), marker, label=policy, **look)
-        for share in (50, 80):
-            ax.axvline(share, color=st.NEUTRAL, lw=1, ls=":", zorder=0)
-        names = [st.QUANTITIES[quantity][0].split(" (")[0] for quantity in quantities]
-        ax.set_yticks(range(len(names)), names)
-        ax.grid(axis="y", visible=False)
-    row[0][0].invert_yaxis()  # shared by all panels
+    names, quantities = st.shown(table), table.quantity.unique()
+    height = 1.2 + 1.15 * len(names)
+    fig, axes = st.panels(len(names), len(quantities), height, sharex=True, sharey=True)
+    looks = st.looks(with_added(FOLLOWED, table.policy.unique()))
+    for row, name in zip(axes, names):
+        row[0].set_ylabel(f"{name}\ncaptured (%)")
+        for ax, quantity in zip(row, quantities):
+            part = table[(table.scenario == name) & (table.quantity == quantity)]
+            for policy, look in looks.items():
+                one = part[part.policy == policy].sort_values("bin")
+                values = 100 * one[st.interval("captured")]
+                st.line(ax, one.bin + 1, values, look | {"marker": ""}, policy)
+            for share in (50, 80):
+                ax.axhline(share, color="black", lw=0.8, ls=":", zorder=1)
+    for ax, quantity in zip(axes[0], quantities):
+        ax.set_title(st.QUANTITIES[quantity][0].split(" (")[0].replace(" ", "\n"), fontsize=7)
+    axes[0, 0].set(xticks=[1, 8], ylim=(-5, 104))
+    middle = axes[-1, (len(quantities) - 1) // 2]
+    middle.set_xlabel("octile of the tasks by this quantity; 1: its lowest values", x=1.0)
     least = table.groupby(["policy", "scenario"], sort=False).captured.min()
     least = np.floor(100 * least) / 100  # "at least" must not be rounded up
     text = "Of what adapting can save, the paper's student captures at least "
     text += f"{each(least['student'])} in every octile of every quantity"
-    legend = [st.key("95 % intervals of octiles", ls="-", lw=1)]
-    legend += [st.key("thresholds of the verdict on C1", ls=":", lw=1)]
-    return st.finish(st.message(fig, text), *legend, columns=3)
+    threshold = st.key("thresholds of the verdict on C1", ls=":", lw=0.8, color="black")
+    return st.finish(st.message(fig, text), threshold, columns=3, handlelength=2)

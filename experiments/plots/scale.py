@@ -1,4 +1,4 @@
-"""The figures of regret, time and proof as graphs grow, and on graphs that others published."""
+"""The figures of large graphs: regret, time and proof, of ours and of those others published."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ LOOKS = {  # of the policies that a line joins, or a legend's entry names togeth
     ALONE_NETWORK: {"color": st.colour(ANY), "marker": "D", "ls": "--", "lw": 1, "mfc": "white"},
     HEURISTICS: {"color": st.colour("lookahead"), "marker": "o", "ls": "", "zorder": 2},
 }
-GROWING = {  # of `by_size`: how each is called
-    ANY: ANY,
-    "beam_8_proved": "the same without the network",
-    "network_proved": "the same without the beam",
-    "exact_300000": "exact search, 300,000 nodes",
-    "beam_512": "beam of 512",
-    "lookahead_mended": "lookahead, improved",
+GROWING = {  # the lower panels: one policy of each method
+    ANY: OURS,
+    "beam_8_proved": PROVED_BEAMS,
+    "network_proved": ALONE_NETWORK,
+    "exact_300000": SEARCH,
+    "beam_512": BEAMS,
+    "lookahead_mended": HEURISTICS,
 }
 
 
@@ -52,11 +52,11 @@ def _family(policy: str) -> str:
 
 
 def scale(table: pd.DataFrame):
-    """Mean regret against mean time of a decision, a panel for each of the three largest sizes.
+    """Regret against time at the three largest sizes; below, regret, time and proof by size.
 
-    A line joins one method at growing budgets. Of anygraph, means over training seeds; its large
-    mark is its default effort, and an arrow leads to the quickest baseline that is as good. Upright
-    lines: 95 % intervals over graphs and tasks, the widest of all seeds.
+    A line of the upper panels joins one method at growing budgets. Of anygraph, means over training
+    seeds; its large mark is its default effort, and an arrow leads to the quickest baseline that is
+    as good. Upright lines: 95 % intervals over graphs and tasks, the widest of all seeds.
 
     Parameters
     ----------
@@ -73,10 +73,11 @@ def scale(table: pd.DataFrame):
     points[REGRET] = st.floored_percent(points[REGRET])
     points["family"] = points.policy.map(_family)
     sizes = sorted(set(points.n_subtasks))[-3:]
-    labels = "mean time of a decision (µs)", f"mean regret (%), from {st.FLOOR}"
-    fig, (row,) = st.panels(1, len(sizes), 3.4, *labels, log="xy", sharex=True, sharey=True)
+    fig, (row, below) = st.panels(2, 3, 5.6)
     others = [name for name in points.family.unique() if name not in LOOKS]
     looks = LOOKS | {name: look | {"ls": ""} for name, look in st.looks(others).items()}
+    for ax in row[1:]:
+        ax.sharex(row[0])
     factors, alone = {}, []
     for ax, n in zip(row, sizes):
         part = points[points.n_subtasks == n]
@@ -88,10 +89,13 @@ def scale(table: pd.DataFrame):
             factors[n] = number(baseline.over_any)
             ends = ", ".join(map(number, baseline[OVER[::2]]))
             title = f"{n} subtasks: × {factors[n]} [{ends}]"
-        ax.set(title=title, ylim=(0.7 * st.FLOOR, 120))
+        ax.set(title=title, xscale="log", yscale="log", ylim=(0.7 * st.FLOOR, 120))
         for family, look in looks.items():
             _points(ax, part[part.family == family], family, look)
         _arrow(ax, own, baseline)
+    row[0].set_ylabel(f"mean regret (%), from {st.FLOOR}")
+    row[1].set_xlabel("mean time of a decision (µs)")
+    _by_size(below, table)
     st.finish(st.message(fig, _lead(factors, alone)), columns=3, handlelength=2, columnspacing=1.2)
     for ax in row:
         ax.xaxis.set_major_locator(LogLocator(base=100))
@@ -135,43 +139,21 @@ def _arrow(ax, own: pd.Series, baseline: pd.Series | None) -> None:
         ax.annotate("", (baseline.us, own.regret), point, arrowprops=arrow)
 
 
-def by_size(table: pd.DataFrame):
-    """Mean regret, mean time and share proven of a few policies, by the number of subtasks.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        As of `studies.scale.scale`; of trained policies, means over seeds.
-    """
-    chosen = table[table.policy.isin(GROWING)]
-    mean = chosen.groupby(["policy", "n_subtasks"], sort=False, as_index=False).mean(
-        numeric_only=True
-    )
-    fig, (row,) = st.panels(1, 3, 2.8, "subtasks")
-    looks = {
-        ANY: LOOKS[OURS],
-        "beam_8_proved": LOOKS[PROVED_BEAMS],
-        "network_proved": LOOKS[ALONE_NETWORK],
-        "exact_300000": LOOKS[SEARCH],
-        "beam_512": LOOKS[BEAMS],
-        "lookahead_mended": LOOKS[HEURISTICS] | {"ls": "-", "lw": 1},
-    }
-    for policy, label in GROWING.items():
-        part = mean[mean.policy == policy].sort_values("n_subtasks")
-        look = looks[policy] | {"ms": 4}
-        row[0].plot(part.n_subtasks, st.floored_percent(part.regret_mean), label=label, **look)
-        row[1].plot(part.n_subtasks, part.mean_us, **look)
-        row[2].plot(part.n_subtasks, 100 * part.proven_share, **look)
-    row[0].set(title="regret", ylabel=f"mean regret (%), from {st.FLOOR}", yscale="log")
+def _by_size(row, table: pd.DataFrame) -> None:
+    """Mean regret, mean time and share proven of the GROWING policies, by number of subtasks."""
+    for policy, family in GROWING.items():
+        part = table[table.policy == policy].groupby("n_subtasks").mean(numeric_only=True)
+        look = {"ls": "-"} | LOOKS[family] | {"ms": 4}
+        if policy == "lookahead_mended":
+            look |= {"ls": "-", "lw": 1}
+        row[0].plot(part.index, st.floored_percent(part.regret_mean), **look)
+        row[1].plot(part.index, part.mean_us, **look)
+        row[2].plot(part.index, 100 * part.proven_share, **look)
+    row[0].set(title="regret", ylabel="mean regret (%)", yscale="log")
     row[1].set(title="time", ylabel="mean time of a decision (µs)", yscale="log")
     row[2].set(title="proof", ylabel="decisions proven optimal (%)", ylim=(-4, 104))
-    own = mean[mean.policy == ANY].set_index("n_subtasks").proven_share
-    smallest, largest = own.index.min(), own.index.max()
-    text = (
-        f"{ANY} proves {percent(own[smallest])} of its decisions at {smallest} subtasks, "
-        f"{percent(own[largest])} at {largest}"
-    )
-    return st.finish(st.message(fig, text), columns=3)
+    for ax in row:
+        ax.set_xlabel("subtasks")
 
 
 NAMED = {  # of `public_graphs`: where a point's name stands, if not at its right

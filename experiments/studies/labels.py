@@ -72,15 +72,15 @@ def search_tree(graph: TaskGraph, task: np.ndarray) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row per prefix in the order of the search: parent (its row, -1 for none), depth, label
-        (of its last subtask), bound_ratio (bound / optimum), fate (entered, left or optimum).
+        One row per prefix in the order of the search: depth, label (of its last subtask),
+        bound_ratio (bound / optimum), fate (entered, left or optimum).
     """
     optimum = solve(graph, task).delays[0]
     times = new_times(graph.n, len(graph.edges))
     prepare(graph.n, graph.first, graph.source, task, EVERYWHERE, times)
     rows = []
 
-    def look_below(prefix, parent, bound):
+    def look_below(prefix, bound):
         j = len(prefix) + 1
         for k in range(N_LOCATIONS):
             # Where later subtasks run does not change when this one finishes: take the device.
@@ -90,17 +90,16 @@ def search_tree(graph: TaskGraph, task: np.ndarray) -> pd.DataFrame:
             else:
                 finish = {event.what: event.end for event in schedule(graph, task, placement)}
                 child_bound = max(bound, finish[str(j)] + times.time_to_result[j, k])
-            row = {"parent": parent, "depth": j, "label": k, "bound_ratio": child_bound / optimum}
-            rows.append(row | {"fate": "entered"})
-            number = len(rows) - 1
+            row = {"depth": j, "label": k, "bound_ratio": child_bound / optimum, "fate": "entered"}
+            rows.append(row)
             if child_bound > optimum * (1 + TIE):
-                rows[number]["fate"] = "left"
-            elif j == graph.n or look_below(placement[:j], number, child_bound):
-                rows[number]["fate"] = "optimum"
+                row["fate"] = "left"
+            elif j == graph.n or look_below(placement[:j], child_bound):
+                row["fate"] = "optimum"
                 return True
         return False
 
-    look_below([], -1, 0.0)
+    look_below([], 0.0)
     return pd.DataFrame(rows)
 
 

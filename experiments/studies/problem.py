@@ -22,13 +22,6 @@ def choose_example(graph: TaskGraph, tasks: np.ndarray) -> int:
     return int(np.argmax(uses_all & (single > 1.2 * best.delays)))
 
 
-def example_task(graph: TaskGraph, task: np.ndarray) -> pd.DataFrame:
-    """Cycles and optimal location (0, 1, 2) of each subtask of one task (F,)."""
-    subtasks = range(1, graph.n + 1)
-    optimum = solve(graph, task).placements[0]
-    return pd.DataFrame({"subtask": subtasks, "cycles": task[: graph.n], "location": optimum})
-
-
 def example_schedule(graph: TaskGraph, task: np.ndarray, policies: list[str]) -> pd.DataFrame:
     """What happens when on each resource, for what each policy decides on one task.
 

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments.plots import dependence, distillation, labels, problem, teacher_and_student
-from experiments.studies.labels import search_tree
-from experiments.studies.problem import example_schedule, example_task
+from experiments.studies.problem import example_schedule
 from kd_offload.graphs import dag
 from kd_offload.tasks import sample_tasks
 
@@ -16,12 +15,6 @@ from .reading import drawn, title
 
 GRAPH = dag()
 TASK = sample_tasks(GRAPH, 1, np.random.default_rng(3))[0]
-
-
-def shares() -> pd.DataFrame:
-    subtasks = [(name, i + 1) for name, n in (("dag", 10), ("fusion", 20)) for i in range(n)]
-    table = pd.DataFrame(subtasks, columns=["scenario", "subtask"])
-    return table.assign(device=0.2, edge=0.5, cloud=0.3)
 
 
 def speed() -> pd.DataFrame:
@@ -67,10 +60,7 @@ def networks() -> pd.DataFrame:
 
 
 FIGURES = {
-    "task": (lambda table: problem.task_graph(GRAPH, table), lambda: example_task(GRAPH, TASK)),
     "gantt": (problem.gantt, lambda: example_schedule(GRAPH, TASK, ["exact", "greedy"])),
-    "shares": (labels.label_shares, shares),
-    "tree": (labels.search_tree, lambda: search_tree(GRAPH, TASK)),
     "speed": (labels.label_generation, speed),
     "curves": (teacher_and_student.training_curves, curves),
     "students": (distillation.distillation, students),
@@ -106,5 +96,3 @@ def test_drawn_values_are_the_tables():
     figure = labels.label_generation(speed())
     assert [*figure.axes[1].lines[0].get_xdata()] == [4, 8, 32]
     assert figure.axes[1].lines[2].get_ydata()[1] == pytest.approx(9 * 2**8 / 1e3)
-    bars = labels.label_shares(shares()).axes[1].patches
-    assert sum(bar.get_height() for bar in bars) == pytest.approx(20)
