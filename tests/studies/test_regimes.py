@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.plots import regimes as plots
@@ -19,6 +19,7 @@ def as_table(points):
     return pd.DataFrame(points, columns=["regret", "mean_us"]).assign(policy=names)
 
 
+@settings(deadline=None)
 @given(tables, st.floats(0.01, 9999))
 def test_within_a_time_the_least_regret_wins(points, allowed):
     table = as_table(points)
@@ -32,6 +33,7 @@ def test_within_a_time_the_least_regret_wins(points, allowed):
         assert at.policy.isin(quick.policy).all()
 
 
+@settings(deadline=None)
 @given(tables, st.floats(1, 1e6), st.integers(0, len(study.SPEEDS) - 2))
 def test_on_a_device_the_least_sum_wins(points, optimum, k):
     table = as_table(points)
