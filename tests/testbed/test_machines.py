@@ -207,10 +207,11 @@ def test_a_machine_that_dies_between_tasks_is_started_again(deciding):
 
 def test_a_link_that_goes_down_leaves_the_task_to_the_device(deciding):
     """And while it is down, nothing is sent over it, which is said."""
-    session = Session(deciding, STATE, Uplink([2e5, 0.0], [0.0, 0.8], clock()))
+    start = clock()
+    session = Session(deciding, STATE, Uplink([2e5, 0.0], [0.0, 3.0], start))
     decision = session.decide("inception", "all_edge")
     assert decision.placement == [1] * INCEPTION.graph.n and len(decision.down) == 0
-    time.sleep(0.6)  # the picture takes 0.25 s
+    time.sleep(max(start + 2.9 - clock(), 0))  # the picture takes 0.25 s
     outcome = session.run("inception", 1, everything_on(1))
     assert "nothing came back within" in outcome.alone and outcome.label == by_hand(1).argmax()
     assert session.measure()["down"] == [UP]
