@@ -111,7 +111,7 @@ class Profile:
     """Tasks of a public graph."""
     operators_tasks: int = 200
     """Tasks of a network cut operator by operator."""
-    testbed: tuple = (("held", "user", 100), ("held", "tc", 30), ("real", "user", 20))
+    testbed: tuple = (("held", "user", 40), ("held", "tc", 20), ("real", "user", 10))
     """The testbed: how subtasks are computed, who shapes the links, sessions of three tasks."""
     processes: int = 5
     """Fresh processes that times are measured in."""
