@@ -249,7 +249,8 @@ def distillation(networks: pd.DataFrame) -> list[dict]:
         columns = _helped(part) | {"judgement": rules.certain(rules.distils(part.gain))}
         columns["first_rule"] = rules.first_distils(part)
         rows.append(row("C4b", name, "settings_helped", Estimate(columns["k"]), **columns))
-    groups = settings.sort_values("labels").groupby(settings.apply(_group, axis=1), sort=False)
+    settings = settings.assign(group=[_group(setting) for setting in settings.itertuples()])
+    groups = settings.sort_values("labels", kind="stable").groupby("group", sort=False)
     for group, part in sorted(groups, key=lambda one: one[0] in OTHER_SETTINGS):
         columns = _helped(part) | {"setting": group}
         rows.append(row("C4b", "all", "settings_helped", Estimate(columns["k"]), **columns))
