@@ -47,6 +47,13 @@ SOURCES = (
     "label_generation", "proofs",
 )  # fmt: skip
 SIZES = ("parameters", "macs", "bytes")
+UNLABELLED, INDEPENDENT = "unlabelled tasks too", "independent labels"  # settings of C4b
+OTHER_STUDIES = {
+    "half the steps": "half the steps",
+    "width": "another width",
+    "temperature and mix": "another temperature or mix",
+}
+OTHER_SETTINGS = (UNLABELLED, INDEPENDENT, *OTHER_STUDIES.values())
 PROVEN = (*SHOWN, "random_24", "networks")  # C3: beginnings of the scenarios to be proven
 
 
@@ -242,7 +249,9 @@ def distillation(networks: pd.DataFrame) -> list[dict]:
         columns = _helped(part) | {"judgement": rules.certain(rules.distils(part.gain))}
         columns["first_rule"] = rules.first_distils(part)
         rows.append(row("C4b", name, "settings_helped", Estimate(columns["k"]), **columns))
-    for group, part in settings.groupby(settings.apply(_group, axis=1), sort=False):
+    settings = settings.assign(group=[_group(setting) for setting in settings.itertuples()])
+    groups = settings.sort_values("labels", kind="stable").groupby("group", sort=False)
+    for group, part in sorted(groups, key=lambda one: one[0] in OTHER_SETTINGS):
         columns = _helped(part) | {"setting": group}
         rows.append(row("C4b", "all", "settings_helped", Estimate(columns["k"]), **columns))
     for setting in settings.itertuples():
@@ -261,23 +270,23 @@ def _helped(settings: pd.DataFrame) -> dict:
 
 
 def _group(setting) -> str:
-    """What a setting is counted with."""
+    """What a setting is counted with: its number of labels, or one of OTHER_SETTINGS."""
     if setting.network == "unlabelled":
-        return "unlabelled tasks too"
+        return UNLABELLED
     if setting.dependence == "independent":
-        return "independent labels"
+        return INDEPENDENT
     if setting.study == "labels":
         return f"{setting.labels:,} labels"
-    return f"another {setting.study}" if setting.study != "half the steps" else setting.study
+    return OTHER_STUDIES[setting.study]
 
 
 def _setting(setting) -> str:
     """Labels, width and recipe of a student, in words."""
     words = [f"{setting.labels:,} labels"]
     if setting.network == "unlabelled":
-        words.append("unlabelled tasks too")
+        words.append(UNLABELLED)
     if setting.dependence == "independent":
-        words.append("independent of each other")
+        words.append(INDEPENDENT)
     words.append(f"width {setting.width}")
     return ", ".join([*words, f"temperature {setting.temperature:g}", f"mix {setting.mix:g}"])
 

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
+from experiments.claims.terms import SIGNIFICANCE
 from experiments.plots import style as st
-from experiments.plots.words import listed, percent
+from experiments.plots.words import percent
 from experiments.studies.distillation import MAP, WIDTH
 
 NETWORKS = {  # legend, and look
@@ -45,13 +47,15 @@ def distillation(table: pd.DataFrame) -> Figure:
     for ax, name in zip(below[1:], varied.scenario[varied.study == MAP].unique()):
         _map(ax, varied[varied.scenario == name])
     return st.message(
-        st.finish(fig, st.key("95 % interval", ls="-", lw=1), columns=3), _message(chains)
+        st.finish(fig, st.key("95 % interval", ls="-", lw=1), columns=3), _message(table)
     )
 
 
 def _levels(ax: Axes, networks: pd.DataFrame) -> None:
     """Mean regret by number of labels, a line for each kind of network."""
     ax.set(xscale="log", yscale="log", xlabel="exact labels")
+    counts = sorted(networks.labels.unique())
+    ax.set_xticks(counts, [EngFormatter(sep="")(count) for count in counts])
     for i, (network, (label, look)) in enumerate(NETWORKS.items()):
         rows = networks[networks.network == network].sort_values("labels")
         _line(ax, rows.labels * ASIDE ** (i - 1.5), rows, label, look)
@@ -59,9 +63,7 @@ def _levels(ax: Axes, networks: pd.DataFrame) -> None:
 
 def _widths(ax: Axes, networks: pd.DataFrame) -> None:
     """Mean regret by width of the student."""
-    ax.set(
-        xscale="log", yscale="log", xlabel="width of both hidden layers", ylabel="mean regret (%)"
-    )
+    ax.set(xscale="log", xlabel="width of both hidden layers", ylabel="mean regret (%)")
     for network in ("plain", "distilled"):
         rows = networks[networks.network == network].sort_values("width")
         _line(ax, rows.width, rows, *NETWORKS[network])
@@ -94,11 +96,13 @@ def _map(ax: Axes, networks: pd.DataFrame) -> None:
     ax.grid(False)
 
 
-def _message(chains: pd.DataFrame) -> str:
-    """With the fewest and with all labels, what a teacher changes."""
-    levels = chains[(chains.study == "labels") & (chains.network == "distilled")]
-    change = 100 * levels.groupby("labels").difference.mean()
-    words = [
-        f"{change[count]:+.2f} points with {count:,} labels" for count in change.index[[0, -1]]
-    ]
-    return f"A teacher changes the mean regret by {listed(words)}"
+def _message(table: pd.DataFrame) -> str:
+    """In how many settings a teacher helps, and what it changes with the fewest and all labels."""
+    settings = table[table.p_holm.notna()]
+    helped = (settings.p_holm < SIGNIFICANCE) & (settings.difference < 0)
+    chains = settings[(settings.study == "labels") & (settings.dependence == "chain")]
+    change = 100 * chains[chains.network == "distilled"].groupby("labels").difference.mean()
+    text = f"A teacher significantly lowers the mean regret in {helped.sum()} of {len(settings)} "
+    fewest, most = change.index[[0, -1]]
+    text += f"settings; its mean change is {change[fewest]:+.2f} points with {fewest:,} labels "
+    return text + f"and {change[most]:+.2f} with {most:,}"
