@@ -208,7 +208,8 @@ def compression(rows: pd.DataFrame) -> Finding:
     found = listed(shipped.outcome.map(words).fillna("not significantly different").unique())
     settings = differences.outcome[differences.verdict == NO_VERDICT]
     helped, harmed = (settings == rules.HELPS).sum(), (settings == rules.HARMS).sum()
-    counts = rows[(rows.quantity == "settings_helped") & rows.setting.notna()]
+    counts = rows[rows.quantity == "settings_helped"].dropna(subset="setting")
+    counts = counts[counts.setting.str.fullmatch(r"[\d,]+ labels")]
     by_group = listed(f"{r.k:.0f} of {r.n:.0f} with {r.setting}" for r in counts.itertuples())
     sizes = _of(rows, "parameters_ratio").value
     times = _of(rows, "inference_delay_ratio").sort_values("value")
@@ -218,7 +219,7 @@ def compression(rows: pd.DataFrame) -> Finding:
     return Finding(
         "With all its labels, the student's regret minus that of one trained without a teacher is "
         f"{changes}: {found}. Over labels and recipes, a teacher lowers regret in {helped} of "
-        f"{len(settings)} settings ({by_group}) and raises it in {harmed}. The teacher takes "
+        f"{len(settings)} settings ({by_group}), and raises it in {harmed}. The teacher takes "
         f"{factors} times as long as the student and has {sizes.min():.0f} to {sizes.max():.0f} "
         "times as many parameters.",
         least,
