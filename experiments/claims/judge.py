@@ -47,7 +47,7 @@ SOURCES = (
     "label_generation", "proofs",
 )  # fmt: skip
 SIZES = ("parameters", "macs", "bytes")
-UNLABELLED, INDEPENDENT = "unlabelled tasks too", "independent labels"  # settings of C4b
+UNLABELLED, INDEPENDENT = "unlabelled tasks", "independent labels"  # settings of C4b
 OTHER_STUDIES = {
     "half the steps": "half the steps",
     "width": "another width",

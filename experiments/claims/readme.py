@@ -38,7 +38,7 @@ STEPS = {SETTINGS: "slow/04_distillation"}  # where that is not the notebook's t
 PARTS = {  # what has a verdict of its own, by claim and quantity, or by claim and runtime
     ("C4a", "inference_delay_ratio"): "smaller and quicker",
     ("C4b", "regret_difference"): "lower regret",
-    ("C4b", "settings_helped"): "lower regret in all settings",
+    ("C4b", "settings_helped"): "in all settings",
     ("C5a", "regret"): "usual baselines",
     ("C5b", "regret"): "searches",
     ("C6", LOOP): RUNTIMES[LOOP],
@@ -218,10 +218,9 @@ def compression(rows: pd.DataFrame) -> Finding:
     factors = " to ".join(f"{r.value:.1f} ({RUNTIMES[r.runtime]})" for r in times.itertuples())
     return Finding(
         "With all its labels, the student's regret minus that of one trained without a teacher is "
-        f"{changes}: {found}. Over labels and recipes, a teacher lowers regret in {helped} of "
-        f"{len(settings)} settings ({by_group}), and raises it in {harmed}. The teacher takes "
-        f"{factors} times as long as the student and has {sizes.min():.0f} to {sizes.max():.0f} "
-        "times as many parameters.",
+        f"{changes}: {found}. A teacher lowers regret in {helped} of {len(settings)} settings "
+        f"({by_group}) and raises it in {harmed}. The teacher takes {factors} times as long "
+        f"and has {sizes.min():.0f} to {sizes.max():.0f} times as many parameters.",
         least,
         f"teacher's time over the student's: {{}}, on `{least.scenario}`; threshold: 1 ×",
     )

@@ -214,7 +214,7 @@ def test_c4b_counts_other_recipes_apart_and_the_first_rule_knew_none_of_them():
     )
     rows = judge.distillation(table)
     groups = [r["setting"] for r in rows if r["quantity"] == "settings_helped" and r["setting"]]
-    others = ["another width", "another temperature or mix", "unlabelled tasks too"]
+    others = ["another width", "another temperature or mix", "unlabelled tasks"]
     assert groups == ["2,000 labels", *others]
     assert (rows[0]["verdict"], rows[0]["k"], rows[0]["n"]) == (PARTLY, 2, 4)
     assert rows[0]["first_rule"] == YES
