@@ -12,7 +12,7 @@ from experiments.testbed import sessions
     [
         ([], ("user", 2, True, None)),
         (["--mode", "tc", "--sessions", "3"], ("tc", 3, True, None)),
-        (["--profile", "paper", "--compute", "real"], ("user", 20, False, None)),
+        (["--profile", "paper", "--compute", "real"], ("user", 10, False, None)),
         (["--compute", "real", "--mode", "tc"], ("tc", 1, False, None)),
     ],
 )
