@@ -23,6 +23,7 @@ FLOORS = (
     "experiments.studies",
     "experiments.testbed",
     "experiments.public",
+    "experiments.models",
     "experiments.score",
     "experiments.plots",
     "experiments.redraw",

@@ -56,7 +56,7 @@ def _bars(ax, y: int, part: pd.DataFrame) -> None:
         left, right = ax.transData.transform([(one.low, y), (one.high, y)])[:, 0]
         if (right - left) / ax.figure.dpi > WIDTH_OF_LETTER * len(one.policy):
             middle = np.sqrt(one.low * one.high)
-            ax.text(middle, y, one.policy, ha="center", va="center", fontsize=6.5, color="white")
+            ax.text(middle, y, one.policy, ha="center", va="center", fontsize=7, color="white")
 
 
 def kind_of(policy: str) -> str:
