@@ -67,7 +67,7 @@ check-claims: $(SETUP) ## compare your claims with the committed ones
 	@"$(PY)" -m experiments.claims.check $(CLAIM:%=--claim %) $(SCENARIO:%=--scenario %) $(REFERENCE)
 test: $(SETUP) ## run lint and tests
 	"$(PY)" -m ruff check . && "$(PY)" -m ruff format --check . && "$(PY)" -m pytest -n 2
-slow: $(call step,slow/04_distillation slow/05_dqn slow/11_testbed) ## what reproduce reads: hours
+slow: $(call step,slow/04_distillation slow/05_dqn slow/11_testbed) ## what reproduce reads: two hours
 export: $(NETWORKS) $(call step,training/09_any_graph) ## write the students as ONNX and C99
 	"$(PY)" -m experiments.export
 lab: $(SETUP) ## open the notebooks; N=06 runs one, and what it needs, at small size

@@ -32,7 +32,13 @@ def test_the_tree_leads_to_the_label(seed):
     assert path.depth.tolist() == list(range(1, 7))
     assert (tree.bound_ratio[tree.fate == "left"] > 1).all()
     assert (tree.bound_ratio[tree.fate != "left"] <= 1 + 1e-9).all()
-    assert (tree.depth.diff().dropna() <= 1).all()  # nothing is placed after what was not
+    entered = {0: 0.0}  # the bound of the last prefix of each length: a row's parent is among them
+    for row in tree.itertuples():
+        assert row.depth - 1 in entered  # nothing is placed after what was not
+        assert entered[row.depth - 1] <= row.bound_ratio + 1e-12  # bounds only grow
+        entered = {depth: bound for depth, bound in entered.items() if depth < row.depth}
+        if row.fate != "left":
+            entered[row.depth] = row.bound_ratio
 
 
 def test_every_check_of_a_proof_holds(monkeypatch):
